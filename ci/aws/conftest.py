@@ -1,0 +1,93 @@
+"""Fixtures: the codec, and clients of the cloud."""
+
+import base64
+import datetime
+import os
+import time
+
+import boto3
+import botocore.awsrequest
+import botocore.config
+import pytest
+
+import wire
+
+ADDRESS = os.environ.get("DRYFIT_CLOUD")
+
+
+@pytest.fixture(scope="session")
+def codec():
+    codec = wire.Codec()
+    yield codec
+    codec.close()
+
+
+class Pipe:
+    """Answers botocore's requests through the codec's cloud, in virtual time: no socket, no waiting."""
+
+    def __init__(self, codec):
+        self.codec = codec
+        self.now = "2026-11-20T17:00:00Z"
+
+    def pass_time(self, seconds):
+        now = datetime.datetime.fromisoformat(self.now) + datetime.timedelta(seconds=seconds)
+        self.now = now.isoformat().replace("+00:00", "Z")
+
+    def send(self, request, **_):
+        body = request.body or b""
+        body = body.encode() if isinstance(body, str) else body
+        answer = self.codec.ask(send=wire.wire_request(request.method, request.url, dict(request.headers), body), now=self.now)
+        self.now = answer["now"]
+        raw = Raw(base64.b64decode(answer["body"]))
+        headers = botocore.awsrequest.HeadersDict(answer["headers"])
+        return botocore.awsrequest.AWSResponse(request.url, answer["status"], headers, raw)
+
+
+class Raw:
+    def __init__(self, body):
+        self.body = body
+
+    def stream(self, **_):
+        yield self.body
+
+
+class Account:
+    """A cloud of a test's own (or the one at the given address), and clients for it."""
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+        self.session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-west-2")
+
+    def client(self, service, **more):
+        settings = botocore.config.Config(retries={"max_attempts": 1}, **more)
+        client = self.session.client(service, endpoint_url=ADDRESS or "http://127.0.0.1:4566", config=settings)
+        if self.pipe:
+            client.meta.events.register("before-send", self.pipe.send)
+        return client
+
+    @property
+    def virtual(self):
+        """Whether time is ours to move."""
+        return self.pipe is not None
+
+    def until(self, holds, seconds):
+        """Lets this much time pass at most, until something holds; says whether it does."""
+        if self.pipe:
+            self.pipe.pass_time(seconds)
+            return holds()
+        end = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.5)
+        return True
+
+
+@pytest.fixture(scope="session")
+def account():
+    if ADDRESS:
+        yield Account(None)
+        return
+    codec = wire.Codec()
+    yield Account(Pipe(codec))
+    codec.close()

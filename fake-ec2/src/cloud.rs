@@ -1,0 +1,263 @@
+//! Requests in, replies out.
+//!
+//! The seam to the services, which this module calls in this way and no other:
+//! - `State::new(&Config) -> State`
+//! - `State::next_due(&self) -> Option<Timestamp>`: when `State::advance` must be called next by itself
+//! - `State::advance(&mut self, now)`: everything that is due; also called before each request is handled
+//! - `State::unsettled(&self) -> Vec<String>`
+//! - `services::handle(&mut State, now, &Call) -> Outcome`
+//! - `services::resume(&mut State, now, &Call, &mut Pending) -> Option<Result<Value, AwsError>>`: asked for every waiting call, in
+//!   the order of arrival, after each request and each advance; must answer once `now >= pending.due()`
+//! - `Pending::due(&self) -> Timestamp`
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::auth::{self, Refusal, Signed};
+use crate::config::{AccessKey, Config};
+use crate::model::Service;
+use crate::protocol::{self, AwsError, Call, Dialect, Form, Malformed, Parsed, Target};
+use crate::services::{self, Outcome, Pending};
+use crate::state::State;
+
+/// A request, its body whole.
+pub type Request = http::Request<Bytes>;
+/// A reply, its body whole.
+pub type Response = http::Response<Bytes>;
+
+/// Names a request until it is answered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// What comes out of the cloud. AWS's replies of these services are whole, so that the streaming forms are not used yet.
+#[derive(Debug)]
+pub enum Out {
+    /// Head and whole body.
+    Reply(Ticket, Response),
+    Head(Ticket, http::response::Parts),
+    Chunk(Ticket, Bytes),
+    End(Ticket),
+}
+
+/// The fake cloud: one account behind one address, all services and regions.
+#[derive(Debug)]
+pub struct Cloud {
+    config: Config,
+    state: State,
+    /// How many requests there were.
+    tickets: u64,
+    waiting: BTreeMap<Ticket, Waiting>,
+    ready: BTreeMap<Ticket, (Timestamp, Response)>,
+    unknown: BTreeMap<(Service, &'static str, String), u64>,
+    /// Keys that STS has given out.
+    sessions: BTreeMap<String, AccessKey>,
+}
+
+/// A call whose answer comes later.
+#[derive(Debug)]
+struct Waiting {
+    call: Call,
+    dialect: Dialect,
+    pending: Pending,
+}
+
+/// A request that is no call, and the error that says so.
+struct Refused {
+    service: Option<Service>,
+    dialect: Dialect,
+    error: AwsError,
+}
+
+impl Cloud {
+    /// A fresh account.
+    pub fn new(config: Config) -> Self {
+        let state = State::new(&config);
+        Self {
+            config,
+            state,
+            tickets: 0,
+            waiting: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a request and does what it asks for; the reply comes from [`Cloud::advance`]. Never blocks.
+    pub fn submit(&mut self, now: Timestamp, request: Request) -> Ticket {
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        self.state.advance(now);
+        let request_id = request_id(self.config.seed, ticket);
+        match self.call(now, request_id.clone(), &request) {
+            Ok((call, dialect)) => self.handle(now, ticket, call, dialect),
+            Err(refused) => {
+                let response = protocol::failure(refused.service, refused.dialect, &request_id, &refused.error);
+                self.ready.insert(ticket, (now, response));
+            }
+        }
+        self.resume(now);
+        ticket
+    }
+
+    /// The peer went away. What the request did stays done, as it does in AWS; a long poll ends without taking messages.
+    pub fn cancel(&mut self, _now: Timestamp, ticket: Ticket) {
+        self.waiting.remove(&ticket);
+        self.ready.remove(&ticket);
+    }
+
+    /// When [`Cloud::advance`] must be called next; in the past when a reply is ready.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let ready = self.ready.values().map(|(at, _)| *at);
+        let waiting = self.waiting.values().map(|waiting| waiting.pending.due());
+        ready.chain(waiting).chain(self.state.next_due()).min()
+    }
+
+    /// Lets everything happen that is due, and hands out the replies that are ready, in the order of their requests.
+    pub fn advance(&mut self, now: Timestamp) -> Vec<Out> {
+        self.state.advance(now);
+        self.resume(now);
+        let replies = std::mem::take(&mut self.ready);
+        let date = HeaderValue::from_str(&protocol::http_date(now)).ok();
+        let reply = |(ticket, (_, mut response)): (Ticket, (Timestamp, Response))| {
+            if let Some(date) = &date {
+                response.headers_mut().insert(http::header::DATE, date.clone());
+            }
+            Out::Reply(ticket, response)
+        };
+        replies.into_iter().map(reply).collect()
+    }
+
+    /// In words, what could still move by itself; empty when settled. Long polls do not count.
+    pub fn unsettled(&self) -> Vec<String> {
+        self.state.unsettled()
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    /// Parameters that clients sent and the models do not know, with how often: (service, operation, parameter).
+    pub fn unknown_parameters(&self) -> &BTreeMap<(Service, &'static str, String), u64> {
+        &self.unknown
+    }
+
+    /// Reads a request into a call: its size, its signature, its service, its parameters.
+    fn call(&mut self, now: Timestamp, request_id: String, request: &Request) -> Result<(Call, Dialect), Refused> {
+        let limits = &self.config.limits;
+        let form = Form::of(request, limits);
+        let signed = auth::read(request, form.as_ref().unwrap_or(&Form::default()));
+        let target = protocol::target(request, signed.as_ref().ok().and_then(Option::as_ref), form.as_ref().unwrap_or(&Form::default()));
+        let service = target.as_ref().map(|target| target.service);
+        let dialect = Dialect::of(service, request);
+        let refused = |error: AwsError| Refused { service, dialect, error };
+        // A request of no service is answered in a protocol's words all the same.
+        let spoken = service.unwrap_or(Service::Sts);
+        let malformed = |why: Malformed| refused(why.error(spoken, dialect.protocol));
+        if request.body().len() > limits.body_bytes {
+            return Err(malformed(Malformed::TooLarge(limits.body_bytes)));
+        }
+        let form = form.map_err(malformed)?;
+        let Some(Target { service, region }) = target else {
+            return Err(malformed(Malformed::NoService));
+        };
+        let parsed = protocol::parse(service, dialect, request, &form, limits);
+        let operation = parsed.as_ref().ok().map(|parsed| parsed.operation);
+        let signed = self.admit(now, request, signed, operation).map_err(|why| refused(why.error(service, dialect.protocol)))?;
+        let Parsed { operation, input, unknown } = parsed.map_err(malformed)?;
+        for parameter in &unknown {
+            *self.unknown.entry((service, operation, parameter.clone())).or_default() += 1;
+        }
+        let key = signed.as_ref().and_then(|signed| self.key(&signed.access_key));
+        let caller = auth::caller(signed.as_ref(), key, &self.config);
+        let region = region.unwrap_or_else(|| self.config.region.clone());
+        Ok((Call { service, operation, region, caller, request_id, input, unknown }, dialect))
+    }
+
+    /// Lets a request in, if signatures are checked at all; a signature that cannot be read is as good as none if they are not.
+    fn admit(
+        &self,
+        now: Timestamp,
+        request: &Request,
+        signed: Result<Option<Signed>, Refusal>,
+        operation: Option<&str>,
+    ) -> Result<Option<Signed>, Refusal> {
+        if !self.config.verify_signatures {
+            return Ok(signed.unwrap_or_default());
+        }
+        match signed? {
+            Some(signed) => {
+                auth::verify(&signed, request, self.key(&signed.access_key), &self.config, now)?;
+                Ok(Some(signed))
+            }
+            // The one operation that is called without a key: the token in it is the credential.
+            None if operation == Some("AssumeRoleWithWebIdentity") => Ok(None),
+            None => Err(Refusal::Unsigned),
+        }
+    }
+
+    fn key(&self, id: &str) -> Option<&AccessKey> {
+        self.config.keys.get(id).or_else(|| self.sessions.get(id))
+    }
+
+    fn handle(&mut self, now: Timestamp, ticket: Ticket, call: Call, dialect: Dialect) {
+        match services::handle(&mut self.state, now, &call) {
+            Outcome::Done(answer) => {
+                let response = self.respond(&call, dialect, answer);
+                self.ready.insert(ticket, (now, response));
+            }
+            Outcome::Later(pending) => drop(self.waiting.insert(ticket, Waiting { call, dialect, pending })),
+        }
+    }
+
+    /// Asks every waiting call whether it can be answered now.
+    fn resume(&mut self, now: Timestamp) {
+        let mut answered = Vec::new();
+        for (ticket, waiting) in &mut self.waiting {
+            if let Some(answer) = services::resume(&mut self.state, now, &waiting.call, &mut waiting.pending) {
+                answered.push((*ticket, answer));
+            }
+        }
+        for (ticket, answer) in answered {
+            if let Some(Waiting { call, dialect, .. }) = self.waiting.remove(&ticket) {
+                let response = self.respond(&call, dialect, answer);
+                self.ready.insert(ticket, (now, response));
+            }
+        }
+    }
+
+    fn respond(&mut self, call: &Call, dialect: Dialect, answer: Result<Value, AwsError>) -> Response {
+        let operation = call.service.model().operations.get(call.operation);
+        match (answer, operation) {
+            (Ok(output), Some(operation)) => {
+                self.sessions.extend(auth::session(call, &output));
+                protocol::success(call.service, dialect, operation, &call.request_id, &output)
+            }
+            (Err(error), _) => protocol::failure(Some(call.service), dialect, &call.request_id, &error),
+            (Ok(_), None) => {
+                let error = Malformed::NotDone(call.operation.to_owned()).error(call.service, dialect.protocol);
+                protocol::failure(Some(call.service), dialect, &call.request_id, &error)
+            }
+        }
+    }
+}
+
+/// A request's id in the form of a UUID, from the seed and the request's number, so that it moves no other chance.
+fn request_id(seed: u64, ticket: Ticket) -> String {
+    let digest = Sha256::digest(format!("request {seed} {}", ticket.0));
+    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+}

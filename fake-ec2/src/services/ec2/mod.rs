@@ -1,0 +1,107 @@
+//! EC2.
+//!
+//! | module | operations |
+//! |---|---|
+//! | [`offers`] | instance types, offerings, Spot prices, zones, regions |
+//! | [`network`] | VPCs, subnets, security groups, interfaces |
+//! | [`images`] | images |
+//! | [`templates`] | launch templates and versions |
+//! | [`spec`], [`launch`] | what a launch asks for; how it is checked and done |
+//! | [`fleet`], [`allocate`] | CreateFleet; which pools it takes |
+//! | [`run`] | RunInstances |
+//! | [`instances`] | describing, stopping, starting, terminating; consoles, status |
+//! | [`volumes`], [`reservations`], [`tags`] | volumes; capacity reservations and placement groups; tags |
+
+mod allocate;
+mod fleet;
+mod images;
+mod instances;
+mod launch;
+mod network;
+mod offers;
+mod reservations;
+mod run;
+mod spec;
+mod tags;
+mod templates;
+mod volumes;
+
+use super::input::Read;
+use super::{Answer, errors, page};
+use crate::protocol::{AwsError, Call};
+use crate::state::World;
+use crate::state::account::Remembered;
+
+pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
+    if call.operation.starts_with("Describe") || call.operation.starts_with("Get") {
+        dry_run(call)?;
+    }
+    match call.operation {
+        "AuthorizeSecurityGroupEgress" => network::authorize(world, call, false),
+        "AuthorizeSecurityGroupIngress" => network::authorize(world, call, true),
+        "CancelSpotInstanceRequests" => instances::cancel_spot_requests(world, call),
+        "CreateFleet" => idempotent(world, call, fleet::create),
+        "CreateLaunchTemplate" => idempotent(world, call, templates::create),
+        "CreateLaunchTemplateVersion" => idempotent(world, call, templates::create_version),
+        "CreateSecurityGroup" => network::create_group(world, call),
+        "CreateSubnet" => network::create_subnet(world, call),
+        "CreateTags" => tags::create(world, call),
+        "CreateVpc" => network::create_vpc(world, call),
+        "DeleteLaunchTemplate" => templates::delete(world, call),
+        "DeleteSecurityGroup" => network::delete_group(world, call),
+        "DeleteSubnet" => network::delete_subnet(world, call),
+        "DeleteTags" => tags::delete(world, call),
+        "DeleteVolume" => volumes::delete(world, call),
+        "DeleteVpc" => network::delete_vpc(world, call),
+        "DescribeAccountAttributes" => network::account_attributes(world, call),
+        "DescribeAvailabilityZones" => offers::zones(world, call),
+        "DescribeCapacityReservations" => reservations::describe_capacity(world, call),
+        "DescribeImages" => images::describe(world, call),
+        "DescribeInstanceStatus" => instances::status(world, call),
+        "DescribeInstanceTypeOfferings" => offers::offerings(world, call),
+        "DescribeInstanceTypes" => offers::types(world, call),
+        "DescribeInstances" => instances::describe(world, call),
+        "DescribeLaunchTemplateVersions" => templates::describe_versions(world, call),
+        "DescribeLaunchTemplates" => templates::describe(world, call),
+        "DescribeNetworkInterfaces" => network::describe_interfaces(world, call),
+        "DescribePlacementGroups" => reservations::describe_placement_groups(world, call),
+        "DescribeRegions" => offers::regions(world, call),
+        "DescribeSecurityGroups" => network::describe_groups(world, call),
+        "DescribeSpotInstanceRequests" => instances::describe_spot_requests(world, call),
+        "DescribeSpotPriceHistory" => offers::spot_prices(world, call),
+        "DescribeSubnets" => network::describe_subnets(world, call),
+        "DescribeTags" => tags::describe(world, call),
+        "DescribeVolumes" => volumes::describe(world, call),
+        "DescribeVpcs" => network::describe_vpcs(world, call),
+        "GetConsoleOutput" => instances::console(world, call),
+        "ModifyLaunchTemplate" => templates::modify(world, call),
+        "ModifySubnetAttribute" => network::modify_subnet(world, call),
+        "RebootInstances" => instances::reboot(world, call),
+        "RevokeSecurityGroupIngress" => network::revoke_ingress(world, call),
+        "RunInstances" => idempotent(world, call, run::run),
+        "StartInstances" => instances::start(world, call),
+        "StopInstances" => instances::stop(world, call),
+        "TerminateInstances" => instances::terminate(world, call),
+        _ => Err(errors::unsupported(call)),
+    }
+}
+
+/// The end of a dry run: everything was checked, nothing is done.
+fn dry_run(call: &Call) -> Result<(), AwsError> {
+    if call.input.flag("DryRun") { Err(errors::DRY_RUN.error(&[])) } else { Ok(()) }
+}
+
+/// Answers a repeated client token as it was answered before; refuses it for another request. Failures and dry runs use no token up.
+/// Source: EC2 API reference, "Ensuring idempotency".
+fn idempotent(world: &mut World<'_>, call: &Call, operation: fn(&mut World<'_>, &Call) -> Answer) -> Answer {
+    let Some(token) = call.input.text("ClientToken") else { return operation(world, call) };
+    let key = (world.region.name.clone(), call.operation.to_owned(), token.to_owned());
+    let fingerprint = page::fingerprint(&call.input, &["ClientToken", "DryRun"]);
+    if let Some(remembered) = world.account.tokens.get(&key).filter(|_| !call.input.flag("DryRun")) {
+        let same = remembered.fingerprint == fingerprint;
+        return if same { Ok(remembered.answer.clone()) } else { Err(errors::MISMATCH.error(&[])) };
+    }
+    let answer = operation(world, call)?;
+    world.account.tokens.insert(key, Remembered { fingerprint, answer: answer.clone() });
+    Ok(answer)
+}

@@ -1,0 +1,241 @@
+//! What is on offer: types, where they are, Spot prices, zones, regions.
+
+use jiff::{Timestamp, TimestampRound, Unit};
+use serde_json::{Value, json};
+
+use crate::catalogue;
+use crate::protocol::{AwsError, Call};
+use crate::services::filter::{Filters, Table};
+use crate::services::input::{Out, Read, stamp};
+use crate::services::page::{self, Pages};
+use crate::services::{Answer, errors};
+use crate::state::World;
+
+/// Source: API reference, DescribeInstanceTypes, Filters.
+const TYPE_FILTERS: Table = &[
+    ("auto-recovery-supported", "AutoRecoverySupported"),
+    ("bare-metal", "BareMetal"),
+    ("burstable-performance-supported", "BurstablePerformanceSupported"),
+    ("current-generation", "CurrentGeneration"),
+    ("dedicated-hosts-supported", "DedicatedHostsSupported"),
+    ("ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps", "EbsInfo.EbsOptimizedInfo.BaselineBandwidthInMbps"),
+    ("ebs-info.ebs-optimized-info.baseline-iops", "EbsInfo.EbsOptimizedInfo.BaselineIops"),
+    ("ebs-info.ebs-optimized-info.baseline-throughput-in-mbps", "EbsInfo.EbsOptimizedInfo.BaselineThroughputInMBps"),
+    ("ebs-info.ebs-optimized-info.maximum-bandwidth-in-mbps", "EbsInfo.EbsOptimizedInfo.MaximumBandwidthInMbps"),
+    ("ebs-info.ebs-optimized-info.maximum-iops", "EbsInfo.EbsOptimizedInfo.MaximumIops"),
+    ("ebs-info.ebs-optimized-info.maximum-throughput-in-mbps", "EbsInfo.EbsOptimizedInfo.MaximumThroughputInMBps"),
+    ("ebs-info.ebs-optimized-support", "EbsInfo.EbsOptimizedSupport"),
+    ("ebs-info.encryption-support", "EbsInfo.EncryptionSupport"),
+    ("ebs-info.nvme-support", "EbsInfo.NvmeSupport"),
+    ("free-tier-eligible", "FreeTierEligible"),
+    ("hibernation-supported", "HibernationSupported"),
+    ("hypervisor", "Hypervisor"),
+    ("instance-storage-info.disk.count", "InstanceStorageInfo.Disks.Count"),
+    ("instance-storage-info.disk.size-in-gb", "InstanceStorageInfo.Disks.SizeInGB"),
+    ("instance-storage-info.disk.type", "InstanceStorageInfo.Disks.Type"),
+    ("instance-storage-info.encryption-support", "InstanceStorageInfo.EncryptionSupport"),
+    ("instance-storage-info.nvme-support", "InstanceStorageInfo.NvmeSupport"),
+    ("instance-storage-info.total-size-in-gb", "InstanceStorageInfo.TotalSizeInGB"),
+    ("instance-storage-supported", "InstanceStorageSupported"),
+    ("instance-type", "InstanceType"),
+    ("memory-info.size-in-mib", "MemoryInfo.SizeInMiB"),
+    ("network-info.bandwidth-weightings", "NetworkInfo.BandwidthWeightings"),
+    ("network-info.efa-info.maximum-efa-interfaces", "NetworkInfo.EfaInfo.MaximumEfaInterfaces"),
+    ("network-info.efa-supported", "NetworkInfo.EfaSupported"),
+    ("network-info.ena-support", "NetworkInfo.EnaSupport"),
+    ("network-info.flexible-ena-queues-support", "NetworkInfo.FlexibleEnaQueuesSupport"),
+    ("network-info.encryption-in-transit-supported", "NetworkInfo.EncryptionInTransitSupported"),
+    ("network-info.ipv4-addresses-per-interface", "NetworkInfo.Ipv4AddressesPerInterface"),
+    ("network-info.ipv6-addresses-per-interface", "NetworkInfo.Ipv6AddressesPerInterface"),
+    ("network-info.ipv6-supported", "NetworkInfo.Ipv6Supported"),
+    ("network-info.maximum-network-cards", "NetworkInfo.MaximumNetworkCards"),
+    ("network-info.maximum-network-interfaces", "NetworkInfo.MaximumNetworkInterfaces"),
+    ("network-info.network-performance", "NetworkInfo.NetworkPerformance"),
+    ("nitro-enclaves-support", "NitroEnclavesSupport"),
+    ("nitro-tpm-support", "NitroTpmSupport"),
+    ("nitro-tpm-info.supported-versions", "NitroTpmInfo.SupportedVersions"),
+    ("processor-info.supported-architecture", "ProcessorInfo.SupportedArchitectures"),
+    ("processor-info.sustained-clock-speed-in-ghz", "ProcessorInfo.SustainedClockSpeedInGhz"),
+    ("processor-info.supported-features", "ProcessorInfo.SupportedFeatures"),
+    ("reboot-migration-support", "RebootMigrationSupport"),
+    ("supported-boot-mode", "SupportedBootModes"),
+    ("supported-root-device-type", "SupportedRootDeviceTypes"),
+    ("supported-usage-class", "SupportedUsageClasses"),
+    ("supported-virtualization-type", "SupportedVirtualizationTypes"),
+    ("vcpu-info.default-cores", "VCpuInfo.DefaultCores"),
+    ("vcpu-info.default-threads-per-core", "VCpuInfo.DefaultThreadsPerCore"),
+    ("vcpu-info.default-vcpus", "VCpuInfo.DefaultVCpus"),
+    ("vcpu-info.valid-cores", "VCpuInfo.ValidCores"),
+    ("vcpu-info.valid-threads-per-core", "VCpuInfo.ValidThreadsPerCore"),
+];
+
+/// The caps and the default length of pages: API reference, DescribeInstanceTypes, MaxResults.
+pub(super) fn types(world: &mut World<'_>, call: &Call) -> Answer {
+    let filters = Filters::read(&call.input, TYPE_FILTERS)?;
+    let wanted = call.input.texts("InstanceTypes");
+    let unknown: Vec<&str> = wanted.iter().copied().filter(|name| world.account.offered_in(world.region, name).is_empty()).collect();
+    if !unknown.is_empty() {
+        return Err(errors::INSTANCE_TYPES_UNKNOWN.error(&[&unknown.join(", ")]));
+    }
+    let mut rows = Vec::new();
+    for name in offered_types(world) {
+        if !wanted.is_empty() && !wanted.contains(&name) {
+            continue;
+        }
+        let Some(details) = catalogue::instance_type(name) else { continue };
+        if filters.pass(details.details()) {
+            rows.push((name.to_owned(), details));
+        }
+    }
+    let pages = Pages::capped(5, 100).by_default(100).not_with("InstanceTypes", "InstanceTypes");
+    let (types, token) = page::cut(call, pages, rows)?;
+    let types: Vec<Value> = types.into_iter().map(|details| details.details().clone()).collect();
+    Ok(Out::new().with("InstanceTypes", types).maybe("NextToken", token).done())
+}
+
+/// The types on offer in the region's zones, by name.
+pub(in crate::services) fn offered_types(world: &World<'_>) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for offering in catalogue::offerings(&world.region.name) {
+        if names.last() != Some(&offering.instance_type) && !world.account.offered_in(world.region, offering.instance_type).is_empty() {
+            names.push(offering.instance_type);
+        }
+    }
+    names
+}
+
+const OFFERING_FILTERS: Table = &[("instance-type", "InstanceType"), ("location", "Location")];
+
+pub(super) fn offerings(world: &mut World<'_>, call: &Call) -> Answer {
+    let filters = Filters::read(&call.input, OFFERING_FILTERS)?;
+    let kind = call.input.text("LocationType").unwrap_or("region");
+    let mut rows = Vec::new();
+    for name in offered_types(world) {
+        let zones = world.account.offered_in(world.region, name);
+        let locations: Vec<&str> = match kind {
+            "region" => vec![&world.region.name],
+            "availability-zone" => zones.iter().map(|zone| zone.name).collect(),
+            "availability-zone-id" => zones.iter().map(|zone| zone.id).collect(),
+            "outpost" => Vec::new(),
+            _ => {
+                return Err(errors::invalid(kind, "locationType", "Expecting region, availability-zone, availability-zone-id or outpost."));
+            }
+        };
+        for location in locations {
+            let row = json!({"InstanceType": name, "LocationType": kind, "Location": location});
+            if filters.pass(&row) {
+                rows.push((format!("{name}\u{0}{location}"), row));
+            }
+        }
+    }
+    let (offerings, token) = page::cut(call, Pages::capped(5, 1000).by_default(1000), rows)?;
+    Ok(Out::new().with("InstanceTypeOfferings", offerings).maybe("NextToken", token).done())
+}
+
+const SPOT_FILTERS: Table = &[
+    ("availability-zone", "AvailabilityZone"),
+    ("availability-zone-id", "AvailabilityZoneId"),
+    ("instance-type", "InstanceType"),
+    ("product-description", "ProductDescription"),
+    ("spot-price", "SpotPrice"),
+    ("timestamp", "Timestamp"),
+];
+
+/// The one product that the prices are of, under both of its names.
+const PRODUCTS: [&str; 2] = ["Linux/UNIX", "Linux/UNIX (Amazon VPC)"];
+
+/// One row per type and zone: the price in force. Prices hold still, so that it is the whole history, too; it is dated at the start of
+/// the hour, or at `EndTime` should that lie earlier.
+pub(super) fn spot_prices(world: &mut World<'_>, call: &Call) -> Answer {
+    let filters = Filters::read(&call.input, SPOT_FILTERS)?;
+    let (types, products) = (call.input.texts("InstanceTypes"), call.input.texts("ProductDescriptions"));
+    let zone = call.input.text("AvailabilityZone");
+    if let Some(zone) = zone
+        && world.region.zone(zone).is_none()
+    {
+        return Err(errors::ZONE_UNKNOWN.error(&[zone]));
+    }
+    let mut rows = Vec::new();
+    if products.is_empty() || products.iter().any(|product| PRODUCTS.contains(product)) {
+        let at = stamp(price_instant(world.now, call)?);
+        for name in offered_types(world) {
+            let spot = catalogue::instance_type(name).is_some_and(|details| details.usage_classes().iter().any(|class| class == "spot"));
+            if !spot || (!types.is_empty() && !types.contains(&name)) {
+                continue;
+            }
+            for offered in world.account.offered_in(world.region, name) {
+                if zone.is_some_and(|zone| zone != offered.name) {
+                    continue;
+                }
+                let Some(price) = world.account.spot_price(world.region, name, offered.name) else { continue };
+                let row = json!({
+                    "AvailabilityZone": offered.name, "AvailabilityZoneId": offered.id, "InstanceType": name,
+                    "ProductDescription": PRODUCTS[0], "SpotPrice": price.to_decimal(), "Timestamp": at,
+                });
+                if filters.pass(&row) {
+                    rows.push((format!("{name}\u{0}{}", offered.name), row));
+                }
+            }
+        }
+    }
+    // EC2 answers at most 1,000 rows whatever MaxResults asks for; Karpenter asks for 2,000.
+    let length = call.input.int("MaxResults").and_then(|asked| usize::try_from(asked).ok()).map_or(1000, |asked| asked.clamp(1, 1000));
+    let (prices, token) = page::cut_by(call, length, call.input.text("NextToken"), &errors::NEXT_TOKEN, rows)?;
+    // EC2 sends an empty token after the last page, and SDKs stop there.
+    Ok(Out::new().with("SpotPriceHistory", prices).with("NextToken", token.unwrap_or_default()).done())
+}
+
+fn price_instant(now: Timestamp, call: &Call) -> Result<Timestamp, AwsError> {
+    let hour = now.round(TimestampRound::new().smallest(Unit::Hour).mode(jiff::RoundMode::Trunc)).unwrap_or(now);
+    let Some(end) = call.input.text("EndTime") else { return Ok(hour) };
+    let end: Timestamp = end.parse().map_err(|_| errors::invalid(end, "endTime", "Expecting a timestamp."))?;
+    Ok(hour.min(end))
+}
+
+const ZONE_FILTERS: Table = &[
+    ("group-name", "GroupName"),
+    ("message", ""),
+    ("opt-in-status", "OptInStatus"),
+    ("parent-zone-id", ""),
+    ("parent-zone-name", ""),
+    ("region-name", "RegionName"),
+    ("state", "State"),
+    ("zone-id", "ZoneId"),
+    ("zone-name", "ZoneName"),
+    ("zone-type", "ZoneType"),
+];
+
+pub(super) fn zones(world: &mut World<'_>, call: &Call) -> Answer {
+    let filters = Filters::read(&call.input, ZONE_FILTERS)?;
+    let (names, ids) = (call.input.texts("ZoneNames"), call.input.texts("ZoneIds"));
+    let region = &*world.region;
+    if let Some(unknown) = names.iter().find(|name| region.zone(name).is_none()) {
+        return Err(errors::ZONE_UNKNOWN.error(&[unknown]));
+    }
+    if let Some(unknown) = ids.iter().find(|id| !region.zones.iter().any(|zone| zone.id == **id)) {
+        return Err(errors::ZONE_UNKNOWN.error(&[unknown]));
+    }
+    let asked = region.zones.iter().filter(|zone| names.is_empty() || names.contains(&zone.name));
+    let asked = asked.filter(|zone| ids.is_empty() || ids.contains(&zone.id));
+    let rows = asked.map(|zone| {
+        json!({
+            "OptInStatus": "opt-in-not-required", "Messages": [], "RegionName": region.name, "ZoneName": zone.name, "ZoneId": zone.id,
+            "GroupName": format!("{}-zg-1", region.name), "NetworkBorderGroup": region.name, "ZoneType": "availability-zone", "State": "available",
+        })
+    });
+    Ok(Out::new().with("AvailabilityZones", rows.filter(|row| filters.pass(row)).collect::<Vec<_>>()).done())
+}
+
+const REGION_FILTERS: Table = &[("endpoint", "Endpoint"), ("opt-in-status", "OptInStatus"), ("region-name", "RegionName")];
+
+pub(super) fn regions(_: &mut World<'_>, call: &Call) -> Answer {
+    let filters = Filters::read(&call.input, REGION_FILTERS)?;
+    let wanted = call.input.texts("RegionNames");
+    if let Some(unknown) = wanted.iter().find(|name| catalogue::region(name).is_none()) {
+        return Err(errors::invalid(unknown, "region", "The region does not exist."));
+    }
+    let names = catalogue::regions().keys().filter(|name| wanted.is_empty() || wanted.contains(name));
+    let rows = names
+        .map(|name| json!({"OptInStatus": "opt-in-not-required", "RegionName": name, "Endpoint": format!("ec2.{name}.amazonaws.com")}));
+    Ok(Out::new().with("Regions", rows.filter(|row| filters.pass(row)).collect::<Vec<_>>()).done())
+}

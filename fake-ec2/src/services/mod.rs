@@ -1,0 +1,122 @@
+//! What each operation does: parsed calls in, values or errors out. No bytes, no clock, no chance but the state's.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`errors`] | every code with the form of its message and its source |
+//! | [`input`], [`filter`], [`page`] | reading inputs, EC2's filters, pages and their tokens |
+//! | [`gate`] | what stops a call before its operation is asked: faults, token buckets |
+//! | [`ec2`] … | one module per service; each has one `handle` that names its operations |
+
+pub mod ec2;
+pub mod errors;
+pub mod filter;
+pub mod gate;
+pub mod input;
+pub mod page;
+
+mod arc;
+mod eks;
+mod events;
+mod iam;
+mod pricing;
+mod sqs;
+mod ssm;
+mod sts;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::model::Service;
+use crate::protocol::{AwsError, Call};
+use crate::state::{State, World};
+
+/// What an operation answers.
+pub type Answer = Result<Value, AwsError>;
+
+/// What became of a call.
+#[derive(Debug)]
+pub enum Outcome {
+    Done(Answer),
+    /// The answer comes later: a long poll, or a reply that a latency holds back.
+    Later(Pending),
+}
+
+/// A call that waits for its answer.
+#[derive(Debug)]
+pub struct Pending {
+    due: Timestamp,
+    /// The answer that is held back; `None` for a long poll, which asks its queue.
+    held: Option<Answer>,
+}
+
+impl Pending {
+    /// When the call must be answered at the latest.
+    pub fn due(&self) -> Timestamp {
+        self.due
+    }
+}
+
+/// Does what a call asks for.
+pub fn handle(state: &mut State, now: Timestamp, call: &Call) -> Outcome {
+    let Some(mut world) = state.world(now, &call.region) else {
+        return Outcome::Done(Err(errors::NO_SUCH_REGION.error(&[&call.region])));
+    };
+    if let Err(refused) = gate::admit(&mut world, call) {
+        return hold(&mut world, call, Err(refused));
+    }
+    if call.service == Service::Sqs
+        && call.operation == "ReceiveMessage"
+        && let Some(due) = sqs::must_wait(&mut world, call)
+    {
+        return Outcome::Later(Pending { due, held: None });
+    }
+    let answer = dispatch(&mut world, call);
+    hold(&mut world, call, answer)
+}
+
+/// Does an operation at once, past faults, buckets and latencies; a long poll does not wait.
+pub(crate) fn perform(state: &mut State, now: Timestamp, call: &Call) -> Answer {
+    match state.world(now, &call.region) {
+        Some(mut world) => dispatch(&mut world, call),
+        None => Err(errors::NO_SUCH_REGION.error(&[&call.region])),
+    }
+}
+
+/// Asks whether a waiting call can be answered now. Answers by [`Pending::due`] at the latest.
+pub fn resume(state: &mut State, now: Timestamp, call: &Call, pending: &mut Pending) -> Option<Answer> {
+    if let Some(held) = pending.held.take_if(|_| now >= pending.due) {
+        return Some(held);
+    }
+    if pending.held.is_some() {
+        return None;
+    }
+    let mut world = state.world(now, &call.region)?;
+    if now < pending.due && sqs::must_wait(&mut world, call).is_some() {
+        return None;
+    }
+    Some(sqs::handle(&mut world, call))
+}
+
+/// Holds an answer back for as long as the operation's latency says.
+fn hold(world: &mut World<'_>, call: &Call, answer: Answer) -> Outcome {
+    let delay = world.account.latency(call.operation);
+    if delay.is_zero() { Outcome::Done(answer) } else { Outcome::Later(Pending { due: world.now + delay, held: Some(answer) }) }
+}
+
+fn dispatch(world: &mut World<'_>, call: &Call) -> Answer {
+    match call.service {
+        Service::Ec2 => ec2::handle(world, call),
+        Service::Iam => iam::handle(world, call),
+        Service::Sts => sts::handle(world, call),
+        Service::Sqs => sqs::handle(world, call),
+        Service::Ssm => ssm::handle(world, call),
+        Service::Eks => eks::handle(world, call),
+        Service::Pricing => pricing::handle(world, call),
+        Service::Events => events::handle(world, call),
+        Service::ArcZonalShift => arc::handle(world, call),
+        Service::AutoScaling => Err(errors::unsupported(call)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

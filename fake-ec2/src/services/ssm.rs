@@ -1,0 +1,133 @@
+//! SSM Parameter Store: the account's parameters and AWS's public ones.
+
+use serde_json::{Value, json};
+
+use super::input::{Out, Read, stamp};
+use super::page;
+use super::{Answer, errors};
+use crate::protocol::Call;
+use crate::state::World;
+use crate::state::parameter::Parameter;
+
+pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
+    match call.operation {
+        "DeleteParameter" => {
+            let name = call.input.text("Name").unwrap_or_default();
+            let gone = world.region.parameters.remove(name);
+            gone.map(|_| Out::new().done()).ok_or_else(|| errors::NO_PARAMETER.error(&[]))
+        }
+        "GetParameter" => {
+            let found = find(world, call.input.text("Name").unwrap_or_default());
+            Ok(Out::new().with("Parameter", found.ok_or_else(|| errors::NO_PARAMETER.error(&[]))?).done())
+        }
+        "GetParameters" => get_several(world, call),
+        "GetParametersByPath" => by_path(world, call),
+        "PutParameter" => put(world, call),
+        _ => Err(errors::unsupported(call)),
+    }
+}
+
+/// When AWS last touched its own parameters: the day of the newest synthesised images.
+const PUBLISHED: &str = "2026-09-18T17:43:09.000Z";
+
+/// A parameter by its name, its ARN or its name with a version (`name:3`).
+fn find(world: &World<'_>, asked: &str) -> Option<Value> {
+    let name = asked.strip_prefix("arn:").and_then(|arn| arn.split_once(":parameter").map(|(_, name)| name)).unwrap_or(asked);
+    if let Some(parameter) = world.region.parameters.get(name) {
+        return Some(render(world, name, parameter));
+    }
+    if let Some((stem, version)) = name.rsplit_once(':')
+        && let Some(parameter) = world.region.parameters.get(stem)
+    {
+        return (parameter.version.to_string() == version).then(|| render(world, stem, parameter));
+    }
+    world.region.public_parameters.get(name).map(|value| render_public(world, name, value))
+}
+
+fn render(world: &World<'_>, name: &str, parameter: &Parameter) -> Value {
+    let slash = if name.starts_with('/') { "" } else { "/" };
+    json!({
+        "Name": name, "Type": parameter.kind, "Value": parameter.value, "Version": parameter.version,
+        "LastModifiedDate": stamp(parameter.modified), "DataType": parameter.data_type,
+        "ARN": world.account.arn("ssm", &world.region.name, &format!("parameter{slash}{name}")),
+    })
+}
+
+fn render_public(world: &World<'_>, name: &str, value: &str) -> Value {
+    let data_type = if value.starts_with("ami-") { "aws:ec2:image" } else { "text" };
+    json!({
+        "Name": name, "Type": "String", "Value": value, "Version": 1, "LastModifiedDate": PUBLISHED, "DataType": data_type,
+        "ARN": format!("arn:aws:ssm:{}::parameter{name}", world.region.name),
+    })
+}
+
+fn get_several(world: &mut World<'_>, call: &Call) -> Answer {
+    let (mut found, mut invalid) = (Vec::new(), Vec::new());
+    for name in call.input.texts("Names") {
+        match find(world, name) {
+            Some(parameter) => found.push(parameter),
+            None => invalid.push(name),
+        }
+    }
+    Ok(json!({"Parameters": found, "InvalidParameters": invalid}))
+}
+
+fn by_path(world: &mut World<'_>, call: &Call) -> Answer {
+    let path = call.input.text("Path").unwrap_or_default().trim_end_matches('/');
+    if !call.input.text("Path").unwrap_or_default().starts_with('/') {
+        return Err(errors::SSM_VALIDATION.error(&[
+            "The parameter doesn't meet the parameter name requirements. The parameter name must begin with a forward slash \"/\".",
+        ]));
+    }
+    let recursive = call.input.flag("Recursive");
+    let below = |name: &str| {
+        let rest = name.strip_prefix(path).and_then(|rest| rest.strip_prefix('/'));
+        rest.is_some_and(|rest| recursive || !rest.contains('/'))
+    };
+    let own = world.region.parameters.iter().filter(|(name, _)| below(name)).map(|(name, it)| (name.clone(), render(world, name, it)));
+    let public = world.region.public_parameters.iter().filter(|(name, _)| below(name));
+    let public = public.map(|(name, value)| (name.clone(), render_public(world, name, value)));
+    let length = call.input.int("MaxResults").unwrap_or(10);
+    if !(1..=10).contains(&length) {
+        let message = format!(
+            "1 validation error detected: Value '{length}' at 'maxResults' failed to satisfy constraint: Member must have value less than or equal to 10"
+        );
+        return Err(errors::SSM_VALIDATION.error(&[&message]));
+    }
+    let rows = own.chain(public).collect();
+    let length = usize::try_from(length).unwrap_or(10);
+    let (parameters, token) = page::cut_by(call, length, call.input.text("NextToken"), &errors::SSM_TOKEN, rows)?;
+    Ok(Out::new().with("Parameters", parameters).maybe("NextToken", token).done())
+}
+
+fn put(world: &mut World<'_>, call: &Call) -> Answer {
+    let name = call.input.text("Name").unwrap_or_default();
+    let reserved = name.trim_start_matches('/').to_ascii_lowercase();
+    if reserved.starts_with("aws") || reserved.starts_with("ssm") {
+        return Err(errors::PARAMETER_RESERVED.error(&[name]));
+    }
+    let held = world.region.parameters.get(name);
+    if held.is_some() && !call.input.flag("Overwrite") {
+        return Err(errors::PARAMETER_EXISTS.error(&[]));
+    }
+    let kind = call.input.text("Type").map(str::to_owned).or_else(|| held.map(|held| held.kind.clone()));
+    let kind = kind.ok_or_else(|| errors::SSM_VALIDATION.error(&["A parameter type is required when you create a parameter."]))?;
+    let data_type = call.input.text("DataType").unwrap_or("text");
+    let value = call.input.text("Value").unwrap_or_default();
+    if data_type == "aws:ec2:image" && !world.region.images.contains_key(value) {
+        return Err(errors::PARAMETER_IMAGE.error(&[value]));
+    }
+    let version = held.map_or(1, |held| held.version + 1);
+    let pair = |tag: &Value| Some((tag.text("Key")?.to_owned(), tag.text("Value").unwrap_or_default().to_owned()));
+    let parameter = Parameter {
+        kind,
+        value: value.to_owned(),
+        version,
+        description: call.input.text("Description").map(str::to_owned),
+        data_type: data_type.to_owned(),
+        modified: world.now,
+        tags: call.input.list("Tags").iter().filter_map(pair).collect(),
+    };
+    world.region.parameters.insert(name.to_owned(), parameter);
+    Ok(json!({"Version": version, "Tier": "Standard"}))
+}

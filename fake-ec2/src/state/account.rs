@@ -1,0 +1,79 @@
+//! What is global in an account: identity, chance, agenda, IAM, faults, costs.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use super::agenda::Agenda;
+use super::entropy::Entropy;
+use super::iam::Iam;
+use super::machine::Ledger;
+use super::rules::{ActiveRule, Buckets, matches_operation};
+use super::settings::Settings;
+
+/// The account.
+#[derive(Debug)]
+pub struct Account {
+    /// The twelve digits.
+    pub id: String,
+    /// The region that settings without a region are about.
+    pub home: String,
+    pub(crate) settings: Settings,
+    pub(crate) entropy: Entropy,
+    pub(crate) agenda: Agenda,
+    pub(crate) iam: Iam,
+    pub(crate) rules: Vec<ActiveRule>,
+    pub(crate) buckets: Buckets,
+    /// What was answered to a client token: by (region, operation, token).
+    pub(crate) tokens: BTreeMap<(String, String, String), Remembered>,
+    pub(crate) ledger: Ledger,
+    /// Counts the changes of anything that `machines` shows.
+    pub(crate) machines_version: u64,
+}
+
+/// A request that was answered under a client token.
+#[derive(Debug)]
+pub(crate) struct Remembered {
+    pub fingerprint: [u8; 32],
+    pub answer: Value,
+}
+
+impl Account {
+    pub(crate) fn new(seed: u64, id: &str, home: &str, settings: Settings) -> Self {
+        Self {
+            id: id.to_owned(),
+            home: home.to_owned(),
+            rules: settings.rules.iter().cloned().map(ActiveRule::new).collect(),
+            settings,
+            entropy: Entropy::new(seed),
+            agenda: Agenda::default(),
+            iam: Iam::default(),
+            buckets: Buckets::default(),
+            tokens: BTreeMap::new(),
+            ledger: Ledger::default(),
+            machines_version: 0,
+        }
+    }
+
+    /// How long the reply of an operation takes.
+    pub(crate) fn latency(&mut self, operation: &str) -> SignedDuration {
+        let row = self.settings.latency.iter().rev().find(|row| matches_operation(&row.operation, operation));
+        let Some(delay) = row.map(|row| row.delay) else { return SignedDuration::ZERO };
+        self.entropy.delay("latency", delay)
+    }
+
+    /// `arn:aws:<service>:<region>:<account>:<rest>`
+    pub(crate) fn arn(&self, service: &str, region: &str, rest: &str) -> String {
+        format!("arn:{}:{service}:{region}:{}:{rest}", partition(region), self.id)
+    }
+}
+
+/// The partition of a region; global services ask with an empty one.
+fn partition(region: &str) -> &'static str {
+    match region {
+        _ if region.starts_with("cn-") => "aws-cn",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}

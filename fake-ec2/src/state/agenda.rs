@@ -1,0 +1,79 @@
+//! What happens by itself, and when.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// One thing that happens at an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Due {
+    /// An instance comes out of a transitional state, unless it was overtaken (`generation` moved on).
+    Instance { region: String, id: String, generation: u64 },
+    /// A terminated instance is described no longer.
+    Forget { region: String, id: String },
+    /// An event reaches the bus's rules.
+    Event { region: String, event: Value },
+    /// A message of a queue becomes visible; a waiting receiver must be asked again.
+    Visible { region: String },
+    /// A cluster has been made.
+    Cluster { region: String, name: String },
+}
+
+impl Due {
+    pub fn region(&self) -> &str {
+        match self {
+            Self::Instance { region, .. }
+            | Self::Forget { region, .. }
+            | Self::Event { region, .. }
+            | Self::Visible { region }
+            | Self::Cluster { region, .. } => region,
+        }
+    }
+
+    /// In words, if it is work that a settled world must not have.
+    fn work(&self) -> Option<String> {
+        match self {
+            Self::Instance { id, .. } => Some(format!("instance {id} changes its state")),
+            Self::Event { event, .. } => {
+                Some(format!("event `{}` is on its way", event.get("detail-type").and_then(Value::as_str).unwrap_or("?")))
+            }
+            Self::Cluster { name, .. } => Some(format!("cluster {name} is being created")),
+            Self::Forget { .. } | Self::Visible { .. } => None,
+        }
+    }
+}
+
+/// Dues in the order of (instant, sequence).
+#[derive(Debug, Default)]
+pub struct Agenda {
+    dues: BTreeMap<(Timestamp, u64), Due>,
+    sequence: u64,
+}
+
+impl Agenda {
+    pub fn add(&mut self, at: Timestamp, due: Due) {
+        self.sequence += 1;
+        self.dues.insert((at, self.sequence), due);
+    }
+
+    pub fn next(&self) -> Option<Timestamp> {
+        self.dues.keys().next().map(|(at, _)| *at)
+    }
+
+    /// The first due at or before `now`.
+    pub fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, Due)> {
+        let first = self.dues.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let ((at, _), due) = first.remove_entry();
+        Some((at, due))
+    }
+
+    /// A cluster is there already.
+    pub fn forget_cluster(&mut self, cluster: &str) {
+        self.dues.retain(|_, due| !matches!(due, Due::Cluster { name, .. } if name == cluster));
+    }
+
+    pub fn unsettled(&self) -> Vec<String> {
+        self.dues.iter().filter_map(|((at, _), due)| due.work().map(|work| format!("{work} at {at}"))).collect()
+    }
+}

@@ -1,0 +1,161 @@
+//! What instances do over time: pending → running → (stopping → stopped →) shutting-down → terminated → forgotten.
+
+use jiff::Timestamp;
+
+use super::World;
+use super::agenda::Due;
+use super::bus;
+use super::machine::{LedgerEntry, Phase};
+
+/// Why an instance changes its state, in EC2's code and message of a `StateReason`.
+pub(crate) type Reason = (&'static str, &'static str);
+
+/// Source: API reference, `StateReason`.
+pub(crate) const BY_USER_TERMINATE: Reason = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown");
+
+/// Something is due.
+pub(crate) fn happen(world: &mut World<'_>, due: Due) {
+    match due {
+        Due::Instance { id, generation, .. } => world.arrive(&id, generation),
+        Due::Forget { id, .. } => world.forget(&id),
+        Due::Event { event, .. } => bus::deliver(world, &event),
+        // Whoever waits for a message is asked again after each advance.
+        Due::Visible { .. } => {}
+        Due::Cluster { name, .. } => {
+            if let Some(cluster) = world.region.clusters.get_mut(&name) {
+                cluster.active = true;
+            }
+        }
+    }
+}
+
+impl World<'_> {
+    /// An instance that has just been made, or is started again, goes its way to `running`.
+    pub(crate) fn begin(&mut self, id: &str) {
+        let Some(instance) = self.region.instances.get_mut(id) else { return };
+        instance.phase = Phase::Pending;
+        instance.reason = None;
+        instance.transition_reason.clear();
+        let entry = LedgerEntry {
+            instance_id: id.to_owned(),
+            region: self.region.name.clone(),
+            zone: instance.zone.name.to_owned(),
+            instance_type: instance.instance_type.to_owned(),
+            market: instance.market,
+            start: self.now,
+            end: None,
+            price_per_hour: instance.price,
+        };
+        let pool = instance.pool();
+        self.account.ledger.open(entry);
+        self.enter_pool(pool);
+        let delay = self.account.settings.pending;
+        self.after_change(id, Some(("pending", delay)));
+    }
+
+    /// An instance begins to shut down. Does nothing to one that already does, or is gone.
+    pub(crate) fn terminate(&mut self, id: &str, reason: Reason) {
+        let Some(instance) = self.region.instances.get(id) else { return };
+        if matches!(instance.phase, Phase::ShuttingDown | Phase::Terminated) {
+            return;
+        }
+        self.leave(id, Phase::ShuttingDown, reason);
+        let delay = self.account.settings.shutting_down;
+        self.after_change(id, Some(("shutting-down", delay)));
+    }
+
+    /// A running instance begins to stop.
+    pub(crate) fn stop(&mut self, id: &str) {
+        let Some(instance) = self.region.instances.get(id) else { return };
+        if !matches!(instance.phase, Phase::Running | Phase::Pending) {
+            return;
+        }
+        self.leave(id, Phase::Stopping, BY_USER_TERMINATE);
+        let delay = self.account.settings.stopping;
+        self.after_change(id, Some(("stopping", delay)));
+    }
+
+    /// Moves to a state in which AWS bills no longer.
+    fn leave(&mut self, id: &str, to: Phase, (code, message): Reason) {
+        let Some(instance) = self.region.instances.get_mut(id) else { return };
+        let held = instance.phase.holds_capacity();
+        instance.phase = to;
+        instance.reason = Some((code.to_owned(), message.to_owned()));
+        instance.transition_reason = format!("User initiated ({})", self.now.strftime("%Y-%m-%d %H:%M:%S GMT"));
+        let pool = instance.pool();
+        if held && !to.holds_capacity() {
+            self.leave_pool(&pool);
+        }
+        self.account.ledger.close(id, self.now);
+    }
+
+    /// The transitional state ends.
+    fn arrive(&mut self, id: &str, generation: u64) {
+        let Some(instance) = self.region.instances.get_mut(id).filter(|instance| instance.generation == generation) else { return };
+        match instance.phase {
+            Phase::Pending => {
+                instance.phase = Phase::Running;
+                if let Some(log) = &self.account.settings.boot_log {
+                    instance.console.get_or_insert_with(|| (self.now, log.clone()));
+                }
+            }
+            Phase::Stopping => {
+                instance.phase = Phase::Stopped;
+                let pool = instance.pool();
+                self.leave_pool(&pool);
+            }
+            Phase::ShuttingDown => self.end(id),
+            Phase::Running | Phase::Stopped | Phase::Terminated => return,
+        }
+        self.after_change(id, None);
+    }
+
+    /// A terminated instance gives its addresses and volumes back, and is described for a while.
+    fn end(&mut self, id: &str) {
+        let Some(instance) = self.region.instances.get_mut(id) else { return };
+        instance.phase = Phase::Terminated;
+        instance.ended = Some(self.now);
+        for interface in std::mem::take(&mut instance.interfaces) {
+            if let Some(interface) = self.region.interfaces.remove(&interface)
+                && let Some(address) = interface.address
+                && let Some(subnet) = self.region.subnets.get_mut(&interface.subnet_id)
+            {
+                subnet.release(address);
+            }
+        }
+        for (_, volume) in std::mem::take(&mut instance.volumes) {
+            // A volume that outlives its instance would be `available`; it stays listed until somebody deletes it.
+            let kept = self.region.volumes.get(&volume).is_some_and(|volume| !volume.delete_on_termination);
+            if !kept {
+                self.region.volumes.remove(&volume);
+            } else if let Some(volume) = self.region.volumes.get_mut(&volume) {
+                volume.instance_id.clear();
+            }
+        }
+        let at = later(self.now, self.account.settings.terminated_visible);
+        self.account.agenda.add(at, Due::Forget { region: self.region.name.clone(), id: id.to_owned() });
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.region.instances.remove(id);
+        self.account.machines_version += 1;
+    }
+
+    /// Every change: generation, version, the event, and the end of a transitional state.
+    fn after_change(&mut self, id: &str, transition: Option<(&str, super::Delay)>) {
+        self.account.machines_version += 1;
+        let Some(instance) = self.region.instances.get_mut(id) else { return };
+        instance.generation += 1;
+        let (generation, phase) = (instance.generation, instance.phase);
+        if let Some((stream, delay)) = transition {
+            let at = later(self.now, self.account.entropy.delay(stream, delay));
+            self.account.agenda.add(at, Due::Instance { region: self.region.name.clone(), id: id.to_owned(), generation });
+        }
+        bus::instance_changed(self, id, phase);
+    }
+}
+
+/// An instant plus a span; the last instant there is, should it overflow.
+pub(crate) fn later(at: Timestamp, span: jiff::SignedDuration) -> Timestamp {
+    at.checked_add(span).unwrap_or(Timestamp::MAX)
+}

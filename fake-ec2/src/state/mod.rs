@@ -1,0 +1,113 @@
+//! What the cloud remembers: a seeded state machine without a clock.
+//!
+//! Every instant comes in as `now`, every chance from a named stream of the seed ([`entropy`]). Equal settings, equal calls at equal
+//! instants: equal answers. Behaviour per operation lives in [`services`](crate::services); what moves by itself (boots, shutdowns,
+//! events on their way to a queue) moves here, from the [`agenda`].
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`settings`] | [`Settings`]: delays, overrides of prices, offerings and capacity, rules |
+//! | [`rules`] | faults as values, latencies, token buckets |
+//! | [`entropy`], [`agenda`] | named streams of chance; what is due when |
+//! | [`account`], [`region`] | what is global, what is regional |
+//! | [`network`], [`image`], [`template`], [`instance`], [`market`] | EC2's resources, prices and capacity |
+//! | [`lifecycle`] | instances' states over time |
+//! | [`iam`], [`queue`], [`bus`], [`parameter`], [`cluster`] | the other services' resources |
+//! | [`machine`] | the harness's view: machines, costs |
+//! | [`lab`] | an EKS lab in one call, through the same operations as a client's |
+
+pub mod account;
+pub mod agenda;
+pub mod bus;
+pub mod cluster;
+pub mod entropy;
+pub mod iam;
+pub mod image;
+pub mod instance;
+pub mod lab;
+pub mod lifecycle;
+pub mod machine;
+pub mod market;
+pub mod network;
+pub mod parameter;
+pub mod queue;
+pub mod region;
+pub mod rules;
+pub mod settings;
+pub mod template;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+pub use account::Account;
+pub use lab::{EksLab, Lab};
+pub use machine::{LedgerEntry, Machine, NetworkLimits, Phase};
+pub use market::Market;
+pub use region::Region;
+pub use rules::{Bucket, Effect, Rule};
+pub use settings::{Capacity, Delay, Latency, OnDemandPrice, Settings, SpotPrice};
+
+/// The account and its regions.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) account: Account,
+    pub(crate) regions: BTreeMap<String, Region>,
+}
+
+/// What one operation works on: the account, one region of it, and the instant.
+pub(crate) struct World<'a> {
+    pub now: Timestamp,
+    pub account: &'a mut Account,
+    pub region: &'a mut Region,
+}
+
+impl State {
+    /// A fresh account: in each region a default VPC with a subnet per zone and a default security group; no roles, no clusters, no instances.
+    pub fn new(config: &crate::Config) -> Self {
+        let account = Account::new(config.seed, &config.account, &config.region, config.world.clone());
+        let mut state = Self { account, regions: BTreeMap::new() };
+        let home = config.region.clone();
+        state.visit(&home);
+        state
+    }
+
+    /// Sees to it that a region exists; false when the catalogue knows no region of this name.
+    pub(crate) fn visit(&mut self, name: &str) -> bool {
+        if self.regions.contains_key(name) {
+            return true;
+        }
+        let Some(region) = Region::fresh(name, &mut self.account) else { return false };
+        self.regions.insert(name.to_owned(), region);
+        true
+    }
+
+    /// The world of one region, if the catalogue knows the region.
+    pub(crate) fn world(&mut self, now: Timestamp, region: &str) -> Option<World<'_>> {
+        if !self.visit(region) {
+            return None;
+        }
+        let region = self.regions.get_mut(region)?;
+        Some(World { now, account: &mut self.account, region })
+    }
+
+    /// When [`State::advance`] must be called next by itself.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.account.agenda.next()
+    }
+
+    /// Everything that is due, in the order of (instant, sequence).
+    pub fn advance(&mut self, now: Timestamp) {
+        while let Some((at, due)) = self.account.agenda.pop(now) {
+            let region = due.region().to_owned();
+            if let Some(mut world) = self.world(at, &region) {
+                lifecycle::happen(&mut world, due);
+            }
+        }
+    }
+
+    /// In words, what could still move by itself: boots, shutdowns, events on their way. Empty when settled.
+    pub fn unsettled(&self) -> Vec<String> {
+        self.account.agenda.unsettled()
+    }
+}

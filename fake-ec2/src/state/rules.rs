@@ -1,0 +1,137 @@
+//! Faults as values: errors by rule, capacity that is gone, and token buckets.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::market::Market;
+
+/// A fault in force: what it matches, what it does, how often and until when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// By which [`State::rule_hits`](super::State::rule_hits) and `remove_rule` know it.
+    pub name: String,
+    pub effect: Effect,
+    /// How many hits it has in it; `None` means any number.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// In force before this instant; `None` means for ever.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+}
+
+/// What a rule does. Empty lists match everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Effect {
+    /// The operation answers this error and has no effect.
+    Error {
+        /// An operation's name, or a prefix with `*` (`Describe*`).
+        operation: String,
+        code: String,
+        message: String,
+        /// `None` means the code's own HTTP status.
+        #[serde(default)]
+        status: Option<u16>,
+    },
+    /// The matching pools have no capacity.
+    InsufficientCapacity {
+        #[serde(default)]
+        instance_types: Vec<String>,
+        #[serde(default)]
+        zones: Vec<String>,
+        #[serde(default)]
+        markets: Vec<Market>,
+    },
+}
+
+/// A token bucket per operation: `RequestLimitExceeded` when it is empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bucket {
+    /// An operation's name, or a prefix with `*`; operations that match one entry share its tokens.
+    pub operation: String,
+    pub size: u64,
+    /// Tokens per second.
+    pub refill: u64,
+    /// A token per instance that the request asks for, not per request.
+    #[serde(default)]
+    pub per_resource: bool,
+}
+
+/// A rule and what became of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ActiveRule {
+    pub rule: Rule,
+    pub hits: u64,
+}
+
+impl ActiveRule {
+    pub fn new(rule: Rule) -> Self {
+        Self { rule, hits: 0 }
+    }
+
+    pub fn in_force(&self, now: Timestamp) -> bool {
+        self.rule.until.is_none_or(|until| now < until) && self.rule.count.is_none_or(|count| self.hits < count)
+    }
+}
+
+/// Whether a pattern (`CreateFleet`, `Describe*`, `*`) means this operation.
+pub(crate) fn matches_operation(pattern: &str, operation: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == operation, |prefix| operation.starts_with(prefix))
+}
+
+/// The fill of each bucket, in thousandths of a token.
+#[derive(Debug, Default)]
+pub(crate) struct Buckets {
+    fill: BTreeMap<usize, (Timestamp, u64)>,
+}
+
+impl Buckets {
+    /// Takes what a request costs from every bucket that it draws on; false, and nothing taken, if one of them holds too little.
+    pub fn take(&mut self, now: Timestamp, buckets: &[Bucket], operation: &str, resources: u64) -> bool {
+        let mut taken = Vec::new();
+        for (at, bucket) in buckets.iter().enumerate().filter(|(_, bucket)| matches_operation(&bucket.operation, operation)) {
+            let size = bucket.size.saturating_mul(1000);
+            let cost = if bucket.per_resource { resources } else { 1 }.saturating_mul(1000);
+            let (since, fill) = self.fill.get(&at).copied().unwrap_or((now, size));
+            let elapsed = u64::try_from(now.duration_since(since).as_millis()).unwrap_or(0);
+            let fill = fill.saturating_add(elapsed.saturating_mul(bucket.refill)).min(size);
+            self.fill.insert(at, (now, fill));
+            let Some(left) = fill.checked_sub(cost) else { return false };
+            taken.push((at, left));
+        }
+        for (at, left) in taken {
+            self.fill.insert(at, (now, left));
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).expect("in range")
+    }
+
+    #[test]
+    fn a_bucket_empties_and_refills() {
+        let buckets = [Bucket { operation: "Describe*".into(), size: 2, refill: 1, per_resource: false }];
+        let mut fill = Buckets::default();
+        let mut ask = |second| fill.take(at(second), &buckets, "DescribeInstances", 1);
+        assert_eq!([ask(0), ask(0), ask(0), ask(1), ask(1)], [true, true, false, true, false]);
+    }
+
+    #[test]
+    fn a_resource_bucket_counts_instances() {
+        let buckets = [Bucket { operation: "RunInstances".into(), size: 5, refill: 2, per_resource: true }];
+        let mut fill = Buckets::default();
+        assert!(fill.take(at(0), &buckets, "RunInstances", 4));
+        assert!(!fill.take(at(0), &buckets, "RunInstances", 2));
+        assert!(fill.take(at(0), &buckets, "RunInstances", 1));
+    }
+}

@@ -1,0 +1,241 @@
+//! From a claim to a machine.
+
+use super::AwsCloud;
+use crate::errors;
+use crate::labels as aws;
+use crate::launch::claim::{Wanted, check_ready, tags, unsupported};
+use crate::launch::fleet::{self, FleetError, Order, Overrides};
+use crate::launch::template::{self, Context, Template, TemplateError};
+use crate::launch::{filters, template::resolve};
+use crate::port::{CloudError, LaunchError, LaunchRequest, Launched};
+use crate::providers::subnets::ZonalSubnet;
+use crate::wire::client::lock;
+use api::{EC2NodeClass, NodeClaim};
+use planner::InstanceType;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use vocabulary::{CapacityType, Resources, labels};
+
+/// Source: `C/pkg/apis/v1alpha1/labels.go`.
+const PRICE_OVERLAY_APPLIED: &str = "karpenter.sh/price-overlay-applied";
+
+/// What a launch is about.
+struct Plan<'a> {
+    class: &'a EC2NodeClass,
+    claim: &'a NodeClaim,
+    wanted: Wanted,
+    tags: BTreeMap<String, String>,
+    types: Vec<InstanceType>,
+    capacity_type: CapacityType,
+    tenancy: &'static str,
+}
+
+enum Attempt {
+    Launched(String, Overrides),
+    /// EC2 does not know a template that we took to be there.
+    TemplateGone(LaunchError),
+}
+
+impl AwsCloud {
+    pub(super) async fn launch_claim(&self, request: LaunchRequest) -> Result<Launched, LaunchError> {
+        let (class, claim) = (&*request.class, &*request.claim);
+        check_ready(class)?;
+        if let Some(field) = unsupported(class) {
+            return Err(LaunchError::NodeClassNotReady(field.to_owned()));
+        }
+        let pool = claim.metadata.labels.as_ref().and_then(|all| all.get(labels::NODEPOOL)).map_or("", String::as_str);
+        let mut all_tags = request.tags.clone();
+        all_tags.extend(tags(class, pool, &self.settings.cluster_name).map_err(LaunchError::NodeClassNotReady)?);
+        let all = self.types(class, self.clock.now()).map_err(|error| {
+            tracing::error!(error, "resolving instance types");
+            failed("InstanceTypeResolutionFailed", "Error resolving instance types")
+        })?;
+        let wanted = Wanted::of(claim);
+        let types = filters::filter(&all, &wanted, self.settings.min_values_best_effort).map_err(LaunchError::InsufficientCapacity)?;
+        let (capacity_type, tenancy) = (wanted.capacity_type(&types), wanted.tenancy());
+        let plan = Plan { class, claim, wanted, tags: all_tags, types, capacity_type, tenancy };
+        let (id, pool) = match self.attempt(&plan).await? {
+            Attempt::Launched(id, pool) => (id, pool),
+            // Once more with templates that are made anew.
+            Attempt::TemplateGone(_) => match self.attempt(&plan).await? {
+                Attempt::Launched(id, pool) => (id, pool),
+                Attempt::TemplateGone(error) => return Err(error),
+            },
+        };
+        Ok(describe(&plan, &all, id, pool))
+    }
+
+    async fn attempt(&self, plan: &Plan<'_>) -> Result<Attempt, LaunchError> {
+        let subnets = plan.class.status.as_ref().map_or(&[][..], |status| &status.subnets);
+        if subnets.is_empty() {
+            return Err(failed("SubnetResolutionFailed", "Error getting subnets"));
+        }
+        let zonal = self.subnets.for_launch(subnets, &plan.types, plan.capacity_type, self.clock.now());
+        let templates = self.ensure_templates(plan.class, plan.claim, &plan.types, plan.capacity_type, plan.tenancy, &plan.tags).await?;
+        let configs = fleet::configs(&templates, &zonal, &plan.wanted.of_market(plan.capacity_type));
+        if configs.is_empty() {
+            tracing::error!("no capacity offerings are currently available given the constraints");
+            return Err(failed("LaunchFailed", "Error getting launch template configs: Instance launch failed"));
+        }
+        if plan.capacity_type == CapacityType::OnDemand && plan.wanted.allows(CapacityType::Spot) && plan.types.len() < 5 {
+            tracing::error!(
+                types = plan.types.len(),
+                "at least 5 instance types are recommended when flexible to spot but requesting on-demand"
+            );
+        }
+        let annotation = |key: &str| plan.claim.metadata.annotations.as_ref().and_then(|all| all.get(key));
+        let order = Order {
+            capacity_type: plan.capacity_type,
+            tags: &plan.tags,
+            context: plan
+                .class
+                .spec
+                .context
+                .as_deref()
+                .filter(|_| annotation(labels::NODECLAIM_MIN_VALUES_RELAXED).is_none_or(|value| value != "true")),
+            overlay: annotation(PRICE_OVERLAY_APPLIED).is_some(),
+        };
+        let offered = fleet::offered_subnets(&configs);
+        let request = fleet::request(&order, configs);
+        let answer = self.fleets.add(request.to_string(), request).await;
+        let used: BTreeSet<String> = answer.iter().flat_map(|share| &share.machine).map(|(_, pool)| pool.subnet.clone()).collect();
+        self.subnets.after_launch(&offered, &used, &zonal, &plan.types, plan.capacity_type, self.clock.now());
+        let share = match answer {
+            Ok(share) => share,
+            Err(error) if error.is_launch_template_not_found() => {
+                self.templates.forget(&templates.iter().map(|template| template.name.clone()).collect::<Vec<_>>()).await;
+                return Ok(Attempt::TemplateGone(fleet::call_failed(&error)));
+            }
+            Err(error) => return Err(fleet::call_failed(&error)),
+        };
+        self.learn(&share.errors, plan.capacity_type, &zonal);
+        match share.machine {
+            Some((id, pool)) => Ok(Attempt::Launched(id, pool)),
+            None => Err(fleet::combine(&share.errors)),
+        }
+    }
+
+    /// Finds or makes the templates of these types.
+    pub(super) async fn ensure_templates(
+        &self,
+        class: &EC2NodeClass,
+        claim: &NodeClaim,
+        types: &[InstanceType],
+        capacity_type: CapacityType,
+        tenancy: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Vec<Template>, Trouble> {
+        let cluster = self.cluster();
+        let context = Context {
+            settings: &self.settings,
+            region: &self.region,
+            cluster_endpoint: cluster.endpoint.as_deref().unwrap_or_default(),
+            cluster_cidr: cluster.cidr.as_deref(),
+            tags,
+            capacity_type,
+            tenancy,
+        };
+        let templates = resolve(class, claim, types, &context).map_err(Trouble::Template)?;
+        self.templates.ensure(&self.client, &templates).await.map_err(Trouble::Call)?;
+        Ok(templates)
+    }
+
+    /// Remembers what the fleet could not have (`updateUnavailableOfferingsCache`).
+    fn learn(&self, fleet_errors: &[FleetError], capacity_type: CapacityType, zonal: &BTreeMap<String, ZonalSubnet>) {
+        let now = self.clock.now();
+        let mut unavailable = lock(&self.unavailable);
+        unavailable.sweep(now);
+        for error in fleet_errors {
+            let pool = &error.overrides;
+            let zone_id = zonal.get(&pool.zone).map_or("", |subnet| subnet.zone_id.as_str());
+            tracing::debug!(code = error.code, zone = pool.zone, zone_id, capacity_type = capacity_type.as_str(), "launch failure");
+            if error.code == errors::NO_FREE_ADDRESSES && !pool.subnet.is_empty() {
+                unavailable.mark_subnet(&pool.subnet, now);
+                self.subnets.mark_full(&pool.subnet, now);
+            }
+            if errors::is_unfulfillable(&error.code) {
+                unavailable.mark(&pool.instance_type, &pool.zone, capacity_type, now);
+            }
+            if error.code == errors::SERVICE_LINKED_ROLE_NOT_PERMITTED {
+                unavailable.mark_market(CapacityType::Spot, now);
+            }
+        }
+    }
+}
+
+/// Why the templates are not there.
+pub(super) enum Trouble {
+    Template(TemplateError),
+    Call(CloudError),
+}
+
+impl From<Trouble> for LaunchError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Template(error) => {
+                tracing::error!(error = error.to_string(), "getting launch template configs");
+                error.into()
+            }
+            Trouble::Call(error) => {
+                tracing::error!(error = error.to_string(), "getting launch template configs");
+                let (reason, message) = errors::reason(&format!("{}: {}", error.code, error.message));
+                failed(reason, &format!("Error getting launch template configs: {message}"))
+            }
+        }
+    }
+}
+
+fn failed(reason: &str, message: &str) -> LaunchError {
+    LaunchError::Failed { reason: reason.to_owned(), message: message.to_owned() }
+}
+
+/// What the controller is told of a new machine (`instanceToNodeClaim`).
+fn describe(plan: &Plan<'_>, all: &[InstanceType], id: String, pool: Overrides) -> Launched {
+    let kind = all.iter().find(|kind| *kind.name == *pool.instance_type);
+    let status = plan.class.status.as_ref();
+    let mut set: BTreeMap<String, String> = BTreeMap::new();
+    let of_reservations = [aws::RESERVATION_ID, aws::RESERVATION_TYPE, aws::RESERVATION_INTERRUPTIBLE];
+    for (key, value) in kind.iter().flat_map(|kind| kind.requirements.labels()) {
+        if !of_reservations.contains(&&*key) {
+            set.insert(key.to_string(), value.to_string());
+        }
+    }
+    set.insert(labels::ZONE.to_owned(), pool.zone.clone());
+    let subnet = status.and_then(|status| status.subnets.iter().find(|subnet| subnet.zone == pool.zone && !subnet.zone_id.is_empty()));
+    set.extend(subnet.map(|subnet| (labels::ZONE_ID.to_owned(), subnet.zone_id.clone())));
+    set.insert(labels::CAPACITY_TYPE.to_owned(), plan.capacity_type.as_str().to_owned());
+    set.insert(labels::instance::TENANCY.to_owned(), plan.tenancy.to_owned());
+    set.extend(plan.tags.get(labels::NODEPOOL).map(|name| (labels::NODEPOOL.to_owned(), name.clone())));
+    // EFA counts only where interfaces for it were asked for.
+    let with_efa = plan.wanted.requests.contains(aws::EFA) || !plan.class.spec.network_interfaces.is_empty();
+    let amounts = |of: fn(&InstanceType) -> &Resources| {
+        let mut kept = Resources::new();
+        let listed = kind.map(of).into_iter().flat_map(Resources::iter);
+        listed.filter(|(name, amount)| *amount != 0 && (*name != aws::EFA || with_efa)).for_each(|(name, amount)| kept.set(name, amount));
+        kept
+    };
+    let offering = kind.and_then(|kind| kind.offerings.iter().find(|o| *o.zone == *pool.zone && o.capacity_type == plan.capacity_type));
+    let class_annotations = plan.class.metadata.annotations.clone().unwrap_or_default();
+    let kept = [labels::EC2NODECLASS_HASH, labels::EC2NODECLASS_HASH_VERSION];
+    let mut annotations: BTreeMap<String, String> = class_annotations.into_iter().filter(|(key, _)| kept.contains(&key.as_str())).collect();
+    let profile = status.and_then(|status| status.instance_profile.clone()).unwrap_or_default();
+    annotations.insert(labels::INSTANCE_PROFILE_NAME.to_owned(), profile);
+    Launched {
+        provider_id: format!("aws:///{}/{id}", pool.zone),
+        instance_id: id,
+        image_id: pool.image,
+        instance_type: Arc::from(pool.instance_type),
+        zone: Arc::from(pool.zone),
+        capacity_type: plan.capacity_type,
+        labels: set,
+        annotations,
+        capacity: amounts(|kind| &kind.capacity),
+        allocatable: amounts(|kind| &kind.allocatable),
+        price: offering.map(|offering| offering.price).unwrap_or_default(),
+    }
+}
+
+/// Types that a NodeClass without a NodePool is tried with, by architecture.
+pub(super) const FALLBACK_TYPES: [(&str, &str); 2] = [("m5.large", "amd64"), ("m6g.large", "arm64")];
+
+pub(super) use template::Template as LaunchTemplate;

@@ -1,0 +1,244 @@
+//! The adapter: the port on top of the providers.
+//!
+//! Map: [`connect`] are the two ways in; [`launch`] and [`validate`] are the flows that need many providers.
+
+mod connect;
+mod launch;
+mod validate;
+
+pub use connect::{SIMULATED_ACCESS_KEY, SIMULATED_SECRET_KEY};
+
+use crate::cache::Cache;
+use crate::launch::fleet::{self, Fleets};
+use crate::launch::templates::Templates;
+use crate::port::{Answer, Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, Validation};
+use crate::providers::catalogue::{Catalogue, Market};
+use crate::providers::images::Images;
+use crate::providers::instances::Instances;
+use crate::providers::pricing::Pricing;
+use crate::providers::profiles::Profiles;
+use crate::providers::queue::Queue;
+use crate::providers::security_groups::SecurityGroups;
+use crate::providers::subnets::Subnets;
+use crate::providers::unavailable::Unavailable;
+use crate::settings::Settings;
+use crate::wire::Service;
+use crate::wire::client::{Call, Client, lock};
+use crate::wire::transport::Surroundings;
+use ambient::{Clock, Entropy};
+use api::EC2NodeClass;
+use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use planner::InstanceType;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use vocabulary::{CapacityType, Requirements};
+
+/// How long a validation holds (`ValidationTTL`).
+const VALIDATED: SignedDuration = SignedDuration::from_mins(30);
+
+/// AWS behind the port. Shared by many effects at once.
+pub struct AwsCloud {
+    settings: Settings,
+    region: String,
+    clock: Clock,
+    client: Arc<Client>,
+    catalogue: Catalogue,
+    pricing: Pricing,
+    unavailable: Mutex<Unavailable>,
+    subnets: Subnets,
+    security_groups: SecurityGroups,
+    images: Images,
+    profiles: Profiles,
+    templates: Templates,
+    fleets: Fleets,
+    instances: Instances,
+    queue: Queue,
+    cluster: Mutex<Cluster>,
+    validations: Mutex<Cache<String, Validation>>,
+}
+
+/// What EKS says of the cluster, once asked.
+#[derive(Clone, Debug, Default)]
+struct Cluster {
+    endpoint: Option<String>,
+    cidr: Option<String>,
+}
+
+impl AwsCloud {
+    fn new(settings: Settings, surroundings: &Surroundings, entropy: &Entropy) -> Self {
+        let client = Client::new(surroundings, &entropy.child("wire"));
+        let (region, clock) = (surroundings.region.clone(), surroundings.clock.clone());
+        let cluster = settings.cluster_name.clone();
+        AwsCloud {
+            pricing: Pricing::new(&region, settings.isolated_vpc),
+            profiles: Profiles::new(&region, &cluster, entropy),
+            templates: Templates::new(&clock, &cluster),
+            fleets: fleet::batcher(&client),
+            instances: Instances::new(&client, &cluster, settings.reserved_capacity),
+            queue: Queue::new(settings.interruption_queue.clone()),
+            cluster: Mutex::new(Cluster { endpoint: settings.cluster_endpoint.clone(), cidr: None }),
+            catalogue: Catalogue::default(),
+            unavailable: Mutex::default(),
+            subnets: Subnets::default(),
+            security_groups: SecurityGroups::default(),
+            images: Images::default(),
+            validations: Mutex::new(Cache::new(VALIDATED)),
+            settings,
+            region,
+            clock,
+            client,
+        }
+    }
+
+    /// Every call so far.
+    #[cfg(test)]
+    pub(crate) fn made(&self) -> Vec<Call> {
+        lock(&self.client.made).clone()
+    }
+
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    fn types(&self, class: &EC2NodeClass, now: Timestamp) -> Result<Arc<Vec<InstanceType>>, String> {
+        let market = Market { region: &self.region, settings: &self.settings, pricing: &self.pricing, unavailable: &self.unavailable };
+        self.catalogue.instance_types(class, &market, now)
+    }
+
+    /// Asks EKS for the endpoint (kept if one was configured) and the service CIDR.
+    async fn describe_cluster(&self) -> Result<Cluster, CloudError> {
+        let call = Call::new(Service::Eks, "DescribeCluster", json!({"name": self.settings.cluster_name}));
+        let reply = self.client.call(&call).await?.json();
+        let text = |path: &str| reply.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let network = "/cluster/kubernetesNetworkConfig";
+        let cidr = text(&format!("{network}/serviceIpv4Cidr")).or_else(|| text(&format!("{network}/serviceIpv6Cidr")));
+        let mut cluster = lock(&self.cluster);
+        cluster.cidr = cidr.or(cluster.cidr.take());
+        cluster.endpoint = cluster.endpoint.take().or_else(|| text("/cluster/endpoint"));
+        Ok(cluster.clone())
+    }
+
+    fn cluster(&self) -> Cluster {
+        lock(&self.cluster).clone()
+    }
+
+    /// Source: `A/pkg/operator/operator.go`, CheckEC2Connectivity and ResolveClusterEndpoint.
+    async fn find_surroundings(&self) -> Result<Discovery, CloudError> {
+        match self.client.call(&Call::ec2("DescribeInstanceTypes", json!({"DryRun": true}))).await {
+            Err(error) if error.is_dry_run() => {}
+            Err(error) => return Err(error),
+            Ok(_) => tracing::debug!("the dry run ran"),
+        }
+        let mut cluster = self.cluster();
+        if cluster.endpoint.is_none() {
+            cluster = self.describe_cluster().await?;
+        }
+        if let Err(error) = self.templates.hydrate(&self.client).await {
+            // Templates of an earlier run then stay in the account; launches do not need them.
+            tracing::error!(error = error.to_string(), "unable to hydrate the AWS launch template cache");
+        }
+        Ok(Discovery { region: self.region.clone(), cluster_endpoint: cluster.endpoint.unwrap_or_default(), service_cidr: cluster.cidr })
+    }
+}
+
+impl Cloud for AwsCloud {
+    fn discover(&self) -> Answer<'_, Discovery> {
+        Box::pin(self.find_surroundings())
+    }
+
+    fn refresh_instance_types(&self) -> Answer<'_, ()> {
+        Box::pin(self.catalogue.refresh(&self.client))
+    }
+
+    fn refresh_prices(&self) -> Answer<'_, ()> {
+        Box::pin(self.pricing.refresh(&self.client, self.clock.now()))
+    }
+
+    fn instance_types(&self, class: &EC2NodeClass, now: Timestamp) -> Result<Arc<Vec<InstanceType>>, String> {
+        self.types(class, now)
+    }
+
+    fn resolve_amis<'a>(&'a self, class: &'a EC2NodeClass, kubernetes_version: &'a str) -> Answer<'a, Vec<Ami>> {
+        Box::pin(self.images.resolve(&self.client, class, kubernetes_version, self.clock.now()))
+    }
+
+    fn resolve_subnets<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, Vec<Subnet>> {
+        Box::pin(self.subnets.resolve(&self.client, class, self.clock.now()))
+    }
+
+    fn resolve_security_groups<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, Vec<SecurityGroup>> {
+        Box::pin(self.security_groups.resolve(&self.client, class, self.clock.now()))
+    }
+
+    fn ensure_instance_profile<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, String> {
+        Box::pin(self.profiles.ensure(&self.client, class, self.clock.now()))
+    }
+
+    fn validate<'a>(&'a self, class: &'a EC2NodeClass) -> BoxFuture<'a, Validation> {
+        Box::pin(self.validate_class(class, &[]))
+    }
+
+    fn validate_for<'a>(&'a self, class: &'a EC2NodeClass, pools: &'a [Requirements]) -> BoxFuture<'a, Validation> {
+        Box::pin(self.validate_class(class, pools))
+    }
+
+    fn launch(&self, request: LaunchRequest) -> Answer<'_, Launched, LaunchError> {
+        Box::pin(self.launch_claim(request))
+    }
+
+    fn get<'a>(&'a self, instance_id: &'a str) -> Answer<'a, Option<Instance>> {
+        Box::pin(self.instances.get(instance_id))
+    }
+
+    fn known(&self, instance_id: &str) -> Option<Instance> {
+        self.instances.known(instance_id)
+    }
+
+    fn list(&self) -> Answer<'_, Vec<Instance>> {
+        Box::pin(self.instances.list())
+    }
+
+    fn terminate<'a>(&'a self, instance_id: &'a str) -> Answer<'a, bool> {
+        Box::pin(self.instances.terminate(instance_id))
+    }
+
+    fn tag<'a>(&'a self, instance_id: &'a str, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()> {
+        Box::pin(self.instances.tag(instance_id, tags))
+    }
+
+    fn clean_up<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, ()> {
+        Box::pin(async move {
+            if !self.settings.isolated_vpc {
+                self.profiles.clean_up(&self.client, class).await?;
+            }
+            self.templates.clean_up(&self.client, class.metadata.name.as_deref().unwrap_or_default()).await
+        })
+    }
+
+    fn expire_launch_templates(&self) -> Answer<'_, usize> {
+        Box::pin(self.templates.expire(&self.client))
+    }
+
+    fn receive_messages(&self) -> Answer<'_, Vec<Message>> {
+        Box::pin(self.queue.receive(&self.client))
+    }
+
+    fn delete_message<'a>(&'a self, receipt: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.queue.delete(&self.client, receipt))
+    }
+
+    fn mark_unavailable(&self, instance_type: &str, zone: &str, capacity_type: CapacityType, now: Timestamp) {
+        lock(&self.unavailable).mark(instance_type, zone, capacity_type, now);
+    }
+
+    fn observe_memory(&self, class: &EC2NodeClass, instance_type: &str, bytes: i64, now: Timestamp) {
+        self.catalogue.observe_memory(class, instance_type, bytes, now);
+    }
+
+    fn forget_deprecated_images(&self, amis: &[Ami], now: Timestamp) {
+        self.images.forget_deprecated(amis, now);
+    }
+}

@@ -1,0 +1,26 @@
+//! The cloud in domain words (launch, list, terminate, offerings, prices, queue), and its AWS adapter.
+//!
+//! May touch: `vocabulary`, `api`, `ambient`, the planner's input types, AWS's runtime crates. Must never touch: Kubernetes
+//! clients, decisions, the fakes.
+//!
+//! Map: [`port`] is what the controller knows; [`aws`] is the adapter behind it, made of [`providers`] (what is known of the cloud),
+//! [`launch`] (templates and fleets) and [`userdata`], on top of [`wire`] (operations as data). [`settings`] are the operator's.
+
+pub mod aws;
+mod batch;
+mod cache;
+mod errors;
+mod labels;
+pub mod launch;
+pub mod port;
+pub mod providers;
+pub mod settings;
+mod tables;
+#[cfg(test)]
+mod testing;
+pub mod userdata;
+pub mod wire;
+
+pub use aws::AwsCloud;
+pub use port::{Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message};
+pub use settings::Settings;

@@ -1,0 +1,182 @@
+//! What the controller knows of a cloud. Every call is an effect of its own; nothing here decides.
+
+use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
+use api::{EC2NodeClass, NodeClaim};
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use planner::InstanceType;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vocabulary::{CapacityType, Requirements, Resources, UsdPerHour};
+
+/// The code of a [`CloudError`] when no answer came.
+pub const TRANSPORT: &str = "Transport";
+
+/// A failed call, with the wire's own code, so that one table can say whether to retry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{operation}: {code}: {message}")]
+pub struct CloudError {
+    /// `ec2:CreateFleet`.
+    pub operation: String,
+    /// The service's error code, `RequestLimitExceeded`; `Transport` when no answer came.
+    pub code: String,
+    pub message: String,
+    /// HTTP status; 0 when no answer came.
+    pub status: u16,
+    pub request_id: Option<String>,
+}
+
+/// Facts about the surroundings that are found out once, at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    pub region: String,
+    pub cluster_endpoint: String,
+    /// `kube-dns` ClusterIP, given by the caller, and the service CIDR that EKS reports, needed by AL2023.
+    pub service_cidr: Option<String>,
+}
+
+/// The validation of a NodeClass by real calls that change nothing (`A/pkg/controllers/nodeclass/validation.go`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Validation {
+    Passed,
+    /// Condition reason and message.
+    Failed {
+        reason: String,
+        message: String,
+    },
+    /// Throttled, a server's fault, or an instance profile that is not seen yet: ask again.
+    Again(CloudError),
+}
+
+/// A claim that wants a machine.
+#[derive(Clone, Debug)]
+pub struct LaunchRequest {
+    pub claim: Arc<NodeClaim>,
+    pub class: Arc<EC2NodeClass>,
+    /// `spec.template` labels of the pool are already in the claim's labels.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What was launched (`A/pkg/cloudprovider/cloudprovider.go`, Create).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launched {
+    /// `aws:///us-west-2a/i-0123456789abcdef0`.
+    pub provider_id: String,
+    pub instance_id: String,
+    pub image_id: String,
+    pub instance_type: Arc<str>,
+    pub zone: Arc<str>,
+    pub capacity_type: CapacityType,
+    /// Single-valued requirements of the type plus zone, zone id, capacity type, tenancy.
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// Without zero amounts.
+    pub capacity: Resources,
+    pub allocatable: Resources,
+    pub price: UsdPerHour,
+}
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum LaunchError {
+    /// Nothing of what was asked is to be had: the claim is deleted and its pods are planned again.
+    #[error("insufficient capacity, {0}")]
+    InsufficientCapacity(String),
+    /// The NodeClass cannot launch: the claim is deleted.
+    #[error("NodeClass is not ready, {0}")]
+    NodeClassNotReady(String),
+    /// Anything else: `Launched` becomes Unknown with this reason, and the launch is tried again with a back-off.
+    #[error("{message}")]
+    Failed { reason: String, message: String },
+}
+
+/// A machine as the cloud lists it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    pub id: String,
+    /// `pending`, `running`, `stopping`, `stopped`, `shutting-down`.
+    pub state: String,
+    pub instance_type: Arc<str>,
+    pub image_id: String,
+    pub zone: Arc<str>,
+    pub zone_id: Option<Arc<str>>,
+    pub subnet_id: Option<String>,
+    pub security_groups: Vec<String>,
+    pub capacity_type: CapacityType,
+    pub launch_time: Timestamp,
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Instance {
+    /// Source: `A/pkg/cloudprovider/cloudprovider.go`, instanceToNodeClaim.
+    pub fn provider_id(&self) -> String {
+        format!("aws:///{}/{}", self.zone, self.id)
+    }
+}
+
+/// A message of the interruption queue, body as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub body: String,
+    pub receipt: String,
+}
+
+/// One step of making the cloud ready or of keeping what is known of it fresh.
+pub type Answer<'a, T, E = CloudError> = BoxFuture<'a, Result<T, E>>;
+
+/// The port. Implementations are shared by many effects at once.
+pub trait Cloud: Send + Sync {
+    /// Connectivity check and discovery of region, endpoint and service CIDR.
+    fn discover(&self) -> Answer<'_, Discovery>;
+
+    /// Refreshes instance types and their zones (every 12 h), or prices (every 12 h).
+    fn refresh_instance_types(&self) -> Answer<'_, ()>;
+    fn refresh_prices(&self) -> Answer<'_, ()>;
+
+    /// Every instance type as this NodeClass would get it, with offerings as they are known at `now` (subnets in the class's
+    /// status, prices, what lately was not to be had). No call is made. `Err` names what is not known yet.
+    fn instance_types(&self, class: &EC2NodeClass, now: Timestamp) -> Result<Arc<Vec<InstanceType>>, String>;
+
+    /// NodeClass status, in the order in which Karpenter resolves it.
+    fn resolve_amis<'a>(&'a self, class: &'a EC2NodeClass, kubernetes_version: &'a str) -> Answer<'a, Vec<Ami>>;
+    fn resolve_subnets<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, Vec<Subnet>>;
+    fn resolve_security_groups<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, Vec<SecurityGroup>>;
+    /// Makes or finds the instance profile of `spec.role`; its name.
+    fn ensure_instance_profile<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, String>;
+    /// Launch template, fleet and instance dry runs. `labels` and `taints` as a NodePool of this class would launch.
+    fn validate<'a>(&'a self, class: &'a EC2NodeClass) -> BoxFuture<'a, Validation>;
+    /// The same, tried with a type that the NodePools of this class would get: `pools` are their requirements, labels included.
+    fn validate_for<'a>(&'a self, class: &'a EC2NodeClass, pools: &'a [Requirements]) -> BoxFuture<'a, Validation> {
+        let _ = pools;
+        self.validate(class)
+    }
+
+    fn launch(&self, request: LaunchRequest) -> Answer<'_, Launched, LaunchError>;
+    /// `None` when the cloud no longer knows the machine.
+    fn get<'a>(&'a self, instance_id: &'a str) -> Answer<'a, Option<Instance>>;
+    /// The machine as it was last described or listed, without a call.
+    fn known(&self, _instance_id: &str) -> Option<Instance> {
+        None
+    }
+    /// All machines of this cluster.
+    fn list(&self) -> Answer<'_, Vec<Instance>>;
+    /// `false` when there was nothing left to terminate.
+    fn terminate<'a>(&'a self, instance_id: &'a str) -> Answer<'a, bool>;
+    fn tag<'a>(&'a self, instance_id: &'a str, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()>;
+
+    /// Removes what a NodeClass left in the account: instance profiles and launch templates.
+    fn clean_up<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, ()>;
+    /// Deletes launch templates that lapsed from the cache (a minute without use).
+    fn expire_launch_templates(&self) -> Answer<'_, usize>;
+
+    /// Up to ten messages; waits up to 20 s. An empty list when no queue is configured.
+    fn receive_messages(&self) -> Answer<'_, Vec<Message>>;
+    fn delete_message<'a>(&'a self, receipt: &'a str) -> Answer<'a, ()>;
+
+    /// Marks an offering as not to be had for a while (3 min), as an interruption does.
+    fn mark_unavailable(&self, instance_type: &str, zone: &str, capacity_type: CapacityType, now: Timestamp);
+    /// A node of this type reported so many bytes of memory. The caller has made sure that it runs a current image of the class
+    /// (`A/pkg/providers/instancetype/instancetype.go`, UpdateInstanceTypeCapacityFromNode).
+    fn observe_memory(&self, _class: &EC2NodeClass, _instance_type: &str, _bytes: i64, _now: Timestamp) {}
+    /// Looks up aliases anew whose image is deprecated (every 30 min).
+    fn forget_deprecated_images(&self, _amis: &[Ami], _now: Timestamp) {}
+}

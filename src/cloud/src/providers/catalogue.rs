@@ -1,0 +1,257 @@
+//! Instance types, their zones, and the offerings of a NodeClass. Source: `A/pkg/providers/instancetype/{instancetype.go,offering}`.
+
+use super::family::Family;
+use super::pricing::Pricing;
+use super::type_info::TypeInfo;
+use super::unavailable::Unavailable;
+use super::{capacity, compatibility, filter, requirements};
+use crate::cache::Cache;
+use crate::labels as aws;
+use crate::port::CloudError;
+use crate::settings::Settings;
+use crate::wire::client::{Client, lock};
+use api::EC2NodeClass;
+use api::ec2nodeclass::Subnet;
+use jiff::{SignedDuration, Timestamp};
+use planner::{InstanceType, Offering};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use vocabulary::{CapacityType, Operator, Requirement, Requirements, UsdPerHour, labels};
+
+/// How long a node's reported memory is believed (`DiscoveredCapacityCacheTTL`).
+const OBSERVED: SignedDuration = SignedDuration::from_hours(60 * 24);
+
+type Zones = BTreeSet<Arc<str>>;
+/// What the answer depends on: class, then how many refreshes, prices, marks.
+type Key = (String, [u64; 4]);
+
+/// Everything known of instance types.
+pub struct Catalogue {
+    known: Mutex<Known>,
+}
+
+struct Known {
+    types: Arc<BTreeMap<String, TypeInfo>>,
+    zones: Arc<BTreeMap<String, Zones>>,
+    all_zones: Arc<Zones>,
+    refreshes: u64,
+    /// Bytes that nodes reported, by type and images of the class.
+    observed: Cache<(String, String), i64>,
+    observations: u64,
+    /// The last answer per NodeClass.
+    answers: BTreeMap<String, Held>,
+}
+
+/// An answer, and when it holds: what is marked unavailable comes back at `until`.
+struct Held {
+    key: Key,
+    from: Timestamp,
+    until: Timestamp,
+    types: Arc<Vec<InstanceType>>,
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        let known = Known {
+            types: Arc::default(),
+            zones: Arc::default(),
+            all_zones: Arc::default(),
+            refreshes: 0,
+            observed: Cache::new(OBSERVED),
+            observations: 0,
+            answers: BTreeMap::new(),
+        };
+        Catalogue { known: Mutex::new(known) }
+    }
+}
+
+/// What the offerings are made from besides types and zones.
+pub struct Market<'a> {
+    pub region: &'a str,
+    pub settings: &'a Settings,
+    pub pricing: &'a Pricing,
+    pub unavailable: &'a Mutex<Unavailable>,
+}
+
+impl Catalogue {
+    /// Reads types, then zones.
+    pub async fn refresh(&self, client: &Client) -> Result<(), CloudError> {
+        let parameters = json!({
+            "Filters": [
+                filter("supported-virtualization-type", &["hvm"]),
+                filter("processor-info.supported-architecture", &["x86_64", "arm64"]),
+            ],
+            "MaxResults": 100,
+        });
+        let pages = client.ec2_pages("DescribeInstanceTypes", parameters).await?;
+        let items = pages.iter().flat_map(|page| page.list("instanceTypeSet"));
+        let types: BTreeMap<String, TypeInfo> = items.filter_map(TypeInfo::read).map(|info| (info.name.clone(), info)).collect();
+        let parameters = json!({"LocationType": "availability-zone", "MaxResults": 1000});
+        let pages = client.ec2_pages("DescribeInstanceTypeOfferings", parameters).await?;
+        let mut zones: BTreeMap<String, Zones> = BTreeMap::new();
+        let mut all_zones = Zones::new();
+        for item in pages.iter().flat_map(|page| page.list("instanceTypeOfferingSet")) {
+            if let (Some(name), Some(zone)) = (item.string("instanceType"), item.text_at(&["location"])) {
+                let zone = all_zones.get(zone).cloned().unwrap_or_else(|| Arc::from(zone));
+                all_zones.insert(zone.clone());
+                zones.entry(name).or_default().insert(zone);
+            }
+        }
+        let mut known = lock(&self.known);
+        (known.types, known.zones, known.all_zones) = (Arc::new(types), Arc::new(zones), Arc::new(all_zones));
+        known.refreshes += 1;
+        Ok(())
+    }
+
+    /// Types as this class would get them, by name. The same value is handed out until something changed.
+    pub fn instance_types(&self, class: &EC2NodeClass, market: &Market<'_>, now: Timestamp) -> Result<Arc<Vec<InstanceType>>, String> {
+        let subnets = class.status.as_ref().map_or(&[][..], |status| &status.subnets);
+        let shape = shape(class);
+        let mut known = lock(&self.known);
+        if known.types.is_empty() {
+            return Err("no instance types found".to_owned());
+        }
+        if known.zones.is_empty() {
+            return Err("no instance types offerings found".to_owned());
+        }
+        if subnets.is_empty() {
+            return Err("no subnets found".to_owned());
+        }
+        let (marks, lapse) = {
+            let unavailable = lock(market.unavailable);
+            (unavailable.marks(), unavailable.next_lapse(now).unwrap_or(Timestamp::MAX))
+        };
+        let key = (shape, [known.refreshes, known.observations, market.pricing.refreshes(), marks]);
+        let name = class.metadata.name.clone().unwrap_or_default();
+        if let Some(held) = known.answers.get(&name)
+            && held.key == key
+            && (held.from..held.until).contains(&now)
+        {
+            return Ok(held.types.clone());
+        }
+        let types = Arc::new(build(&known, class, subnets, market, now));
+        known.answers.insert(name, Held { key, from: now, until: lapse, types: types.clone() });
+        Ok(types)
+    }
+
+    /// The types that can carry what the class asks for, however they are offered.
+    pub fn compatible(&self, class: &EC2NodeClass) -> BTreeSet<String> {
+        let family = Family::of(class);
+        let types = lock(&self.known).types.clone();
+        types.values().filter(|info| compatibility::is_compatible(info, family, &class.spec)).map(|info| info.name.clone()).collect()
+    }
+
+    /// A node of this type, running a current image of the class, reported `bytes` of memory. The smallest report counts.
+    pub fn observe_memory(&self, class: &EC2NodeClass, instance_type: &str, bytes: i64, now: Timestamp) {
+        let key = (instance_type.to_owned(), images(class));
+        let mut known = lock(&self.known);
+        let held = known.observed.get(&key, now).copied();
+        if held.is_none_or(|held| bytes <= held) {
+            known.observed.set(key, bytes, now);
+            known.observations += u64::from(held != Some(bytes));
+        }
+    }
+}
+
+/// What of a class changes its types.
+fn shape(class: &EC2NodeClass) -> String {
+    let spec = &class.spec;
+    let status = class.status.as_ref();
+    json!([
+        spec.kubelet,
+        spec.block_device_mappings,
+        spec.instance_store_policy,
+        spec.network_interfaces,
+        spec.connection_tracking,
+        spec.cpu_options,
+        Family::of(class) as u8,
+        status.map(|status| &status.subnets),
+        images(class),
+    ])
+    .to_string()
+}
+
+fn images(class: &EC2NodeClass) -> String {
+    class.status.iter().flat_map(|status| &status.amis).map(|ami| ami.id.as_str()).collect::<Vec<_>>().join(",")
+}
+
+fn build(known: &Known, class: &EC2NodeClass, subnets: &[Subnet], market: &Market<'_>, now: Timestamp) -> Vec<InstanceType> {
+    let none = Zones::new();
+    let family = Family::of(class);
+    let images = images(class);
+    let unavailable = lock(market.unavailable);
+    let zones: Vec<Zone> = known.all_zones.iter().map(|zone| Zone::new(zone, subnets)).collect();
+    let make = |info: &TypeInfo| {
+        let offered = known.zones.get(&info.name).unwrap_or(&none);
+        let observed = known.observed.get(&(info.name.clone(), images.clone()), now).copied();
+        let amounts = capacity::amounts(info, family, &class.spec, market.settings, observed);
+        let requirements = requirements::requirements(info, market.region, offered, subnets, family);
+        let compatible = compatibility::is_compatible(info, family, &class.spec);
+        let markets =
+            requirements.get(labels::CAPACITY_TYPE).into_iter().flat_map(|r| &r.values).filter_map(|value| CapacityType::parse(value));
+        let markets: Vec<CapacityType> = markets.collect();
+        let offerings = zones
+            .iter()
+            .flat_map(|zone| markets.iter().map(move |capacity_type| (zone, *capacity_type)))
+            .map(|(zone, capacity_type)| {
+                let price = match capacity_type {
+                    CapacityType::Spot => market.pricing.spot(&info.name, &zone.name),
+                    _ => market.pricing.on_demand(&info.name),
+                };
+                let lacking = unavailable.has(&info.name, &zone.name, &zone.subnets, capacity_type, now);
+                let available = compatible && !lacking && price.is_some() && !zone.subnets.is_empty() && offered.contains(&zone.name);
+                zone.offering(capacity_type, price.and_then(UsdPerHour::new), available)
+            })
+            .collect();
+        InstanceType {
+            name: Arc::from(info.name.as_str()),
+            requirements,
+            capacity: amounts.capacity,
+            allocatable: amounts.allocatable,
+            offerings,
+        }
+    };
+    known.types.values().map(make).collect()
+}
+
+/// A zone with the class's subnets in it.
+struct Zone {
+    name: Arc<str>,
+    id: Option<Arc<str>>,
+    subnets: Vec<String>,
+    /// Requirements of its offerings, by market.
+    requirements: BTreeMap<CapacityType, Requirements>,
+}
+
+impl Zone {
+    fn new(name: &Arc<str>, subnets: &[Subnet]) -> Self {
+        let here: Vec<&Subnet> = subnets.iter().filter(|subnet| *subnet.zone == **name).collect();
+        let id: Option<Arc<str>> = here.first().map(|subnet| Arc::from(subnet.zone_id.as_str()));
+        let requirements = |capacity_type: CapacityType| {
+            let absent = |key| Requirement::new(key, Operator::DoesNotExist, [""; 0]);
+            let mut set: Requirements =
+                [aws::RESERVATION_ID, aws::RESERVATION_TYPE, aws::RESERVATION_INTERRUPTIBLE].into_iter().map(absent).collect();
+            set.add(Requirement::is_in(labels::CAPACITY_TYPE, capacity_type.as_str()));
+            set.add(Requirement::is_in(labels::ZONE, name.clone()));
+            if let Some(id) = &id {
+                set.add(Requirement::is_in(labels::ZONE_ID, id.clone()));
+            }
+            set
+        };
+        let requirements = [CapacityType::OnDemand, CapacityType::Spot].into_iter().map(|kind| (kind, requirements(kind))).collect();
+        Zone { name: name.clone(), id: id.clone(), subnets: here.iter().map(|subnet| subnet.id.clone()).collect(), requirements }
+    }
+
+    fn offering(&self, capacity_type: CapacityType, price: Option<UsdPerHour>, available: bool) -> Offering {
+        Offering {
+            zone: self.name.clone(),
+            zone_id: self.id.clone(),
+            capacity_type,
+            price: price.unwrap_or_default(),
+            available: available && price.is_some(),
+            requirements: self.requirements.get(&capacity_type).cloned().unwrap_or_default(),
+            reservation_capacity: None,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Decisions, one file per controller. Every function here is pure: the world, the work, what came of this reconcile's effects
+//! so far, and the time, in; a [`Step`] out.
+
+pub mod evict;
+pub mod expiration;
+pub mod finalize;
+pub mod gc;
+pub mod initialization;
+pub mod launch;
+pub mod lifecycle;
+pub mod nodeclass;
+pub mod nodepool;
+pub mod provision;
+pub mod registration;
+pub mod startup;
+pub mod tagging;
+pub mod termination;
+pub mod validation;
+
+use crate::effect::{Effect, Failure, Outcome, Target};
+use crate::step::{Act, Done, Step};
+use crate::work::Work;
+use crate::world::World;
+use cluster::Kind;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use serde_json::Value;
+
+/// Decides one piece of work. `Provision` and `Retrigger` need the snapshot and are decided in the shell.
+pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step {
+    match work {
+        Work::Startup => startup::decide(done),
+        Work::KubernetesVersion => startup::version(world, done),
+        Work::InstanceTypes => poll(done, Effect::RefreshInstanceTypes, SignedDuration::from_hours(12)),
+        Work::Prices => poll(done, Effect::RefreshPrices, SignedDuration::from_hours(12)),
+        Work::LaunchTemplates => poll(done, Effect::ExpireLaunchTemplates, SignedDuration::from_mins(1)),
+        Work::NodeClass(name) => nodeclass::decide(world, name, done, now),
+        Work::NodePool(name) => nodepool::decide(world, name, now),
+        Work::PoolCounter(name) => nodepool::count(world, name),
+        Work::Lifecycle(name) => lifecycle::decide(world, name, done, now),
+        Work::Expiration(name) => expiration::decide(world, name, now),
+        Work::Tagging(name) => tagging::decide(world, name, done, now),
+        Work::Termination(name) => termination::decide(world, name, done, now),
+        Work::Evict { pod, uid } => evict::decide(world, pod, uid, done),
+        Work::InstanceGc => gc::instances(world, done, now),
+        Work::ClaimGc => gc::claims(world, done),
+        Work::Provision | Work::Retrigger => Step::rest(),
+    }
+}
+
+/// A call made every so often.
+fn poll(done: &[Done], effect: Effect, every: SignedDuration) -> Step {
+    if done.is_empty() { Step::act(effect) } else { Step::after(every, None) }
+}
+
+/// The last outcome of an effect of this reconcile.
+fn last<'a>(done: &'a [Done], wanted: impl Fn(&Effect) -> bool) -> Option<Result<&'a Outcome, &'a Failure>> {
+    done.iter().rev().find(|done| wanted(&done.effect)).map(|done| done.outcome.as_ref())
+}
+
+/// A patch of a cluster-scoped object that fails when somebody else has changed the object.
+fn locked(kind: Kind, object: &impl ResourceExt, status: bool, body: Value) -> Act {
+    let body = crate::patch::locked(body, object.resource_version().as_deref());
+    Act::from(Effect::Patch { target: Target::cluster(kind, &object.name_any()), status, body })
+}
+
+fn unlocked(kind: Kind, object: &impl ResourceExt, status: bool, body: Value) -> Act {
+    Act::from(Effect::Patch { target: Target::cluster(kind, &object.name_any()), status, body })
+}
+
+fn delete(kind: Kind, object: &impl ResourceExt) -> Act {
+    Act::from(Effect::Delete { target: Target::cluster(kind, &object.name_any()), uid: object.uid(), grace_seconds: None })
+}
+
+/// At most 300 characters, as conditions and Events carry errors.
+fn truncate(message: &str) -> String {
+    match message.char_indices().nth(300) {
+        Some((end, _)) => format!("{}...", &message[..end]),
+        None => message.to_owned(),
+    }
+}

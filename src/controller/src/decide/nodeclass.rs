@@ -1,0 +1,229 @@
+//! EC2NodeClass: finalizer, hash, and a status resolved in a fixed order, each part with its own refresh.
+//!
+//! Source: `A/pkg/controllers/nodeclass/*.go`. Placement groups and capacity reservations are not resolved: a NodeClass that asks
+//! for them is not ready, and says so.
+
+use super::{last, locked, unlocked, validation};
+use crate::conditions::{ConditionSet, EC2_NODE_CLASS};
+use crate::effect::{Effect, Failure, Outcome};
+use crate::patch;
+use crate::recorder::EventSpec;
+use crate::step::{Act, Done, Step};
+use crate::world::World;
+use api::{EC2NodeClass, EC2NodeClassStatus};
+use cluster::{Kind, hash};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use std::sync::Arc;
+use vocabulary::labels;
+
+pub fn decide(world: &World, name: &str, done: &[Done], now: Timestamp) -> Step {
+    let Some(class) = world.index.class(name) else { return Step::rest() };
+    if class.metadata.deletion_timestamp.is_some() {
+        return finalize(world, class, done);
+    }
+    if let Some(step) = metadata(world, class) {
+        return step;
+    }
+    let mut run = Run::new(class, done, now);
+    if let Some(step) = run.resolve(world) {
+        return step;
+    }
+    if let Some(step) = validation::decide(world, &mut run) {
+        return step;
+    }
+    run.finish()
+}
+
+/// Finalizer and hash annotations. NodeClaims stamped under another hash version are stamped anew, unless they are drifted
+/// already (`A/pkg/controllers/nodeclass/hash/controller.go`).
+fn metadata(world: &World, class: &Arc<EC2NodeClass>) -> Option<Step> {
+    let digest = hash::node_class(class);
+    let mut stamped = (**class).clone();
+    if !stamped.finalizers().iter().any(|f| f == labels::EC2NODECLASS_FINALIZER) {
+        stamped.finalizers_mut().push(labels::EC2NODECLASS_FINALIZER.to_owned());
+    }
+    stamped.annotations_mut().insert(labels::EC2NODECLASS_HASH.to_owned(), digest.clone());
+    stamped.annotations_mut().insert(labels::EC2NODECLASS_HASH_VERSION.to_owned(), hash::VERSION.to_owned());
+    let body = patch::of_field("metadata", &**class, &stamped)?;
+    let mut step = Step::act(locked(Kind::EC2NodeClass, &**class, false, body));
+    let claims = world.index.claims().filter(|claim| claim.spec.node_class_ref.name == class.name_any());
+    for claim in claims {
+        step.acts.extend(restamp(claim, labels::EC2NODECLASS_HASH, labels::EC2NODECLASS_HASH_VERSION, &digest));
+    }
+    Some(step)
+}
+
+/// The patch that carries a claim over to our hash version.
+pub(super) fn restamp(claim: &api::NodeClaim, hash_key: &str, version_key: &str, digest: &str) -> Option<Act> {
+    if claim.annotations().get(version_key).is_some_and(|version| version == hash::VERSION) {
+        return None;
+    }
+    let mut stamped = claim.clone();
+    stamped.annotations_mut().insert(version_key.to_owned(), hash::VERSION.to_owned());
+    if !api::condition::is_true(crate::world::conditions(claim), "Drifted") {
+        stamped.annotations_mut().insert(hash_key.to_owned(), digest.to_owned());
+    }
+    let body = patch::of_field("metadata", claim, &stamped)?;
+    Some(unlocked(Kind::NodeClaim, claim, false, body).tolerant())
+}
+
+/// One reconcile: a draft of the status that grows with each answer.
+pub struct Run<'a> {
+    pub class: &'a Arc<EC2NodeClass>,
+    pub done: &'a [Done],
+    pub now: Timestamp,
+    pub status: EC2NodeClassStatus,
+    pub set: ConditionSet,
+    errors: Vec<String>,
+    wait: Option<SignedDuration>,
+    /// To be tried again without a word.
+    pub again: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(class: &'a Arc<EC2NodeClass>, done: &'a [Done], now: Timestamp) -> Self {
+        let status = class.status.clone().unwrap_or_default();
+        let set = ConditionSet::new(&**class, &status.conditions, EC2_NODE_CLASS, now);
+        Run { class, done, now, status, set, errors: Vec::new(), wait: None, again: false }
+    }
+
+    /// The class as far as it is resolved.
+    pub fn draft(&self) -> Arc<EC2NodeClass> {
+        let mut draft = (**self.class).clone();
+        draft.status = Some(self.status.clone());
+        Arc::new(draft)
+    }
+
+    /// The answer to a call that was made for this generation of the class.
+    pub fn answer(&self, wanted: impl Fn(&Effect) -> Option<&Arc<EC2NodeClass>>) -> Option<Result<&'a Outcome, &'a Failure>> {
+        let generation = self.class.metadata.generation;
+        last(self.done, |effect| wanted(effect).is_some_and(|asked| asked.metadata.generation == generation))
+    }
+
+    pub fn refresh_after(&mut self, wait: SignedDuration) {
+        self.wait = Some(self.wait.map_or(wait, |least| least.min(wait)));
+    }
+
+    pub fn error(&mut self, error: impl Into<String>) {
+        self.errors.push(error.into());
+    }
+
+    fn resolve(&mut self, world: &World) -> Option<Step> {
+        let ask = |effect: Effect| Some(Step::act(Act::from(effect).tolerant()));
+        match self.answer(|e| if let Effect::ResolveAmis { class, .. } = e { Some(class) } else { None }) {
+            None => return ask(Effect::ResolveAmis { class: self.draft(), kubernetes: world.facts.kubernetes.clone().unwrap_or_default() }),
+            Some(Ok(Outcome::Amis(amis))) => {
+                self.status.amis = amis.clone();
+                let found = !amis.is_empty();
+                self.found("AMIsReady", found, "AMINotFound", "AMISelector did not match any AMIs", SignedDuration::from_mins(5));
+            }
+            Some(Err(Failure::Cloud(error))) if error.code == "UnsupportedAlias" => {
+                self.set.set_false("AMIsReady", "UnsupportedAlias", &error.message);
+            }
+            Some(Err(error)) => self.error(format!("getting amis, {error}")),
+            Some(Ok(_)) => {}
+        }
+        self.unsupported();
+        match self.answer(|e| if let Effect::ResolveSubnets(class) = e { Some(class) } else { None }) {
+            None => return ask(Effect::ResolveSubnets(self.draft())),
+            Some(Ok(Outcome::Subnets(subnets))) => {
+                self.status.subnets = subnets.clone();
+                let found = !subnets.is_empty();
+                self.found("SubnetsReady", found, "SubnetsNotFound", "SubnetSelector did not match any Subnets", SignedDuration::from_mins(1));
+            }
+            Some(Err(error)) => self.error(format!("getting subnets, {error}")),
+            Some(Ok(_)) => {}
+        }
+        match self.answer(|e| if let Effect::ResolveSecurityGroups(class) = e { Some(class) } else { None }) {
+            None => return ask(Effect::ResolveSecurityGroups(self.draft())),
+            Some(Ok(Outcome::SecurityGroups(groups))) => {
+                self.status.security_groups = groups.clone();
+                let found = !groups.is_empty();
+                self.found("SecurityGroupsReady", found, "SecurityGroupsNotFound", "SecurityGroupSelector did not match any SecurityGroups", SignedDuration::from_mins(5));
+            }
+            Some(Err(error)) => self.error(format!("getting security groups, {error}")),
+            Some(Ok(_)) => {}
+        }
+        self.instance_profile()
+    }
+
+    fn instance_profile(&mut self) -> Option<Step> {
+        if self.class.spec.role.as_ref().is_none_or(String::is_empty) {
+            self.status.instance_profile = self.class.spec.instance_profile.clone();
+            self.set.set_true("InstanceProfileReady");
+            return None;
+        }
+        match self.answer(|e| if let Effect::EnsureInstanceProfile(class) = e { Some(class) } else { None }) {
+            None => return Some(Step::act(Act::from(Effect::EnsureInstanceProfile(self.draft())).tolerant())),
+            Some(Ok(Outcome::Text(profile))) => {
+                self.status.instance_profile = profile.clone();
+                self.set.set_true("InstanceProfileReady");
+            }
+            Some(Err(error)) => self.error(format!("creating instance profile, {error}")),
+            Some(Ok(_)) => {}
+        }
+        None
+    }
+
+    /// Asked again after a minute when nothing was found.
+    fn found(&mut self, kind: &str, found: bool, reason: &str, message: &str, refresh: SignedDuration) {
+        if found {
+            self.set.set_true(kind);
+            self.refresh_after(refresh);
+        } else {
+            self.set.set_false(kind, reason, message);
+            self.refresh_after(SignedDuration::from_mins(1));
+        }
+    }
+
+    fn unsupported(&mut self) {
+        if self.class.spec.capacity_reservation_selector_terms.is_empty() {
+            self.set.set_true("CapacityReservationsReady");
+        } else {
+            self.set.set_false("CapacityReservationsReady", "CapacityReservationsNotSupported", "this controller does not resolve capacity reservations");
+        }
+        if self.class.spec.placement_group_selector.is_none() {
+            self.set.set_true("PlacementGroupReady");
+        } else {
+            self.set.set_false("PlacementGroupReady", "PlacementGroupResolutionFailed", "this controller does not resolve placement groups");
+        }
+    }
+
+    fn finish(mut self) -> Step {
+        self.status.conditions = self.set.into_conditions();
+        let mut next = (**self.class).clone();
+        next.status = Some(self.status);
+        if let Some(body) = patch::of_field("status", &**self.class, &next) {
+            return Step::act(locked(Kind::EC2NodeClass, &**self.class, true, body));
+        }
+        match (self.errors.is_empty(), self.again, self.wait) {
+            (false, _, _) => Step::retry(self.errors.join("; ")),
+            (_, true, _) => Step { then: crate::step::Then::Again, ..Step::default() },
+            (_, _, Some(wait)) => Step::after(wait, None),
+            _ => Step::rest(),
+        }
+    }
+}
+
+/// A NodeClass stays until no NodeClaim uses it; then what it left in the account is removed.
+fn finalize(world: &World, class: &Arc<EC2NodeClass>, done: &[Done]) -> Step {
+    if !class.finalizers().iter().any(|f| f == labels::EC2NODECLASS_FINALIZER) {
+        return Step::rest();
+    }
+    let users: Vec<String> = world.index.claims().filter(|c| c.spec.node_class_ref.name == class.name_any()).map(|c| c.name_any()).collect();
+    if !users.is_empty() {
+        let message = format!("Waiting on NodeClaim termination for {}", crate::log::some(&users, 5));
+        let event = EventSpec::new(&**class, false, "WaitingOnNodeClaimTermination", message);
+        return Step::after(SignedDuration::from_mins(10), None).note(event);
+    }
+    if last(done, |e| matches!(e, Effect::CleanUp(_))).is_none() {
+        return Step::act(Effect::CleanUp(class.clone()));
+    }
+    let mut released = (**class).clone();
+    released.finalizers_mut().retain(|f| f != labels::EC2NODECLASS_FINALIZER);
+    match patch::of_field("metadata", &**class, &released) {
+        Some(body) => Step::act(locked(Kind::EC2NodeClass, &**class, false, body)),
+        None => Step::rest(),
+    }
+}

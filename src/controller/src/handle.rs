@@ -1,0 +1,41 @@
+//! What others may ask of a running controller, and tell it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub unsettled: Mutex<Vec<String>>,
+    pub mail: AtomicUsize,
+    pub stop: Notify,
+}
+
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// In words, what could still move by itself. Empty: nothing is under way; polls, resyncs and heartbeats do not count.
+    pub fn unsettled(&self) -> Vec<String> {
+        let mut list = self.shared.unsettled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mail = self.shared.mail.load(Ordering::Relaxed);
+        if mail > 0 {
+            list.push(format!("{mail} changes and replies are not read yet"));
+        }
+        list
+    }
+
+    /// Ends [`crate::Controller::run`] after the present decision; effects in flight are dropped.
+    pub fn stop(&self) {
+        self.shared.stop.notify_one();
+    }
+}
+
+impl Shared {
+    pub fn publish(&self, list: Vec<String>) {
+        *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner) = list;
+    }
+}

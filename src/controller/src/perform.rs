@@ -1,0 +1,142 @@
+//! Performs effects. Decides nothing.
+
+use crate::effect::{Effect, Failure, Outcome, Target};
+use api::{EC2NodeClass, NodeClaim, NodePool};
+use cloud::Cloud;
+use cluster::{Kind, Object};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{Event, Node, Pod, Service};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
+use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
+use std::sync::Arc;
+
+type Reply = Result<Outcome, Failure>;
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Failure::Kube { code: status.code, reason: status.reason.clone(), message: status.message.clone() },
+            other => Failure::Transport(other.to_string()),
+        }
+    }
+}
+
+pub async fn perform(client: Client, cloud: Arc<dyn Cloud>, effect: Arc<Effect>) -> Reply {
+    match &*effect {
+        Effect::CreateClaim(claim) => {
+            let created = Api::<NodeClaim>::all(client).create(&PostParams::default(), claim).await?;
+            Ok(object(Object::NodeClaim(Arc::new(created))))
+        }
+        Effect::Patch { target, status, body } => patch(client, target, *status, body).await,
+        Effect::Delete { target, uid, grace_seconds } => delete(client, target, uid.clone(), *grace_seconds).await,
+        Effect::Evict { pod, uid } => {
+            let preconditions = Preconditions { uid: Some(uid.clone()), ..Preconditions::default() };
+            let options = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+            let params = EvictParams { delete_options: Some(options), ..EvictParams::default() };
+            Api::<Pod>::namespaced(client, &pod.namespace).evict(&pod.name, &params).await?;
+            Ok(Outcome::Done)
+        }
+        Effect::PublishEvent(event) => {
+            let namespace = event.namespace().unwrap_or_default();
+            Api::<Event>::namespaced(client, &namespace).create(&PostParams::default(), event).await?;
+            Ok(Outcome::Done)
+        }
+        Effect::ListVolumeAttachments { node } => {
+            let all = Api::<VolumeAttachment>::all(client).list(&ListParams::default()).await?;
+            let here = all.items.into_iter().filter(|a| a.spec.node_name == **node && a.spec.source.persistent_volume_name.is_some());
+            Ok(Outcome::Names(here.map(|a| a.name_any()).collect()))
+        }
+        Effect::KubernetesVersion => {
+            let version = client.apiserver_version().await?;
+            Ok(Outcome::Text(Some(format!("{}.{}", version.major, version.minor.trim_end_matches('+')))))
+        }
+        Effect::ClusterDns => {
+            let service = Api::<Service>::namespaced(client, "kube-system").get_opt("kube-dns").await?;
+            Ok(Outcome::Text(service.and_then(|s| s.spec?.cluster_ip)))
+        }
+        other => call(&*cloud, other).await,
+    }
+}
+
+async fn call(cloud: &dyn Cloud, effect: &Effect) -> Reply {
+    Ok(match effect {
+        Effect::Discover => Outcome::Discovered(cloud.discover().await?),
+        Effect::RefreshInstanceTypes => cloud.refresh_instance_types().await.map(|()| Outcome::Done)?,
+        Effect::RefreshPrices => cloud.refresh_prices().await.map(|()| Outcome::Done)?,
+        Effect::ResolveAmis { class, kubernetes } => Outcome::Amis(cloud.resolve_amis(class, kubernetes).await?),
+        Effect::ResolveSubnets(class) => Outcome::Subnets(cloud.resolve_subnets(class).await?),
+        Effect::ResolveSecurityGroups(class) => Outcome::SecurityGroups(cloud.resolve_security_groups(class).await?),
+        Effect::EnsureInstanceProfile(class) => Outcome::Text(Some(cloud.ensure_instance_profile(class).await?)),
+        Effect::Validate(class) => Outcome::Validated(cloud.validate(class).await),
+        Effect::Launch(request) => Outcome::Launch(cloud.launch(request.clone()).await.map(Box::new)),
+        Effect::GetInstance { id } => Outcome::Instance(cloud.get(id).await?.map(Box::new)),
+        Effect::ListInstances => Outcome::Instances(cloud.list().await?),
+        Effect::Terminate { id } => Outcome::Terminated(cloud.terminate(id).await?),
+        Effect::Tag { id, tags } => cloud.tag(id, tags).await.map(|()| Outcome::Done)?,
+        Effect::CleanUp(class) => cloud.clean_up(class).await.map(|()| Outcome::Done)?,
+        Effect::ExpireLaunchTemplates => cloud.expire_launch_templates().await.map(|_| Outcome::Done)?,
+        // Kubernetes' own, performed above.
+        _ => Outcome::Done,
+    })
+}
+
+fn object(object: Object) -> Outcome {
+    Outcome::Object(Box::new(object))
+}
+
+async fn patch(client: Client, target: &Target, status: bool, body: &Value) -> Reply {
+    macro_rules! patched {
+        ($api:expr, $wrap:expr) => {{
+            let (api, params) = ($api, PatchParams::default());
+            let name = &*target.key.name;
+            let done = if status { api.patch_status(name, &params, &Patch::Merge(body)).await? } else { api.patch(name, &params, &Patch::Merge(body)).await? };
+            object($wrap(Arc::new(done)))
+        }};
+    }
+    Ok(match target.kind {
+        Kind::Pod => patched!(Api::<Pod>::namespaced(client, &target.key.namespace), Object::Pod),
+        Kind::DaemonSet => patched!(Api::<DaemonSet>::namespaced(client, &target.key.namespace), Object::DaemonSet),
+        Kind::Node => patched!(Api::<Node>::all(client), Object::Node),
+        Kind::NodeClaim => patched!(Api::<NodeClaim>::all(client), Object::NodeClaim),
+        Kind::NodePool => patched!(Api::<NodePool>::all(client), Object::NodePool),
+        Kind::EC2NodeClass => patched!(Api::<EC2NodeClass>::all(client), Object::EC2NodeClass),
+    })
+}
+
+async fn delete(client: Client, target: &Target, uid: Option<String>, grace_seconds: Option<i64>) -> Reply {
+    let preconditions = uid.map(|uid| Preconditions { uid: Some(uid), ..Preconditions::default() });
+    let grace = grace_seconds.and_then(|seconds| u32::try_from(seconds).ok());
+    let params = DeleteParams { preconditions, grace_period_seconds: grace, ..DeleteParams::default() };
+    macro_rules! deleted {
+        ($api:expr, $wrap:expr) => {
+            // The reply shows the object also when it is gone at once; what stays behind carries a deletion timestamp and waits
+            // for somebody.
+            match $api.delete(&target.key.name, &params).await?.left() {
+                Some(left) if stays(&left) => object($wrap(Arc::new(left))),
+                _ => Outcome::Gone(target.clone()),
+            }
+        };
+    }
+    Ok(match target.kind {
+        Kind::Pod => deleted!(namespaced::<Pod>(client, target), Object::Pod),
+        Kind::DaemonSet => deleted!(namespaced::<DaemonSet>(client, target), Object::DaemonSet),
+        Kind::Node => deleted!(Api::<Node>::all(client), Object::Node),
+        Kind::NodeClaim => deleted!(Api::<NodeClaim>::all(client), Object::NodeClaim),
+        Kind::NodePool => deleted!(Api::<NodePool>::all(client), Object::NodePool),
+        Kind::EC2NodeClass => deleted!(Api::<EC2NodeClass>::all(client), Object::EC2NodeClass),
+    })
+}
+
+fn stays(object: &impl ResourceExt) -> bool {
+    object.meta().deletion_timestamp.is_some() && (!object.finalizers().is_empty() || object.meta().deletion_grace_period_seconds.is_some_and(|s| s > 0))
+}
+
+fn namespaced<K>(client: Client, target: &Target) -> Api<K>
+where
+    K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    Api::namespaced(client, &target.key.namespace)
+}

@@ -1,0 +1,155 @@
+//! Kubernetes Events: one memory against repetition, one form.
+//!
+//! Source: `C/pkg/events/recorder.go`, `C/pkg/events/reason.go`.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// An Event before it is known whether it is said again.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventSpec {
+    pub api_version: String,
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub warning: bool,
+    pub reason: &'static str,
+    pub message: String,
+    /// Beside the reason, what makes two Events the same.
+    pub dedupe: Vec<String>,
+    pub dedupe_for: SignedDuration,
+    /// Shares the token bucket of nominations.
+    pub limited: bool,
+}
+
+impl EventSpec {
+    pub fn new<K: Resource<DynamicType = ()>>(about: &K, warning: bool, reason: &'static str, message: impl Into<String>) -> Self {
+        EventSpec {
+            api_version: K::api_version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+            namespace: about.namespace().unwrap_or_default(),
+            name: about.name_any(),
+            uid: about.uid().unwrap_or_default(),
+            warning,
+            reason,
+            message: message.into(),
+            dedupe: vec![about.uid().unwrap_or_default()],
+            dedupe_for: SignedDuration::from_mins(2),
+            limited: false,
+        }
+    }
+
+    pub fn dedupe_for(mut self, span: SignedDuration) -> Self {
+        self.dedupe_for = span;
+        self
+    }
+
+    pub fn limited(mut self) -> Self {
+        self.limited = true;
+        self
+    }
+}
+
+/// Nominations: 5 a second, 10 at once (`C/pkg/controllers/provisioning/scheduling/events.go`).
+const RATE: i64 = 5;
+const BURST: i64 = 10;
+
+#[derive(Debug)]
+pub struct Recorder {
+    said: BTreeMap<(String, Vec<String>), Timestamp>,
+    /// Token bucket in milliseconds of credit.
+    credit: i64,
+    filled: Option<Timestamp>,
+    sequence: u64,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Recorder { said: BTreeMap::new(), credit: BURST * 1000 / RATE, filled: None, sequence: 0 }
+    }
+}
+
+impl Recorder {
+    /// The Event to write, or `None` when it was said lately or too much is being said.
+    pub fn event(&mut self, spec: &EventSpec, now: Timestamp) -> Option<Event> {
+        self.said.retain(|_, until| *until > now);
+        let key = (spec.reason.to_owned(), spec.dedupe.clone());
+        if self.said.contains_key(&key) || (spec.limited && !self.take(now)) {
+            return None;
+        }
+        self.said.insert(key, now.saturating_add(spec.dedupe_for).unwrap_or(Timestamp::MAX));
+        self.sequence += 1;
+        let namespace = if spec.namespace.is_empty() { "default" } else { &spec.namespace };
+        let stamp = now.as_nanosecond().wrapping_add(i128::from(self.sequence));
+        Some(Event {
+            metadata: ObjectMeta { name: Some(format!("{}.{stamp:x}", spec.name)), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
+            involved_object: ObjectReference {
+                api_version: Some(spec.api_version.clone()),
+                kind: Some(spec.kind.clone()),
+                namespace: (!spec.namespace.is_empty()).then(|| spec.namespace.clone()),
+                name: Some(spec.name.clone()),
+                uid: Some(spec.uid.clone()),
+                ..ObjectReference::default()
+            },
+            type_: Some(if spec.warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(spec.reason.to_owned()),
+            message: Some(spec.message.clone()),
+            source: Some(EventSource { component: Some("karpenter".to_owned()), host: None }),
+            reporting_component: Some("karpenter".to_owned()),
+            reporting_instance: Some(String::new()),
+            first_timestamp: Some(Time(crate::conditions::seconds(now))),
+            last_timestamp: Some(Time(crate::conditions::seconds(now))),
+            count: Some(1),
+            ..Event::default()
+        })
+    }
+
+    fn take(&mut self, now: Timestamp) -> bool {
+        let passed = self.filled.map_or(0, |since| i64::try_from(now.duration_since(since).as_millis()).unwrap_or(i64::MAX));
+        self.filled = Some(now);
+        self.credit = self.credit.saturating_add(passed).min(BURST * 1000 / RATE);
+        let price = 1000 / RATE;
+        if self.credit < price {
+            return false;
+        }
+        self.credit -= price;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).expect("in range")
+    }
+
+    fn spec(name: &str) -> EventSpec {
+        let mut pod = k8s_openapi::api::core::v1::Pod::default();
+        pod.metadata.name = Some(name.into());
+        pod.metadata.uid = Some(format!("uid-{name}"));
+        EventSpec::new(&pod, false, "Nominated", "…")
+    }
+
+    #[test]
+    fn says_nothing_twice_within_two_minutes() {
+        let mut recorder = Recorder::default();
+        assert!(recorder.event(&spec("a"), at(0)).is_some());
+        assert!(recorder.event(&spec("a"), at(119)).is_none());
+        assert!(recorder.event(&spec("b"), at(119)).is_some());
+        assert!(recorder.event(&spec("a"), at(120)).is_some());
+    }
+
+    #[test]
+    fn nominations_share_a_bucket() {
+        let mut recorder = Recorder::default();
+        let mut said = |second: i64, many: usize| (0..many).filter(|i| recorder.event(&spec(&format!("{second}-{i}")).limited(), at(second)).is_some()).count();
+        assert_eq!((said(0, 30), said(1, 30)), (10, 5));
+    }
+}

@@ -1,0 +1,47 @@
+//! What an operator, or a scenario, can set. Names and defaults are upstream's (`C/pkg/operator/options/options.go`,
+//! `A/pkg/operator/options/options.go`).
+
+use crate::record::Decision;
+use jiff::SignedDuration;
+use std::sync::Arc;
+
+pub type Observer = Arc<dyn Fn(Decision) + Send + Sync>;
+
+#[derive(Clone)]
+pub struct Settings {
+    pub cluster_name: String,
+    /// `BATCH_IDLE_DURATION`, `BATCH_MAX_DURATION`.
+    pub batch_idle: SignedDuration,
+    pub batch_max: SignedDuration,
+    /// `DISABLE_DRY_RUN`: NodeClasses are taken for valid.
+    pub disable_dry_run: bool,
+    /// `ISOLATED_VPC`: instance profiles are left alone when a NodeClass goes.
+    pub isolated_vpc: bool,
+    pub options: planner::Options,
+    /// Receives every decision, effect and explanation, in order.
+    pub observer: Option<Observer>,
+    /// Stops the controller dead at this effect, as a crash would.
+    pub crash_at: Option<CrashPoint>,
+}
+
+impl Settings {
+    pub fn new(cluster_name: impl Into<String>) -> Self {
+        Settings {
+            cluster_name: cluster_name.into(),
+            batch_idle: SignedDuration::from_secs(1),
+            batch_max: SignedDuration::from_secs(10),
+            disable_dry_run: false,
+            isolated_vpc: false,
+            options: planner::Options::default(),
+            observer: None,
+            crash_at: None,
+        }
+    }
+}
+
+/// Where the controller stops: before the effect of this number is begun, or when its reply has come and is not yet read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashPoint {
+    Before(u64),
+    After(u64),
+}

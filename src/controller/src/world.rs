@@ -1,0 +1,172 @@
+//! Everything that decisions are made from: the index, and the memory that no object carries.
+
+use crate::batcher::Batcher;
+use crate::settings::Settings;
+use crate::step::Memo;
+use api::{EC2NodeClass, NodeClaim};
+use cloud::port::{Discovery, Launched, Validation};
+use cluster::Index;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+pub struct World {
+    pub index: Index,
+    pub settings: Settings,
+    pub facts: Facts,
+    pub batch: Batcher,
+    /// By the claim's uid, from launch until its status says so.
+    pub launches: BTreeMap<String, Arc<Launched>>,
+    pub validations: BTreeMap<String, (Timestamp, Validation)>,
+    pub health: BTreeMap<String, Health>,
+    pub tagged_until: Option<Timestamp>,
+    pub instance_gc_successes: u32,
+    pub planned: Planned,
+}
+
+/// Found out once at the start, or refreshed by polls.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub started: bool,
+    pub discovery: Option<Discovery>,
+    /// `1.36`.
+    pub kubernetes: Option<String>,
+    pub cluster_dns: Option<String>,
+}
+
+/// What the last plan said, to tell whether pods still wait for an answer.
+#[derive(Debug, Default)]
+pub struct Planned {
+    pub version: Option<u64>,
+    /// Pods (by uid) that have a place, and those that were refused.
+    pub placed: BTreeSet<String>,
+    pub refused: BTreeSet<String>,
+}
+
+/// The last four registrations of a pool (`C/pkg/state/nodepoolhealth/tracker.go`).
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    last: VecDeque<bool>,
+    /// Reason and message of the last failure.
+    failure: Option<(String, String)>,
+}
+
+const REMEMBERED: usize = 4;
+
+impl Health {
+    /// As little as makes this verdict.
+    pub fn of(healthy: bool) -> Self {
+        Health { last: if healthy { VecDeque::from([true]) } else { VecDeque::from([false, false]) }, failure: None }
+    }
+
+    pub fn push(&mut self, healthy: bool) {
+        if self.last.len() == REMEMBERED {
+            self.last.pop_front();
+        }
+        self.last.push_back(healthy);
+    }
+
+    pub fn failure(&self) -> (&str, &str) {
+        self.failure.as_ref().map_or(("RegistrationFailed", "Failed to register node"), |(reason, message)| (reason, message))
+    }
+
+    /// `None`: nothing is known. Half of what can be remembered is enough for a bad verdict.
+    pub fn verdict(&self) -> Option<bool> {
+        (!self.last.is_empty()).then(|| self.last.iter().filter(|healthy| !**healthy).count() * 2 < REMEMBERED)
+    }
+}
+
+impl World {
+    pub fn new(settings: Settings) -> Self {
+        World {
+            index: Index::new(),
+            batch: Batcher::new(settings.batch_idle, settings.batch_max),
+            settings,
+            facts: Facts::default(),
+            launches: BTreeMap::new(),
+            validations: BTreeMap::new(),
+            health: BTreeMap::new(),
+            tagged_until: None,
+            instance_gc_successes: 0,
+            planned: Planned::default(),
+        }
+    }
+
+    pub fn remember(&mut self, memo: Memo) {
+        match memo {
+            Memo::Launched(uid, launched) => {
+                self.launches.insert(uid, launched);
+            }
+            Memo::ForgetLaunch(uid) => {
+                self.launches.remove(&uid);
+            }
+            Memo::Validated(digest, at, validation) => {
+                let fresh = at.saturating_sub(SignedDuration::from_mins(30)).unwrap_or(Timestamp::MIN);
+                self.validations.retain(|_, (when, _)| *when > fresh);
+                self.validations.insert(digest, (at, validation));
+            }
+            Memo::Registration { pool_uid, failure } => {
+                let health = self.health.entry(pool_uid).or_default();
+                health.push(failure.is_none());
+                health.failure = failure.or(health.failure.take());
+            }
+            Memo::ForgetHealth(pool_uid) => {
+                self.health.remove(&pool_uid);
+            }
+            Memo::Health(pool_uid, healthy) => {
+                self.health.insert(pool_uid, Health::of(healthy));
+            }
+            Memo::Discovered(discovery) => self.facts.discovery = Some(discovery),
+            Memo::Kubernetes(version) => self.facts.kubernetes = Some(version),
+            Memo::ClusterDns(dns) => self.facts.cluster_dns = dns,
+            Memo::Started => self.facts.started = true,
+            Memo::TaggedUntil(at) => self.tagged_until = Some(at),
+            Memo::InstanceGcSucceeded => self.instance_gc_successes = self.instance_gc_successes.saturating_add(1),
+        }
+    }
+
+    pub fn class_of(&self, claim: &NodeClaim) -> Option<&Arc<EC2NodeClass>> {
+        self.index.class(&claim.spec.node_class_ref.name)
+    }
+}
+
+/// The instance id within a provider id: `aws:///us-west-2a/i-0123` (`A/pkg/utils/utils.go`, ParseInstanceID).
+pub fn instance_id(provider_id: &str) -> Option<&str> {
+    let id = provider_id.strip_prefix("aws:///")?.split('/').nth(1)?;
+    id.starts_with("i-").then_some(id)
+}
+
+pub fn provider_id(claim: &NodeClaim) -> Option<&str> {
+    claim.status.as_ref()?.provider_id.as_deref().filter(|id| !id.is_empty())
+}
+
+pub fn conditions(claim: &NodeClaim) -> &[api::Condition] {
+    claim.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("aws:///us-west-2a/i-0abc", Some("i-0abc"))]
+    #[case("aws:///us-west-2a/", None)]
+    #[case("kind://x/i-0abc", None)]
+    #[case("", None)]
+    fn instance_ids(#[case] provider_id: &str, #[case] id: Option<&str>) {
+        assert_eq!(instance_id(provider_id), id);
+    }
+
+    #[rstest]
+    #[case(&[], None)]
+    #[case(&[true], Some(true))]
+    #[case(&[false], Some(true))]
+    #[case(&[false, true, false], Some(false))]
+    #[case(&[false, false, true, true, true], Some(true))]
+    fn health_of_registrations(#[case] last: &[bool], #[case] verdict: Option<bool>) {
+        let mut health = Health::default();
+        last.iter().for_each(|healthy| health.push(*healthy));
+        assert_eq!(health.verdict(), verdict);
+    }
+}

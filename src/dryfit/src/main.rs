@@ -1,0 +1,39 @@
+//! The command line. No logic: it reads words, calls the harness, prints what it says and exits with its code.
+
+mod cloud;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What will my node autoscaler do? Answered before it costs money.
+#[derive(Parser)]
+#[command(name = "dryfit", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run scenario files and say whether their expectations hold
+    Test(test::Arguments),
+    /// Serve a fake AWS account on a loopback port
+    Cloud(cloud::Arguments),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not mistakes.
+            let wrong = error.use_stderr();
+            let _ = error.print();
+            return ExitCode::from(if wrong { 2 } else { 0 });
+        }
+    };
+    match cli.command {
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Cloud(arguments) => cloud::run(&arguments),
+    }
+}

@@ -1,0 +1,72 @@
+//! Asks a real kube-apiserver the requests in `tests/replay/*.json` and writes its replies beside them.
+//!
+//!     cargo run -p fake-kube --example record_replies -- https://127.0.0.1:6443 TOKEN [FILE…]
+//!
+//! The server should be fresh, without controllers: `kube-apiserver` over an empty etcd. Uses `curl`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(server), Some(token)) = (arguments.next(), arguments.next()) else { return Err("usage: record_replies URL TOKEN [FILE…]".into()) };
+    let mut files: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
+    if files.is_empty() {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/replay");
+        files = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        files.sort();
+    }
+    for file in files {
+        let mut script: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+        for step in script["steps"].as_array_mut().into_iter().flatten() {
+            let (code, body) = ask(&server, &token, step)?;
+            let reply: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
+            step["code"] = json!(code);
+            step["reply"] = strip(reply);
+            // A definition is served a moment after it is accepted.
+            if step["do"].as_str().is_some_and(|line| line.contains("customresourcedefinitions")) {
+                std::thread::sleep(Duration::from_secs(2));
+            }
+        }
+        std::fs::write(&file, lines(&script)?)?;
+    }
+    Ok(())
+}
+
+fn ask(server: &str, token: &str, step: &Value) -> Result<(u16, String), Box<dyn std::error::Error>> {
+    let (method, path) = step["do"].as_str().and_then(|line| line.split_once(' ')).ok_or("a step says METHOD PATH")?;
+    let mut command = Command::new("curl");
+    // `pretty` is what the server does for curl and browsers alone.
+    command.args(["-sk", "-A", "replay", "-X", method, "-w", "\n%{http_code}", "-H"]).arg(format!("Authorization: Bearer {token}"));
+    let header = |key: &str, default: &str| step[key].as_str().unwrap_or(default).to_owned();
+    command.args(["-H", &format!("Content-Type: {}", header("type", "application/json")), "-H", &format!("Accept: {}", header("accept", "application/json"))]);
+    if let Some(body) = step.get("body") {
+        command.arg("-d").arg(body.as_str().map_or_else(|| body.to_string(), str::to_owned));
+    }
+    let output = command.arg(format!("{server}{path}")).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let (body, code) = text.rsplit_once('\n').ok_or("curl said no code")?;
+    Ok((code.trim().parse()?, body.to_owned()))
+}
+
+/// Without what no two servers share, so that the file stays small.
+fn strip(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(map) => {
+            map.shift_remove("managedFields");
+            map.values_mut().for_each(|inner| *inner = strip(inner.take()));
+        }
+        Value::Array(list) => list.iter_mut().for_each(|inner| *inner = strip(inner.take())),
+        _ => {}
+    }
+    value
+}
+
+/// One step a line.
+fn lines(script: &Value) -> Result<String, serde_json::Error> {
+    let steps: Result<Vec<String>, _> = script["steps"].as_array().into_iter().flatten().map(serde_json::to_string).collect();
+    Ok(format!("{{\"about\":{},\"steps\":[\n{}\n]}}\n", script["about"], steps?.join(",\n")))
+}

@@ -1,0 +1,112 @@
+//! The write path, the same for HTTP and for the controllers inside: decoding, defaults, admission, validation, generation,
+//! resourceVersion, deletion.
+
+mod delete;
+mod metadata;
+mod options;
+mod subresources;
+mod write;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::chance::Chance;
+use crate::kinds::Kind;
+use crate::status::Status;
+use crate::store::{Object, Store};
+pub use options::{DeleteOptions, FieldValidation, Preconditions, Propagation, WriteOptions};
+pub use write::Written;
+
+/// The API's state and its rules.
+pub struct Api {
+    store: Store,
+    chance: Chance,
+    last_write: Timestamp,
+    /// The next address for a Service; see `admission::services`.
+    pub(crate) next_address: u32,
+}
+
+/// The object a request is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) kind: &'a Arc<Kind>,
+    /// The version that the body is written in.
+    pub(crate) version: &'a str,
+    /// Empty for cluster-scoped kinds.
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) subresource: Option<&'a str>,
+}
+
+impl Api {
+    pub(crate) fn new(seed: u64, history: usize) -> Api {
+        Api { store: Store::new(history), chance: Chance::new(seed), last_write: Timestamp::UNIX_EPOCH, next_address: 10 }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    pub(crate) fn register(&mut self, kind: Kind) {
+        self.store.register(Arc::new(kind));
+    }
+
+    pub(crate) fn last_write(&self) -> Timestamp {
+        self.last_write
+    }
+
+    pub(crate) fn known(&self, plural: &str) -> Result<Arc<Kind>, Status> {
+        self.store.kind(plural).cloned().ok_or_else(Status::no_such_resource)
+    }
+
+    pub(crate) fn existing(&self, kind: &Kind, namespace: &str, name: &str) -> Result<&Arc<Object>, Status> {
+        self.store.get(&kind.key, namespace, name).ok_or_else(|| Status::not_found(kind, name))
+    }
+
+    /// Creates an object; `namespace` is empty for cluster-scoped kinds. Name generation, uid, defaults and validation as over HTTP.
+    /// `apiVersion` and `kind` may be left out.
+    pub fn create(&mut self, now: Timestamp, plural: &str, namespace: &str, object: Value) -> Result<Arc<Object>, Status> {
+        let kind = self.known(plural)?;
+        let target = Target { kind: &kind, version: &kind.version, namespace, name: "", subresource: None };
+        self.create_with(now, target, object, &WriteOptions::default()).map(|written| written.object)
+    }
+
+    /// Reads, changes, writes: `change` sees the stored object. `subresource` is `None` or `Some("status")`; what the subresource may
+    /// not change stays. Nothing is written when nothing changed.
+    pub fn update_with(
+        &mut self,
+        now: Timestamp,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+        subresource: Option<&str>,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Arc<Object>, Status> {
+        let kind = self.known(plural)?;
+        let mut value = (*self.existing(&kind, namespace, name)?.value()).clone();
+        change(&mut value);
+        let target = Target { kind: &kind, version: &kind.version, namespace, name, subresource };
+        self.update_to(now, target, value, &WriteOptions::default()).map(|written| written.object)
+    }
+
+    /// Deletes as the API does: at once, or gracefully, or when the last finalizer is gone. The state after, if something is left.
+    pub fn delete(
+        &mut self,
+        now: Timestamp,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+        options: DeleteOptions,
+    ) -> Result<Option<Arc<Object>>, Status> {
+        let kind = self.known(plural)?;
+        let target = Target { kind: &kind, version: &kind.version, namespace, name, subresource: None };
+        let deleted = self.delete_with(now, target, &options)?;
+        Ok((!deleted.gone).then_some(deleted.object))
+    }
+}

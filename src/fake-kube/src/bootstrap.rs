@@ -1,0 +1,82 @@
+//! What a server makes of itself at its start, and the namespaces' end.
+//!
+//! Source: `k8s.io/kubernetes/pkg/controlplane/controller/{systemnamespaces,kubernetesservice}`, `pkg/registry/scheduling/rest`,
+//! `pkg/controller/namespace/deletion`.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::api::{Api, DeleteOptions};
+use crate::controller::Controller;
+use crate::status::Status;
+use crate::store::Change;
+
+/// Namespaces, system priority classes, the `kubernetes` Service. An object that is there already stays.
+pub(crate) fn fill(api: &mut Api, now: Timestamp) {
+    let mut make = |plural: &str, namespace: &str, object: Value| {
+        // What exists is left alone: a server starts on the store that it finds.
+        let _: Result<_, Status> = api.create(now, plural, namespace, object);
+    };
+    for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+        make("namespaces", "", json!({ "metadata": { "name": name } }));
+    }
+    for (name, value, description) in [
+        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+    ] {
+        make("scheduling.k8s.io/priorityclasses", "", json!({ "metadata": { "name": name }, "value": value, "description": description }));
+    }
+    let labels = json!({ "component": "apiserver", "provider": "kubernetes" });
+    let spec = json!({ "clusterIP": "10.100.0.1", "ports": [{ "name": "https", "port": 443, "protocol": "TCP", "targetPort": 443 }] });
+    make("services", "default", json!({ "metadata": { "name": "kubernetes", "labels": labels }, "spec": spec }));
+}
+
+/// Empties namespaces that are being deleted, then lets them go.
+#[derive(Default)]
+pub(crate) struct Namespaces {
+    leaving: Vec<String>,
+}
+
+impl Controller for Namespaces {
+    fn name(&self) -> &'static str {
+        "namespace"
+    }
+
+    fn step(&mut self, api: &mut Api, now: Timestamp, changed: &[Change]) {
+        let terminating = |change: &&Change| change.plural() == "namespaces" && change.object.meta.deletion.is_some();
+        for change in changed.iter().filter(terminating) {
+            let name = change.name().to_owned();
+            if !self.leaving.contains(&name) {
+                self.leaving.push(name);
+            }
+        }
+        let leaving = std::mem::take(&mut self.leaving);
+        self.leaving = leaving.into_iter().filter(|name| !empty(api, now, name)).collect();
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn unsettled(&self, _api: &Api) -> Vec<String> {
+        self.leaving.iter().map(|name| format!("namespace {name} is being deleted and still has content")).collect()
+    }
+}
+
+/// Deletes what is in it; true when the namespace is gone.
+fn empty(api: &mut Api, now: Timestamp, namespace: &str) -> bool {
+    if api.store().get("namespaces", "", namespace).is_none_or(|one| one.meta.deletion.is_none()) {
+        return true;
+    }
+    let kinds: Vec<String> = api.store().kinds().filter(|kind| kind.namespaced).map(|kind| kind.key.clone()).collect();
+    let mut left = 0;
+    for plural in &kinds {
+        let names: Vec<(String, bool)> = api.store().list_in(plural, namespace).map(|object| (object.meta.name.clone(), object.meta.deletion.is_some())).collect();
+        for (name, _) in names.iter().filter(|(_, deleting)| !deleting) {
+            // A conflict or a finalizer leaves the object there; it is counted below and tried again on the next change.
+            let _: Result<_, Status> = api.delete(now, plural, namespace, name, DeleteOptions::background());
+        }
+        left += api.store().list_in(plural, namespace).count();
+    }
+    left == 0 && api.finalize_namespace(now, namespace, Value::Null).is_ok()
+}

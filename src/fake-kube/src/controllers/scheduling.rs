@@ -1,0 +1,231 @@
+//! Gives pods a node: feeds the scheduler with what changes, binds, and says why not.
+//!
+//! Source: `pkg/scheduler/{eventhandlers,schedule_one}.go`. Binding takes no time here; each placement sees the ones before it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use scheduler::preemption::Preemption;
+use scheduler::queue::QueuedPod;
+use scheduler::{ClusterView, Event, FitError, NodeInfo, PodInfo, Queue, schedule};
+use serde_json::json;
+
+use super::events::{Note, Recorder};
+use super::pods::{disruption_target, set_condition};
+use crate::api::{Api, DeleteOptions};
+use crate::controller::Controller;
+use crate::store::{Change, EventType, Object};
+
+/// Longer notes of events are cut (`pkg/apis/core/validation/events.go`, NoteLengthLimit).
+const NOTE_LIMIT: usize = 1024;
+
+pub(super) struct Scheduling {
+    view: ClusterView,
+    queue: Queue,
+    dice: ChaCha8Rng,
+    recorder: Recorder,
+}
+
+impl Scheduling {
+    pub fn new(seed: u64) -> Self {
+        // A stream of its own: draws here move no uid and no name.
+        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        dice.set_stream(1);
+        Scheduling { view: ClusterView::new(), queue: Queue::new(), dice, recorder: Recorder::new(scheduler::pod::DEFAULT_SCHEDULER) }
+    }
+}
+
+impl Controller for Scheduling {
+    fn name(&self) -> &'static str {
+        "scheduler"
+    }
+
+    fn step(&mut self, api: &mut Api, now: Timestamp, changed: &[Change]) {
+        for change in changed {
+            self.take_in(change, now);
+        }
+        while let Some(queued) = self.queue.pop(now) {
+            self.try_one(api, now, queued);
+        }
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        self.queue.next_due()
+    }
+
+    fn unsettled(&self, _: &Api) -> Vec<String> {
+        self.queue.about_to_try().map(|queued| format!("pod {} is about to be scheduled", queued.pod.key())).collect()
+    }
+}
+
+impl Scheduling {
+    fn take_in(&mut self, change: &Change, now: Timestamp) {
+        let (namespace, name) = (change.namespace(), change.name());
+        let gone = change.event == EventType::Deleted;
+        // Objects that cannot be read are left out: what was stored passed validation, so they are not for us.
+        match (change.plural(), gone) {
+            ("pods", _) => self.pod(change, now),
+            ("nodes", _) => self.node(change, now),
+            ("namespaces", true) => self.view.remove_namespace(name),
+            ("namespaces", false) => self.view.set_namespace(name, change.object.meta.labels.clone()),
+            ("services", true) => self.view.remove_service(namespace, name),
+            ("services", false) => drop(self.view.set_service(namespace, name, &change.object.value())),
+            ("policy/poddisruptionbudgets", true) => self.view.remove_budget(namespace, name),
+            ("policy/poddisruptionbudgets", false) => drop(self.view.set_budget(namespace, name, &change.object.value())),
+            ("apps/replicasets", _) => self.workload(change, "ReplicaSet", gone),
+            ("apps/statefulsets", _) => self.workload(change, "StatefulSet", gone),
+            _ => {}
+        }
+    }
+
+    fn workload(&mut self, change: &Change, kind: &'static str, gone: bool) {
+        if gone {
+            self.view.remove_workload(change.namespace(), kind, change.name());
+        } else {
+            drop(self.view.set_workload(change.namespace(), kind, change.name(), &change.object.value()));
+        }
+    }
+
+    fn node(&mut self, change: &Change, now: Timestamp) {
+        if change.event == EventType::Deleted {
+            if let Some(node) = self.view.remove_node(change.name()) {
+                self.queue.on_event(Event::NodeRemoved(&node), &self.view, now);
+            }
+            return;
+        }
+        let Ok(node) = NodeInfo::from_json(&change.object.value()) else { return };
+        let before = self.view.set_node(node.clone());
+        let event = match &before {
+            Some(before) => Event::NodeUpdated { before, after: &node },
+            None => Event::NodeAdded(&node),
+        };
+        self.queue.on_event(event, &self.view, now);
+    }
+
+    fn pod(&mut self, change: &Change, now: Timestamp) {
+        let Ok(pod) = PodInfo::from_json(&change.object.value()).map(Arc::new) else { return };
+        let key = pod.key();
+        let gone = change.event == EventType::Deleted || pod.finished;
+        if !gone && pod.node_name.is_empty() {
+            if pod.terminating || pod.scheduler_name != scheduler::pod::DEFAULT_SCHEDULER {
+                self.queue.remove(&key);
+            } else {
+                let touched =
+                    self.queue.get(&key).is_some_and(|queued| queued.pod.labels != pod.labels || queued.pod.tolerations != pod.tolerations);
+                self.queue.set(pod, touched, now);
+            }
+            return;
+        }
+        self.queue.remove(&key);
+        if gone {
+            if let Some(had) = self.view.remove_pod(&key) {
+                self.queue.on_event(Event::PodRemoved(&had), &self.view, now);
+            }
+            return;
+        }
+        let before = self.view.pod(&key).cloned();
+        self.view.set_pod(pod.clone());
+        match before {
+            None => self.queue.on_event(Event::PodAssigned(&pod), &self.view, now),
+            Some(before) if before.labels != pod.labels => {
+                self.queue.on_event(Event::PodRelabelled { before: &before, after: &pod }, &self.view, now);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn try_one(&mut self, api: &mut Api, now: Timestamp, queued: QueuedPod) {
+        let Some(object) =
+            api.store().get("pods", &queued.pod.namespace, &queued.pod.name).filter(|found| found.meta.uid == queued.pod.uid).cloned()
+        else {
+            return;
+        };
+        match schedule(&self.view, &queued.pod, self.dice.next_u64()) {
+            Ok(placement) => {
+                self.view.advance_start(placement.examined);
+                self.bind(api, now, queued, &object, &placement.node);
+            }
+            Err(why) => {
+                self.view.advance_start(why.examined);
+                self.refuse(api, now, queued, &object, &why);
+            }
+        }
+    }
+
+    fn bind(&mut self, api: &mut Api, now: Timestamp, queued: QueuedPod, object: &Object, node: &str) {
+        if api.bind(now, &queued.pod.namespace, &queued.pod.name, node).is_err() {
+            self.queue.failed(queued, now);
+            return;
+        }
+        let pod = Arc::new(PodInfo { node_name: node.to_owned(), ..(*queued.pod).clone() });
+        self.view.set_pod(pod.clone());
+        let message = format!("Successfully assigned {} to {node}", pod.key());
+        self.recorder.record(api, now, object, &Note { warning: false, reason: "Scheduled", action: Some("Binding"), message: &message });
+        self.queue.on_event(Event::PodAssigned(&pod), &self.view, now);
+    }
+
+    fn refuse(&mut self, api: &mut Api, now: Timestamp, queued: QueuedPod, object: &Object, why: &FitError) {
+        let pod = queued.pod.clone();
+        self.queue.refused(queued, why.plugins, now);
+        let message = why.message();
+        let note = Note { warning: true, reason: "FailedScheduling", action: Some("Scheduling"), message: &cut(message) };
+        self.recorder.record(api, now, object, &note);
+        let nominated = why.preemption.as_ref().map(|preemption| preemption.node.clone());
+        let condition = json!({
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastProbeTime": null,
+            "observedGeneration": object.meta.generation,
+        });
+        // Deleted meanwhile: then nobody waits for a reason.
+        let _ = api.update_with(now, "pods", &pod.namespace, &pod.name, Some("status"), |value| {
+            set_condition(value, now, condition);
+            if let Some(node) = &nominated {
+                value["status"]["nominatedNodeName"] = json!(node);
+            }
+        });
+        if let Some(preemption) = &why.preemption {
+            self.preempt(api, now, &pod, preemption);
+        }
+    }
+
+    /// `pkg/scheduler/framework/preemption/executor.go`.
+    fn preempt(&mut self, api: &mut Api, now: Timestamp, pod: &PodInfo, preemption: &Preemption) {
+        for victim in &preemption.victims {
+            let Some(object) =
+                api.store().get("pods", &victim.namespace, &victim.name).filter(|found| found.meta.uid == victim.uid).cloned()
+            else {
+                continue;
+            };
+            let target = disruption_target("PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod");
+            // Either fails only when the victim is gone already.
+            let _ = api.update_with(now, "pods", &victim.namespace, &victim.name, Some("status"), |value| {
+                set_condition(value, now, target);
+            });
+            let _ = api.delete(now, "pods", &victim.namespace, &victim.name, DeleteOptions::default().if_uid(&victim.uid));
+            let message = format!("Preempted by pod {} on node {}", pod.uid, preemption.node);
+            self.recorder.record(
+                api,
+                now,
+                &object,
+                &Note { warning: false, reason: "Preempted", action: Some("Preempting"), message: &message },
+            );
+        }
+    }
+}
+
+fn cut(message: &str) -> String {
+    const SUFFIX: &str = " ...";
+    if message.len() <= NOTE_LIMIT {
+        return message.to_owned();
+    }
+    format!("{}{SUFFIX}", &message[..message.floor_char_boundary(NOTE_LIMIT - SUFFIX.len())])
+}
+
+#[cfg(test)]
+#[test]
+fn long_notes_are_cut_to_the_limit() {
+    let note = cut(&"x".repeat(3000));
+    assert_eq!(note.len(), NOTE_LIMIT);
+    assert!(note.ends_with("x ..."));
+}

@@ -1,0 +1,149 @@
+//! Deletes pods that do not tolerate their node's NoExecute taints, or no longer.
+//!
+//! Source: `pkg/controller/tainteviction/taint_eviction.go`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::events::Recorder;
+use super::pods::{Key, after, disruption_target, finished, key_of, node_name, set_condition};
+use crate::api::{Api, DeleteOptions};
+use crate::controller::Controller;
+use crate::store::{Change, EventType};
+
+pub(super) struct TaintEviction {
+    /// When pods go that tolerate for a while.
+    due: BTreeMap<Key, Timestamp>,
+    /// Nodes with NoExecute taints.
+    tainted: BTreeSet<String>,
+    recorder: Recorder,
+}
+
+impl Default for TaintEviction {
+    fn default() -> Self {
+        TaintEviction { due: BTreeMap::new(), tainted: BTreeSet::new(), recorder: Recorder::new("taint-eviction-controller") }
+    }
+}
+
+impl Controller for TaintEviction {
+    fn name(&self) -> &'static str {
+        "taint-eviction"
+    }
+
+    fn step(&mut self, api: &mut Api, now: Timestamp, changed: &[Change]) {
+        let mut dirty: BTreeSet<Key> = BTreeSet::new();
+        for change in changed {
+            match change.plural() {
+                "nodes" => {
+                    let taints = no_execute(&change.object.value());
+                    let had = if taints.is_empty() || change.event == EventType::Deleted {
+                        self.tainted.remove(change.name())
+                    } else {
+                        !self.tainted.insert(change.name().to_owned())
+                    };
+                    let before = change.previous.as_ref().map(|before| no_execute(&before.value())).unwrap_or_default();
+                    if taints != before || had != self.tainted.contains(change.name()) {
+                        let here = |pod: &Value| node_name(pod) == change.name();
+                        dirty.extend(api.store().list("pods").filter(|pod| here(&pod.value())).map(|pod| key_of(pod)));
+                    }
+                }
+                "pods" if change.event == EventType::Deleted => drop(self.due.remove(&key_of(&change.object))),
+                "pods" if self.tainted.contains(node_name(&change.object.value())) => drop(dirty.insert(key_of(&change.object))),
+                _ => {}
+            }
+        }
+        for key in dirty {
+            self.sync(api, now, key);
+        }
+        let late: Vec<Key> = self.due.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
+        for key in late {
+            self.due.remove(&key);
+            self.evict(api, now, &key);
+        }
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        self.due.values().min().copied()
+    }
+
+    fn unsettled(&self, _: &Api) -> Vec<String> {
+        self.due.keys().map(|(namespace, name)| format!("pod {namespace}/{name} tolerates its node's taint only for a while")).collect()
+    }
+}
+
+impl TaintEviction {
+    fn sync(&mut self, api: &mut Api, now: Timestamp, key: Key) {
+        let Some(pod) = api.store().get("pods", &key.0, &key.1) else { return };
+        let value = pod.value();
+        let taints = api.store().get("nodes", "", node_name(&value)).map(|node| no_execute(&node.value())).unwrap_or_default();
+        if pod.meta.deletion.is_some() || finished(&value) || taints.is_empty() {
+            self.due.remove(&key);
+            return;
+        }
+        match patience(&taints, &value) {
+            Patience::None => {
+                self.due.remove(&key);
+                self.evict(api, now, &key);
+            }
+            Patience::Seconds(seconds) => {
+                // A deadline that runs already stays, unless it became shorter.
+                let at = after(now, seconds);
+                let due = self.due.entry(key).or_insert(at);
+                *due = (*due).min(at);
+            }
+            Patience::Endless => drop(self.due.remove(&key)),
+        }
+    }
+
+    fn evict(&mut self, api: &mut Api, now: Timestamp, key: &Key) {
+        let Some(pod) = api.store().get("pods", &key.0, &key.1).cloned() else { return };
+        if pod.meta.deletion.is_some() {
+            return;
+        }
+        self.recorder.normal(api, now, &pod, "TaintManagerEviction", &format!("Marking for deletion Pod {}/{}", key.0, key.1));
+        let target = disruption_target("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint");
+        // Either fails only when the pod is gone already.
+        let _ = api.update_with(now, "pods", &key.0, &key.1, Some("status"), |value| {
+            set_condition(value, now, target);
+        });
+        let _ = api.delete(now, "pods", &key.0, &key.1, DeleteOptions::default().if_uid(&pod.meta.uid));
+    }
+}
+
+fn no_execute(node: &Value) -> Vec<(String, String)> {
+    let taints = node["spec"]["taints"].as_array().into_iter().flatten().filter(|taint| taint["effect"] == "NoExecute");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    taints.map(|taint| (text(&taint["key"]), text(&taint["value"]))).collect()
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Patience {
+    None,
+    Seconds(i64),
+    Endless,
+}
+
+/// The shortest time for which the pod tolerates all of the taints (getMinTolerationTime).
+pub(super) fn patience(taints: &[(String, String)], pod: &Value) -> Patience {
+    let tolerations: Vec<&Value> = pod["spec"]["tolerations"].as_array().into_iter().flatten().collect();
+    let mut shortest: Option<i64> = None;
+    for (key, value) in taints {
+        let Some(toleration) = tolerations.iter().find(|toleration| tolerates(toleration, key, value)) else { return Patience::None };
+        if let Some(seconds) = toleration["tolerationSeconds"].as_i64() {
+            shortest = Some(shortest.map_or(seconds, |so_far| so_far.min(seconds)));
+        }
+    }
+    match shortest {
+        Some(seconds) if seconds <= 0 => Patience::None,
+        Some(seconds) => Patience::Seconds(seconds),
+        None => Patience::Endless,
+    }
+}
+
+fn tolerates(toleration: &Value, key: &str, value: &str) -> bool {
+    let text = |field: &str| toleration[field].as_str().unwrap_or_default();
+    let value_matches = if text("operator") == "Exists" { true } else { text("value") == value };
+    matches!(text("effect"), "" | "NoExecute") && (text("key").is_empty() || text("key") == key) && value_matches
+}

@@ -1,0 +1,383 @@
+//! create, update, patch, delete, deletecollection, and the subresources that are written to.
+
+use std::sync::Arc;
+
+use http::{StatusCode, header};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::query::propagation;
+use super::read::{render, selection};
+use super::route::Resource;
+use super::serve::{Asked, json_reply, parse_json, parse_yaml};
+use crate::api::{Api, DeleteOptions, Target, WriteOptions, Written};
+use crate::kinds::Kind;
+use crate::kube::Response;
+use crate::patch;
+use crate::schema;
+use crate::status::{FieldError, Status};
+use crate::store::Object;
+use crate::time;
+
+const APPLY: &str = "application/apply-patch+yaml";
+const ACCEPTED_PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
+
+fn target<'a>(resource: &'a Resource, name: &'a str, subresource: Option<&'a str>) -> Target<'a> {
+    Target { kind: &resource.kind, version: &resource.version, namespace: &resource.namespace, name, subresource }
+}
+
+impl Api {
+    pub(crate) fn post(&mut self, now: Timestamp, resource: &Resource, asked: &Asked) -> Result<Response, Status> {
+        if resource.kind.namespaced && resource.namespace.is_empty() {
+            return Err(Status::method_not_allowed());
+        }
+        let options = asked.query.write_options()?;
+        let body = typed(&resource.kind, resource.dialect.read(asked.value_of(&resource.kind)?))?;
+        let written = self.create_with(now, target(resource, "", None), body, &options)?;
+        Ok(answer(StatusCode::CREATED, &written, resource, asked))
+    }
+
+    pub(crate) fn replace(&mut self, now: Timestamp, resource: &Resource, asked: &Asked, name: &str, subresource: Option<&str>) -> Result<Response, Status> {
+        let options = asked.query.write_options()?;
+        let body = resource.dialect.read(asked.value_of(&resource.kind)?);
+        let target = target(resource, name, subresource);
+        if subresource == Some("scale") {
+            return self.replace_scale(now, target, &body, &options);
+        }
+        self.has_subresource(resource, subresource)?;
+        let body = typed(&resource.kind, body)?;
+        let written = if subresource == Some("finalize") { self.finalize(now, target, &body)? } else { self.update_to(now, target, body, &options)? };
+        Ok(answer(StatusCode::OK, &written, resource, asked))
+    }
+
+    fn has_subresource(&self, resource: &Resource, subresource: Option<&str>) -> Result<(), Status> {
+        match subresource {
+            None => Ok(()),
+            Some("status") if resource.kind.status => Ok(()),
+            Some("finalize") if resource.kind.key == "namespaces" => Ok(()),
+            Some("ephemeralcontainers" | "resize") if resource.kind.key == "pods" => Err(Status::method_not_allowed()),
+            Some("log" | "exec" | "binding" | "eviction") if resource.kind.key == "pods" => Err(Status::method_not_allowed()),
+            Some(_) => Err(Status::no_such_resource()),
+        }
+    }
+
+    fn replace_scale(&mut self, now: Timestamp, target: Target, body: &Value, options: &WriteOptions) -> Result<Response, Status> {
+        let object = self.scale_to(now, target, body, options)?;
+        let scale = self.scale_of(&object).ok_or_else(Status::no_such_resource)?;
+        Ok(json_reply(StatusCode::OK, &scale))
+    }
+
+    /// `namespaces/finalize`: writes `spec.finalizers` alone, and lets the namespace go with the last of them.
+    fn finalize(&mut self, now: Timestamp, target: Target, body: &Value) -> Result<Written, Status> {
+        let finalizers = body["spec"]["finalizers"].clone();
+        let object = self.finalize_namespace(now, target.name, finalizers)?;
+        Ok(Written { object, warnings: Vec::new(), created: false })
+    }
+
+    pub(crate) fn patch(&mut self, now: Timestamp, resource: &Resource, asked: &Asked, name: &str, subresource: Option<&str>) -> Result<Response, Status> {
+        let options = asked.query.write_options()?;
+        let kind = &resource.kind;
+        if subresource == Some("scale") && kind.scale.is_some() {
+            return self.patch_scale(now, resource, asked, name, &options);
+        }
+        self.has_subresource(resource, subresource)?;
+        let stored = self.store().get(&kind.key, &resource.namespace, name).cloned();
+        if asked.content_type == APPLY {
+            return self.apply(now, resource, asked, name, subresource, stored);
+        }
+        let stored = stored.ok_or_else(|| Status::not_found(kind, name))?;
+        let mut value = in_version(&stored, &resource.version);
+        value = resource.dialect.say(value);
+        self.change(&mut value, resource, asked)?;
+        value = resource.dialect.read(value);
+        let written = self.update_to(now, target(resource, name, subresource), value, &options)?;
+        Ok(answer(StatusCode::OK, &written, resource, asked))
+    }
+
+    fn change(&self, value: &mut Value, resource: &Resource, asked: &Asked) -> Result<(), Status> {
+        let kind = &resource.kind;
+        let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        match asked.content_type.as_str() {
+            "application/json-patch+json" => patch::json(value, asked.body)?,
+            "application/merge-patch+json" => patch::merge(value, &patch_body(asked)?),
+            "application/strategic-merge-patch+json" => {
+                let schema = schema::built_in(&kind.group, &resource.version, &kind.kind).filter(|_| !kind.is_custom());
+                let schema = schema.ok_or_else(|| unsupported_patch("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml", kind))?;
+                patch::strategic(&schema, value, &patch_body(asked)?).map_err(Status::bad_request)?;
+            }
+            _ => return Err(unsupported_patch(ACCEPTED_PATCHES, kind)),
+        }
+        if !value.is_object() {
+            return Err(Status::invalid(kind, &name, vec![FieldError::invalid("patch", &Value::from("..."), "the patch made something that is no object")]));
+        }
+        Ok(())
+    }
+
+    fn patch_scale(&mut self, now: Timestamp, resource: &Resource, asked: &Asked, name: &str, options: &WriteOptions) -> Result<Response, Status> {
+        let stored = self.existing(&resource.kind, &resource.namespace, name)?.clone();
+        let mut scale = self.scale_of(&stored).ok_or_else(Status::no_such_resource)?;
+        match asked.content_type.as_str() {
+            "application/json-patch+json" => patch::json(&mut scale, asked.body)?,
+            "application/merge-patch+json" | "application/strategic-merge-patch+json" => patch::merge(&mut scale, &patch_body(asked)?),
+            APPLY => patch::apply(None, &mut scale, &parse_yaml(asked.body)?),
+            _ => return Err(unsupported_patch(ACCEPTED_PATCHES, &resource.kind)),
+        }
+        self.replace_scale(now, target(resource, name, None), &scale, options)
+    }
+
+    fn apply(
+        &mut self,
+        now: Timestamp,
+        resource: &Resource,
+        asked: &Asked,
+        name: &str,
+        subresource: Option<&str>,
+        stored: Option<Arc<Object>>,
+    ) -> Result<Response, Status> {
+        let options = asked.query.write_options()?;
+        let kind = &resource.kind;
+        if options.field_manager.is_empty() {
+            let error = FieldError::required("fieldManager", "is required for apply patch");
+            return Err(Status::invalid_options("PatchOptions", error));
+        }
+        let mut config = parse_yaml(asked.body)?;
+        if !config.is_object() {
+            return Err(Status::bad_request("error decoding YAML: the configuration is no object"));
+        }
+        if !config["metadata"]["managedFields"].is_null() {
+            return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
+        if config["apiVersion"].is_null() || config["kind"].is_null() {
+            return Err(Status::bad_request("invalid object type: /, Kind="));
+        }
+        config["metadata"]["name"] = Value::from(name);
+        let schema = match kind.custom(&resource.version) {
+            Some(_) => None,
+            None => schema::built_in(&kind.group, &resource.version, &kind.kind),
+        };
+        let custom = kind.custom(&resource.version).cloned();
+        let schema = custom.as_ref().map(|version| &version.schema).or(schema.as_deref());
+        let manager = Manager { name: &options.field_manager, now, api_version: &kind.api_version_of(&resource.version), subresource };
+        let Some(stored) = stored else {
+            if subresource.is_some() {
+                return Err(Status::not_found(kind, name));
+            }
+            let written = self.create_with(now, target(resource, name, None), config, &options)?;
+            let object = if options.dry_run { written.object } else { self.record(now, &written.object, &manager) };
+            return Ok(answer(StatusCode::CREATED, &Written { object, ..written }, resource, asked));
+        };
+        let mut value = in_version(&stored, &resource.version);
+        patch::apply(schema, &mut value, &config);
+        manager.sign(&mut value);
+        let written = self.update_to(now, target(resource, name, subresource), value, &options)?;
+        Ok(answer(StatusCode::OK, &written, resource, asked))
+    }
+
+    pub(crate) fn remove(&mut self, now: Timestamp, resource: &Resource, asked: &Asked, name: &str) -> Result<Response, Status> {
+        let options = delete_options(asked)?;
+        let deleted = self.delete_with(now, target(resource, name, None), &options)?;
+        let kind = &resource.kind;
+        if deleted.gone && !returns_object(kind) {
+            let mut details = json!({ "name": name, "group": kind.group, "kind": kind.plural, "uid": deleted.object.meta.uid });
+            if kind.group.is_empty() {
+                details.as_object_mut().map(|map| map.shift_remove("group"));
+            }
+            let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details });
+            return Ok(json_reply(StatusCode::OK, &status));
+        }
+        Ok(render(StatusCode::OK, &deleted.object, resource, asked))
+    }
+
+    pub(crate) fn remove_all(&mut self, now: Timestamp, resource: &Resource, asked: &Asked) -> Result<Response, Status> {
+        let kind = resource.kind.clone();
+        if kind.namespaced && resource.namespace.is_empty() || matches!(kind.key.as_str(), "namespaces" | "services") && kind.key == "namespaces" {
+            return Err(Status::method_not_allowed());
+        }
+        let options = delete_options(asked)?;
+        let selection = selection(resource, asked)?;
+        let chosen: Vec<Arc<Object>> = self.store().list_in(&kind.key, &resource.namespace).filter(|object| selection.matches(object)).cloned().collect();
+        let mut items = Vec::with_capacity(chosen.len());
+        for object in &chosen {
+            match self.delete_with(now, Target { name: &object.meta.name, ..target(resource, "", None) }, &options) {
+                Ok(deleted) => items.push((*deleted.object.value()).clone()),
+                Err(status) if status.is_not_found() => {}
+                Err(status) => return Err(status),
+            }
+        }
+        let meta = json!({ "resourceVersion": self.store().resource_version().to_string() });
+        Ok(json_reply(StatusCode::OK, &json!({ "kind": kind.list_kind, "apiVersion": kind.api_version_of(&resource.version), "metadata": meta, "items": items })))
+    }
+
+    pub(crate) fn post_subresource(&mut self, now: Timestamp, resource: &Resource, asked: &Asked, name: &str, subresource: &str) -> Result<Response, Status> {
+        let namespace = resource.namespace.as_str();
+        match (resource.kind.key.as_str(), subresource) {
+            ("pods", "binding") => {
+                let body = asked.value()?;
+                let node = body["target"]["name"].as_str().unwrap_or_default().to_owned();
+                self.bind_asked(now, namespace, name, &node)?;
+                Ok(done(StatusCode::CREATED))
+            }
+            ("pods", "eviction") => {
+                let body = asked.value()?;
+                let mut options = read_options(&body["deleteOptions"])?;
+                options.dry_run |= asked.query.write_options()?.dry_run;
+                self.evict(now, namespace, name, &options)?;
+                Ok(done(StatusCode::CREATED))
+            }
+            ("serviceaccounts", "token") => {
+                let account = self.existing(&resource.kind, namespace, name)?.meta.uid.clone();
+                Ok(json_reply(StatusCode::CREATED, &super::reviews::token(now, namespace, name, &account, &asked.value()?)))
+            }
+            ("pods", "exec" | "attach" | "portforward" | "proxy") => {
+                self.existing(&resource.kind, namespace, name)?;
+                Err(Status::new(501, "NotImplemented", format!("no kubelet serves {subresource} here")))
+            }
+            ("pods", "status" | "log") => Err(Status::method_not_allowed()),
+            _ => Err(Status::no_such_resource()),
+        }
+    }
+
+    /// `POST …/binding`.
+    pub(crate) fn bind_asked(&mut self, now: Timestamp, namespace: &str, pod: &str, node: &str) -> Result<(), Status> {
+        if node.is_empty() {
+            let error = FieldError::required("target.name", "");
+            return Err(Status::new(422, "Invalid", format!("Binding {pod:?} is invalid: {error}")));
+        }
+        self.bind(now, namespace, pod, node).map(drop)
+    }
+
+    /// Signs a new object with its manager, without a second event.
+    fn record(&mut self, _now: Timestamp, object: &Arc<Object>, manager: &Manager) -> Arc<Object> {
+        self.store_mut().amend(object, |value| manager.sign(value))
+    }
+}
+
+/// Who applied; kept in `metadata.managedFields` without the set of fields.
+struct Manager<'a> {
+    name: &'a str,
+    now: Timestamp,
+    api_version: &'a str,
+    subresource: Option<&'a str>,
+}
+
+impl Manager<'_> {
+    fn sign(&self, value: &mut Value) {
+        let mut entry = json!({ "manager": self.name, "operation": "Apply", "apiVersion": self.api_version, "time": time::seconds(self.now) });
+        if let Some(subresource) = self.subresource {
+            entry["subresource"] = Value::from(subresource);
+        }
+        let entries = &mut value["metadata"]["managedFields"];
+        if !entries.is_array() {
+            *entries = json!([]);
+        }
+        let Value::Array(list) = entries else { return };
+        let same = |one: &Value| one["manager"] == entry["manager"] && one["subresource"] == entry["subresource"] && one["apiVersion"] == entry["apiVersion"];
+        // The first time stays: an apply that changes nothing is no write.
+        if !list.iter().any(same) {
+            list.push(entry);
+        }
+    }
+}
+
+/// The stored object as the request's version sees it.
+fn in_version(object: &Object, version: &str) -> Value {
+    let mut value = (*object.value()).clone();
+    value["apiVersion"] = Value::from(object.kind.api_version_of(version));
+    value
+}
+
+/// Over HTTP a body says what it is.
+fn typed(kind: &Kind, body: Value) -> Result<Value, Status> {
+    if body.is_object() && body["kind"].as_str().unwrap_or_default().is_empty() && kind.is_custom() {
+        let mut unnamed = body.clone();
+        unnamed.as_object_mut().map(|map| map.shift_remove("kind"));
+        let text = body.to_string();
+        let shown: String = text.chars().take(30).collect();
+        let more = if text.len() > 30 { " ..." } else { "" };
+        let message = format!("the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{unnamed}' ({shown}{more})", kind.kind);
+        return Err(Status::bad_request(message));
+    }
+    Ok(body)
+}
+
+fn patch_body(asked: &Asked) -> Result<Value, Status> {
+    let value = parse_json(asked.body).map_err(|_| Status::bad_request("error decoding patch: unexpected end of JSON input"))?;
+    let found = match value {
+        Value::Object(_) => return Ok(value),
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Null => "null",
+    };
+    Err(Status::bad_request(format!("error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")))
+}
+
+/// A patch of a kind that the resource does not take.
+fn unsupported_patch(accepted: &str, kind: &Kind) -> Status {
+    if kind.is_custom() {
+        return Status::unsupported_media_type(accepted);
+    }
+    let status = Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+    Status { details: Some(Default::default()), ..status }
+}
+
+fn answer(code: StatusCode, written: &Written, resource: &Resource, asked: &Asked) -> Response {
+    let mut reply = render(code, &written.object, resource, asked);
+    for warning in &written.warnings {
+        let text: String = warning.chars().flat_map(|c| if matches!(c, '"' | '\\') { vec!['\\', c] } else { vec![c] }).collect();
+        if let Ok(value) = header::HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+            reply.headers_mut().append(header::WARNING, value);
+        }
+    }
+    reply
+}
+
+/// `Status: Success`, the answer of verbs that make nothing.
+fn done(code: StatusCode) -> Response {
+    json_reply(code, &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code.as_u16() }))
+}
+
+/// Kinds whose deletion answers with the object (`ReturnDeletedObject`).
+fn returns_object(kind: &Kind) -> bool {
+    matches!(
+        kind.key.as_str(),
+        "pods"
+            | "namespaces"
+            | "services"
+            | "serviceaccounts"
+            | "persistentvolumes"
+            | "persistentvolumeclaims"
+            | "podtemplates"
+            | "resourcequotas"
+            | "storage.k8s.io/storageclasses"
+            | "storage.k8s.io/csidrivers"
+            | "storage.k8s.io/csinodes"
+            | "storage.k8s.io/volumeattachments"
+    )
+}
+
+/// From the body, else from the query.
+fn delete_options(asked: &Asked) -> Result<DeleteOptions, Status> {
+    let mut options = if asked.body.is_empty() { DeleteOptions::default() } else { read_options(&asked.value()?)? };
+    if asked.body.is_empty() {
+        options.grace_period_seconds = asked.query.number("gracePeriodSeconds")?;
+        options.propagation = propagation(asked.query.get("propagationPolicy"))?;
+    }
+    options.dry_run |= asked.query.write_options()?.dry_run;
+    Ok(options)
+}
+
+fn read_options(body: &Value) -> Result<DeleteOptions, Status> {
+    let orphan = body["orphanDependents"].as_bool().map(|orphan| if orphan { "Orphan" } else { "Background" });
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    Ok(DeleteOptions {
+        grace_period_seconds: body["gracePeriodSeconds"].as_i64(),
+        propagation: propagation(body["propagationPolicy"].as_str().or(orphan).unwrap_or_default())?,
+        preconditions: crate::api::Preconditions {
+            uid: text(&body["preconditions"]["uid"]),
+            resource_version: text(&body["preconditions"]["resourceVersion"]),
+        },
+        dry_run: body["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
+    })
+}

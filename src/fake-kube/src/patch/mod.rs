@@ -1,0 +1,50 @@
+//! How a patch changes an object: JSON patch, JSON merge patch, strategic merge patch, apply.
+
+mod apply;
+mod strategic;
+
+use serde_json::Value;
+
+pub(crate) use apply::apply;
+pub(crate) use strategic::strategic;
+
+use crate::status::Status;
+
+/// More operations than this are refused (`k8s.io/apiserver/pkg/endpoints/handlers/patch.go`).
+const MOST_OPERATIONS: usize = 10_000;
+
+/// RFC 6902. Applied as a whole or not at all.
+pub(crate) fn json(target: &mut Value, patch: &[u8]) -> Result<(), Status> {
+    let patch: json_patch::Patch = serde_json::from_slice(patch).map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    if patch.0.len() > MOST_OPERATIONS {
+        let message = format!("The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}", patch.0.len());
+        return Err(Status::new(413, "RequestEntityTooLarge", message));
+    }
+    json_patch::patch(target, &patch).map_err(|_| rejected())
+}
+
+/// What kube-apiserver says of a patch that cannot be applied.
+fn rejected() -> Status {
+    let mut status = Status::new(422, "Invalid", "the server rejected our request due to an error in our request");
+    status.details = Some(Default::default());
+    status
+}
+
+/// RFC 7386.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let Value::Object(map) = target else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            map.shift_remove(key);
+        } else {
+            merge(map.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}

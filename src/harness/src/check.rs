@@ -1,0 +1,182 @@
+//! Judges: expectations against what was seen. Pure.
+
+use crate::observe::{ClaimSeen, NodeSeen, Observed, PodSeen};
+use crate::scenario::{Aggregate, Compare, Count, Expectation, LatencyOf, Noun, NodeTypes, Placed, PodExpectation};
+use crate::timeline::Event;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use vocabulary::UsdPerHour;
+
+/// What an expectation is judged by besides the cluster: the account's books and the wire's counts, since the step began.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Per pool, and under `None` everything that runs.
+    pub hourly: BTreeMap<Option<String>, UsdPerHour>,
+    pub calls: BTreeMap<String, u64>,
+    pub denied: u64,
+    pub launches: u64,
+    pub disruptions: u64,
+    /// Positions in `became_ready` and `became_initialized` from which this step counts.
+    pub ready_from: usize,
+    pub initialized_from: usize,
+    /// Position in the timeline where the step began.
+    pub timeline_from: usize,
+    /// True conditions of the objects that conditions are expected of.
+    pub conditions: BTreeMap<String, BTreeMap<String, String>>,
+    /// The controller's ERROR lines.
+    pub errors: Vec<String>,
+    /// Latency bounds are multiplied by this.
+    pub latency_factor: f64,
+}
+
+/// The judgement of one expectation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// As written in the scenario.
+    pub expected: String,
+    pub line: usize,
+    pub held: bool,
+    /// What was seen.
+    pub seen: String,
+}
+
+pub fn check(expectation: &Placed<Expectation>, observed: &Observed, facts: &Facts) -> Verdict {
+    let (held, seen) = judge(&expectation.value, observed, facts);
+    Verdict { expected: expectation.text.clone(), line: expectation.line, held, seen }
+}
+
+/// `never`: the same judgement, the other way round.
+pub fn check_never(expectation: &Placed<Expectation>, observed: &Observed, facts: &Facts) -> Verdict {
+    let verdict = check(expectation, observed, facts);
+    Verdict { expected: format!("never {}", verdict.expected), held: !verdict.held, ..verdict }
+}
+
+fn judge(expectation: &Expectation, observed: &Observed, facts: &Facts) -> (bool, String) {
+    match expectation {
+        Expectation::Pods(expected) => pods(expected, observed),
+        Expectation::Nodes { pool, nouns } => nodes(pool.as_deref(), nouns, observed),
+        Expectation::NodeClaims { pool, count } => {
+            let alive = |c: &&ClaimSeen| !c.deleting && (pool.is_none() || c.pool == *pool);
+            counted(*count, observed.claims.values().filter(alive).count(), "NodeClaims")
+        }
+        Expectation::Cost { pool, hourly } => {
+            let paid = facts.hourly.get(pool).copied().unwrap_or_default();
+            // Sums of binary fractions: a ten-thousandth of a cent is no difference.
+            ((paid.dollars() - hourly.dollars()).abs() < 1e-6, format!("{paid}/h"))
+        }
+        Expectation::Latency { of, aggregate, compare, bound } => latency(*of, *aggregate, *compare, *bound, observed, facts),
+        Expectation::Launches(count) => counted(*count, facts.launches as usize, "launches"),
+        Expectation::Disruptions(count) => counted(*count, facts.disruptions as usize, "disruptions"),
+        Expectation::AwsDenied(count) => counted(*count, facts.denied as usize, "calls denied"),
+        Expectation::ControllerErrors(count) => {
+            let (held, mut seen) = counted(*count, facts.errors.len(), "error lines");
+            if let Some(first) = facts.errors.first() {
+                seen.push_str(&format!(": {}", first.chars().take(300).collect::<String>()));
+            }
+            (held, seen)
+        }
+        Expectation::AwsCalls { operation, count } => counted(*count, facts.calls.get(operation).copied().unwrap_or(0) as usize, &format!("calls of {operation}")),
+        Expectation::Conditions { object, kinds } => {
+            let Some(conditions) = facts.conditions.get(&object.to_string()) else { return (false, format!("{object} was not found")) };
+            let shown = |kind: &String| format!("{kind}={}", conditions.get(kind).map_or("absent", String::as_str));
+            let held = kinds.iter().all(|kind| conditions.get(kind).is_some_and(|status| status.starts_with("True")));
+            (held, kinds.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
+        Expectation::Actions(expected) => actions(expected, observed, facts),
+    }
+}
+
+fn counted(count: Count, found: usize, what: &str) -> (bool, String) {
+    (count.compare.holds(&(found as u64), &count.value), format!("{found} {what}"))
+}
+
+fn pods(expected: &PodExpectation, observed: &Observed) -> (bool, String) {
+    let ours: Vec<&PodSeen> = observed
+        .pods
+        .iter()
+        .filter(|((namespace, _), pod)| !pod.system && !pod.terminating && !pod.finished && expected.namespace.as_ref().is_none_or(|n| n == namespace))
+        .map(|(_, pod)| pod)
+        .collect();
+    let ready = ours.iter().filter(|p| p.ready).count() as u64;
+    let pending: Vec<_> = ours.iter().filter(|p| p.node.is_none()).collect();
+    let holds = |count: Option<Count>, found: u64| count.is_none_or(|c| c.compare.holds(&found, &c.value));
+    let reasons: BTreeSet<&str> = pending.iter().map(|p| p.refused.as_deref().unwrap_or("no reason given")).collect();
+    let named = expected.reason.as_ref().is_none_or(|word| !pending.is_empty() && reasons.iter().all(|reason| reason.contains(word.as_str())));
+    let held = holds(expected.ready, ready) && holds(expected.pending, pending.len() as u64) && named;
+    let mut seen = format!("{ready} ready, {} pending", pending.len());
+    if !reasons.is_empty() {
+        seen.push_str(&format!(" ({})", reasons.into_iter().collect::<Vec<_>>().join("; ")));
+    }
+    (held, seen)
+}
+
+fn nodes(pool: Option<&str>, nouns: &[Noun], observed: &Observed) -> (bool, String) {
+    let ours: BTreeMap<&String, &NodeSeen> = observed.nodes.iter().filter(|(_, n)| !n.deleting && pool.is_none_or(|p| n.pool.as_deref() == Some(p))).collect();
+    let mut types: BTreeMap<String, u64> = BTreeMap::new();
+    for node in ours.values() {
+        *types.entry(node.instance_type.clone()).or_insert(0) += 1;
+    }
+    let mut seen = vec![if types.is_empty() { "no nodes".to_owned() } else { types.iter().map(|(t, n)| format!("{n} × {t}")).collect::<Vec<_>>().join(", ") }];
+    let mut held = true;
+    for noun in nouns {
+        held &= match noun {
+            Noun::Count(count) => count.compare.holds(&(ours.len() as u64), &count.value),
+            Noun::Ready(count) => {
+                let ready = ours.values().filter(|n| n.ready).count();
+                seen.push(format!("{ready} ready"));
+                count.compare.holds(&(ready as u64), &count.value)
+            }
+            Noun::Types(NodeTypes::Among(list)) => types.keys().all(|t| list.contains(t)),
+            Noun::Types(NodeTypes::Exactly(wanted)) => types == *wanted,
+            Noun::Capacity(list) => {
+                let found: BTreeSet<&str> = ours.values().map(|n| n.capacity_type.as_deref().unwrap_or("none")).collect();
+                seen.push(found.iter().copied().collect::<Vec<_>>().join(", "));
+                found.iter().all(|kind| list.iter().any(|allowed| allowed == kind))
+            }
+            Noun::Zones(count) => {
+                let zones: BTreeSet<_> = ours.values().filter_map(|n| n.zone.clone()).collect();
+                seen.push(format!("{} zones", zones.len()));
+                count.compare.holds(&(zones.len() as u64), &count.value)
+            }
+            Noun::PodsPerNode(wanted) => {
+                let on = |name: &str| observed.pods.values().filter(|p| !p.system && !p.terminating && p.node.as_deref() == Some(name)).count() as u64;
+                let mut counts: Vec<u64> = ours.keys().map(|name| on(name)).collect();
+                counts.sort_unstable_by(|a, b| b.cmp(a));
+                seen.push(format!("pods per node {counts:?}"));
+                counts == *wanted
+            }
+        };
+    }
+    (held, seen.join("; "))
+}
+
+fn latency(of: LatencyOf, aggregate: Aggregate, compare: Compare, bound: SignedDuration, observed: &Observed, facts: &Facts) -> (bool, String) {
+    let samples = match of {
+        LatencyOf::PodReady => observed.became_ready.get(facts.ready_from..).unwrap_or_default(),
+        LatencyOf::NodeReady => observed.became_initialized.get(facts.initialized_from..).unwrap_or_default(),
+    };
+    let mut times: Vec<SignedDuration> = samples.iter().map(|(from, to)| to.duration_since(*from)).collect();
+    times.sort_unstable();
+    let Some(last) = times.last() else { return (false, "nothing became ready".to_owned()) };
+    let value = match aggregate {
+        Aggregate::Max => *last,
+        // Nearest rank: the smallest sample that at least p percent do not exceed.
+        Aggregate::Percentile(p) => times[(times.len() * usize::from(p)).div_ceil(100).clamp(1, times.len()) - 1],
+    };
+    let bound = SignedDuration::try_from_secs_f64(bound.as_secs_f64() * facts.latency_factor).unwrap_or(SignedDuration::MAX);
+    (compare.holds(&value, &bound), format!("{:.1}s of {} samples", value.as_secs_f64(), times.len()))
+}
+
+/// Nodes that came and went, as short phrases in order: `launch m5.large`, `disrupt m5.large`.
+fn actions(expected: &[String], observed: &Observed, facts: &Facts) -> (bool, String) {
+    let seen: Vec<String> = observed.timeline.entries[facts.timeline_from.min(observed.timeline.entries.len())..]
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            Event::Launched { instance_type, .. } => Some(format!("launch {instance_type}")),
+            Event::NodeDisrupted { instance_type, .. } => Some(format!("disrupt {instance_type}")),
+            _ => None,
+        })
+        .collect();
+    (seen == expected, if seen.is_empty() { "no actions".to_owned() } else { seen.join(", ") })
+}

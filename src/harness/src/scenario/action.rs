@@ -1,0 +1,104 @@
+//! `do`: what happens in a step, in one line.
+
+use super::fields::{Reader, suggest};
+use super::given::{Manifest, manifest};
+use super::units;
+use crate::yaml::{Kind, Node};
+use jiff::SignedDuration;
+use serde_json::Value;
+use std::path::Path;
+
+/// An object of the cluster: `deployment/other/inflate`, or `nodepool/default` for kinds without namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// As written: a kind, plural or short name, lower case.
+    pub kind: String,
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{}/{namespace}/{}", self.kind, self.name),
+            None => write!(f, "{}/{}", self.kind, self.name),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Action {
+    Scale { target: Target, replicas: u32 },
+    Apply(Manifest),
+    Delete(Target),
+    /// A JSON merge patch.
+    Patch { target: Target, patch: Value },
+    /// Lets time pass.
+    Advance(SignedDuration),
+}
+
+const VERBS: [&str; 5] = ["scale", "apply", "delete", "patch", "advance"];
+
+/// One action: a line such as `scale deployment/other/inflate to 5`, or a mapping `{patch: nodepool/default, with: {…}}`.
+pub fn action(reader: &Reader, folder: &Path, node: &Node) -> Option<Action> {
+    if let Kind::Map(_) = &node.kind {
+        return mapping(reader, folder, node);
+    }
+    let text = reader.text_of(node, "do")?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let wrong = |help: &str| {
+        reader.wrong(&node.span, format!("cannot read the action {text:?}"), help.to_owned());
+        None
+    };
+    match words.as_slice() {
+        ["scale", object, "to", count] => match (target(object), count.parse()) {
+            (Some(target), Ok(replicas)) => Some(Action::Scale { target, replicas }),
+            _ => wrong("write: scale deployment/NAMESPACE/NAME to 5"),
+        },
+        ["scale", ..] => wrong("write: scale deployment/NAMESPACE/NAME to 5"),
+        ["apply", file] => {
+            let at = Node { span: node.span.clone(), kind: Kind::Text((*file).to_owned()) };
+            manifest(reader, folder, &at).map(Action::Apply)
+        }
+        ["delete", object] => target(object).map(Action::Delete).or_else(|| wrong("write: delete KIND/NAMESPACE/NAME, or KIND/NAME for kinds without namespaces")),
+        ["advance", time] => match units::duration(time) {
+            Ok(duration) => Some(Action::Advance(duration)),
+            Err(help) => wrong(&help),
+        },
+        [verb, ..] => {
+            let help = suggest(verb, &VERBS).unwrap_or_default();
+            reader.wrong(&node.span, format!("unknown action {verb:?}"), help);
+            None
+        }
+        [] => wrong("write an action, for example: scale deployment/other/inflate to 5"),
+    }
+}
+
+fn mapping(reader: &Reader, folder: &Path, node: &Node) -> Option<Action> {
+    let fields = reader.map(node, "do", &["patch", "with", "apply", "advance"]);
+    if let Some(file) = fields.get("apply") {
+        return manifest(reader, folder, file).map(Action::Apply);
+    }
+    if let Some(time) = fields.get("advance") {
+        return reader.parsed(time, "do.advance", units::duration).map(Action::Advance);
+    }
+    let (Some(object), Some(with)) = (fields.get("patch"), fields.get("with")) else {
+        reader.wrong(&node.span, "an action as a mapping is {patch: KIND/NAME, with: {…}}", None);
+        return None;
+    };
+    let target = reader.parsed(object, "do.patch", |text| target(text).ok_or_else(|| "write KIND/NAMESPACE/NAME, or KIND/NAME".to_owned()))?;
+    Some(Action::Patch { target, patch: with.to_json() })
+}
+
+pub fn target(text: &str) -> Option<Target> {
+    let parts: Vec<&str> = text.split('/').collect();
+    if parts.iter().any(|part| part.is_empty() || part.contains(char::is_whitespace)) {
+        return None;
+    }
+    let (kind, namespace, name) = match parts.as_slice() {
+        [kind, name] => (kind, None, name),
+        [kind, namespace, name] => (kind, Some((*namespace).to_owned()), name),
+        _ => return None,
+    };
+    Some(Target { kind: kind.to_lowercase(), namespace, name: (*name).to_owned() })
+}

@@ -1,0 +1,284 @@
+//! `expect`, `never`, `always`: what must hold.
+
+use super::Placed;
+use super::fields::Reader;
+use super::units;
+use crate::yaml::{Kind, Node};
+use jiff::SignedDuration;
+use std::collections::BTreeMap;
+use vocabulary::UsdPerHour;
+
+/// `5`, or a comparison as text: `"<= 4"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub compare: Compare,
+    pub value: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    Equal,
+    AtMost,
+    AtLeast,
+    Less,
+    More,
+}
+
+impl Compare {
+    pub fn holds<T: PartialOrd>(self, left: &T, right: &T) -> bool {
+        match self {
+            Compare::Equal => left == right,
+            Compare::AtMost => left <= right,
+            Compare::AtLeast => left >= right,
+            Compare::Less => left < right,
+            Compare::More => left > right,
+        }
+    }
+
+    pub fn sign(self) -> &'static str {
+        match self {
+            Compare::Equal => "",
+            Compare::AtMost => "<= ",
+            Compare::AtLeast => ">= ",
+            Compare::Less => "< ",
+            Compare::More => "> ",
+        }
+    }
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.compare.sign(), self.value)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expectation {
+    Pods(PodExpectation),
+    Nodes { pool: Option<String>, nouns: Vec<Noun> },
+    NodeClaims { pool: Option<String>, count: Count },
+    Cost { pool: Option<String>, hourly: UsdPerHour },
+    Latency { of: LatencyOf, aggregate: Aggregate, compare: Compare, bound: SignedDuration },
+    /// NodeClaims created in this step (under `always`: in the whole run).
+    Launches(Count),
+    /// Nodes disrupted voluntarily in this step.
+    Disruptions(Count),
+    /// Calls that AWS refused for want of permission.
+    AwsDenied(Count),
+    /// ERROR lines of the controller in this step.
+    ControllerErrors(Count),
+    /// Calls of one operation in this step.
+    AwsCalls { operation: String, count: Count },
+    /// Conditions that must be True on an object, `nodepool/default: [Ready]`.
+    Conditions { object: super::Target, kinds: Vec<String> },
+    /// Actions on nodes of this step in order, as rendered in the timeline.
+    Actions(Vec<String>),
+}
+
+/// Pods of the user's workloads: not DaemonSets', not in `kube-system`.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PodExpectation {
+    /// Only pods of this namespace.
+    pub namespace: Option<String>,
+    pub ready: Option<Count>,
+    pub pending: Option<Count>,
+    /// Every pending pod's reason names this: `limits`.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Noun {
+    Count(Count),
+    Types(NodeTypes),
+    Capacity(Vec<String>),
+    Zones(Count),
+    Ready(Count),
+    /// Pods of user workloads per node, in descending order.
+    PodsPerNode(Vec<u64>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeTypes {
+    /// Each node's type is in this list.
+    Among(Vec<String>),
+    /// Exactly so many of each.
+    Exactly(BTreeMap<String, u64>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatencyOf {
+    /// From a pod's creation to Ready.
+    PodReady,
+    /// From a NodeClaim's creation to Initialized.
+    NodeReady,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    Max,
+    Percentile(u8),
+}
+
+const KNOWN: [&str; 11] = ["pods", "nodes", "nodeclaims", "cost", "latency", "launches", "disruptions", "aws", "conditions", "actions", "controller"];
+
+/// The expectations of one block, each with its own place.
+pub fn expectations(reader: &Reader, node: &Node, what: &str) -> Vec<Placed<Expectation>> {
+    let mut found = Vec::new();
+    let fields = reader.map(node, what, &[&KNOWN[..], &["aws.denied"]].concat());
+    for (key, value) in fields.iter() {
+        let span = key.span.start..value.span.end;
+        for expectation in one(reader, &key.name, value) {
+            found.push(Placed { value: expectation, text: reader.text(&span), line: reader.line(&span) });
+        }
+    }
+    found
+}
+
+fn one(reader: &Reader, name: &str, node: &Node) -> Vec<Expectation> {
+    match name {
+        "pods" => pods(reader, node).into_iter().collect(),
+        "nodes" => nodes(reader, node).into_iter().collect(),
+        "nodeclaims" => {
+            let fields = reader.map(node, "nodeclaims", &["pool", "count"]);
+            let pool = pool(reader, &fields);
+            fields.get("count").and_then(|n| count(reader, n, "nodeclaims.count")).map(|count| Expectation::NodeClaims { pool, count }).into_iter().collect()
+        }
+        "cost" => {
+            let fields = reader.map(node, "cost", &["pool", "hourly"]);
+            let pool = pool(reader, &fields);
+            let hourly = fields.get("hourly").and_then(|n| reader.parsed(n, "cost.hourly", units::money));
+            hourly.map(|hourly| Expectation::Cost { pool, hourly }).into_iter().collect()
+        }
+        "latency" => latency(reader, node),
+        "launches" => count(reader, node, "launches").map(Expectation::Launches).into_iter().collect(),
+        "disruptions" => count(reader, node, "disruptions").map(Expectation::Disruptions).into_iter().collect(),
+        "aws.denied" => count(reader, node, "aws.denied").map(Expectation::AwsDenied).into_iter().collect(),
+        "aws" => aws(reader, node),
+        "conditions" => conditions(reader, node),
+        "controller" => {
+            let fields = reader.map(node, "controller", &["errors"]);
+            fields.get("errors").and_then(|n| count(reader, n, "controller.errors")).map(Expectation::ControllerErrors).into_iter().collect()
+        }
+        "actions" => vec![Expectation::Actions(reader.texts(node, "actions"))],
+        _ => Vec::new(),
+    }
+}
+
+fn pool(reader: &Reader, fields: &super::fields::Fields<'_>) -> Option<String> {
+    fields.get("pool").and_then(|n| reader.text_of(n, "pool"))
+}
+
+fn pods(reader: &Reader, node: &Node) -> Option<Expectation> {
+    let fields = reader.map(node, "pods", &["namespace", "ready", "pending", "reason"]);
+    let expected = PodExpectation {
+        namespace: fields.get("namespace").and_then(|n| reader.text_of(n, "pods.namespace")),
+        ready: fields.get("ready").and_then(|n| count(reader, n, "pods.ready")),
+        pending: fields.get("pending").and_then(|n| count(reader, n, "pods.pending")),
+        reason: fields.get("reason").and_then(|n| reader.text_of(n, "pods.reason")),
+    };
+    if expected.ready.is_none() && expected.pending.is_none() && expected.reason.is_none() {
+        reader.wrong(&node.span, "pods expects nothing", "add ready, pending or reason".to_owned());
+        return None;
+    }
+    Some(Expectation::Pods(expected))
+}
+
+fn nodes(reader: &Reader, node: &Node) -> Option<Expectation> {
+    let fields = reader.map(node, "nodes", &["pool", "count", "ready", "types", "capacity", "zones", "pods"]);
+    let mut nouns = Vec::new();
+    nouns.extend(fields.get("count").and_then(|n| count(reader, n, "nodes.count")).map(Noun::Count));
+    nouns.extend(fields.get("ready").and_then(|n| count(reader, n, "nodes.ready")).map(Noun::Ready));
+    nouns.extend(fields.get("zones").and_then(|n| count(reader, n, "nodes.zones")).map(Noun::Zones));
+    nouns.extend(fields.get("capacity").map(|n| Noun::Capacity(reader.texts(n, "nodes.capacity"))));
+    nouns.extend(fields.get("pods").map(|n| {
+        let mut counts: Vec<u64> = reader.list(n).into_iter().filter_map(|item| reader.whole(item, "nodes.pods")).collect();
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        Noun::PodsPerNode(counts)
+    }));
+    if let Some(types) = fields.get("types") {
+        nouns.push(Noun::Types(match &types.kind {
+            Kind::Map(entries) => NodeTypes::Exactly(entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.whole(value, "a number of nodes")?))).collect()),
+            _ => NodeTypes::Among(reader.texts(types, "nodes.types")),
+        }));
+    }
+    if nouns.is_empty() {
+        reader.wrong(&node.span, "nodes expects nothing", "add count, ready, types, capacity, zones or pods".to_owned());
+        return None;
+    }
+    Some(Expectation::Nodes { pool: pool(reader, &fields), nouns })
+}
+
+fn latency(reader: &Reader, node: &Node) -> Vec<Expectation> {
+    let fields = reader.map(node, "latency", &["pod-ready", "node-ready"]);
+    let mut found = Vec::new();
+    for (key, value) in fields.iter() {
+        let of = if key.name == "pod-ready" { LatencyOf::PodReady } else { LatencyOf::NodeReady };
+        if let Some((aggregate, compare, bound)) = reader.parsed(value, "latency", bound) {
+            found.push(Expectation::Latency { of, aggregate, compare, bound });
+        }
+    }
+    found
+}
+
+/// `p95 < 60s`, `max <= 2m`.
+fn bound(text: &str) -> Result<(Aggregate, Compare, SignedDuration), String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let help = || "write an aggregate, a comparison and a time: p95 < 60s, or max <= 2m".to_owned();
+    let [aggregate, compare, time] = words.as_slice() else { return Err(help()) };
+    let aggregate = match *aggregate {
+        "max" => Aggregate::Max,
+        other => Aggregate::Percentile(other.strip_prefix('p').and_then(|n| n.parse().ok()).filter(|n| (1..=100).contains(n)).ok_or_else(help)?),
+    };
+    Ok((aggregate, comparison(compare).ok_or_else(help)?, units::duration(time)?))
+}
+
+fn comparison(text: &str) -> Option<Compare> {
+    Some(match text {
+        "=" | "==" => Compare::Equal,
+        "<=" => Compare::AtMost,
+        ">=" => Compare::AtLeast,
+        "<" => Compare::Less,
+        ">" => Compare::More,
+        _ => return None,
+    })
+}
+
+fn count(reader: &Reader, node: &Node, what: &str) -> Option<Count> {
+    reader.parsed(node, what, |text| {
+        let help = || "write a whole number, or a comparison such as \"<= 4\"".to_owned();
+        let split = text.find(|c: char| c.is_ascii_digit()).ok_or_else(help)?;
+        let (sign, digits) = text.split_at(split);
+        let compare = if sign.trim().is_empty() { Compare::Equal } else { comparison(sign.trim()).ok_or_else(help)? };
+        Ok(Count { compare, value: digits.trim().parse().map_err(|_| help())? })
+    })
+}
+
+fn aws(reader: &Reader, node: &Node) -> Vec<Expectation> {
+    let fields = reader.map(node, "aws", &["denied", "calls"]);
+    let mut found: Vec<Expectation> = fields.get("denied").and_then(|n| count(reader, n, "aws.denied")).map(Expectation::AwsDenied).into_iter().collect();
+    if let Some(calls) = fields.get("calls") {
+        let Kind::Map(entries) = &calls.kind else {
+            reader.wrong(&calls.span, "aws.calls must map operations to numbers", "for example {CreateFleet: 1}".to_owned());
+            return found;
+        };
+        for (key, value) in entries {
+            found.extend(count(reader, value, "aws.calls").map(|count| Expectation::AwsCalls { operation: key.name.clone(), count }));
+        }
+    }
+    found
+}
+
+fn conditions(reader: &Reader, node: &Node) -> Vec<Expectation> {
+    let Kind::Map(entries) = &node.kind else {
+        reader.wrong(&node.span, "conditions must map objects to conditions", "for example {nodepool/default: [Ready]}".to_owned());
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (key, value) in entries {
+        match super::action::target(&key.name) {
+            Some(object) => found.push(Expectation::Conditions { object, kinds: reader.texts(value, "a condition") }),
+            None => reader.wrong(&key.span, format!("{:?} is no object", key.name), "write KIND/NAME or KIND/NAMESPACE/NAME".to_owned()),
+        }
+    }
+    found
+}

@@ -1,0 +1,270 @@
+//! `given`: the world before the story begins.
+
+use super::fields::Reader;
+use super::mistake::Mistake;
+use super::units;
+use crate::yaml::{self, Kind, Node};
+use jiff::SignedDuration;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vocabulary::UsdPerHour;
+
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    pub kubernetes: Kubernetes,
+    pub aws: Aws,
+    pub daemonsets: Daemonsets,
+    pub apply: Vec<Manifest>,
+    /// Settings of the controller under the names of its environment variables.
+    pub settings: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Kubernetes {
+    /// Minor version that the cluster reports.
+    pub version: String,
+    pub nodegroup: Option<NodeGroup>,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Kubernetes { version: "1.36".to_owned(), nodegroup: Some(NodeGroup::default()) }
+    }
+}
+
+/// A managed node group: where CoreDNS lives.
+#[derive(Clone, Debug)]
+pub struct NodeGroup {
+    pub name: String,
+    pub instance_type: String,
+    pub count: u64,
+    /// `key=value:Effect`.
+    pub taint: Option<String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for NodeGroup {
+    fn default() -> Self {
+        NodeGroup { name: "default".to_owned(), instance_type: "m5.large".to_owned(), count: 1, taint: None, labels: BTreeMap::new() }
+    }
+}
+
+/// A stretch of time from which a value is drawn evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub low: SignedDuration,
+    pub high: SignedDuration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Aws {
+    pub cluster: String,
+    pub region: String,
+    /// Zones with a subnet for nodes; the region's first three when empty.
+    pub zones: Vec<String>,
+    pub subnet_free_ips: u64,
+    pub node_role: String,
+    /// From launch to the Node's registration.
+    pub registered: Span,
+    /// From registration to Ready.
+    pub ready: SignedDuration,
+    /// On-demand prices per hour that replace the catalogue's.
+    pub prices: BTreeMap<String, UsdPerHour>,
+}
+
+impl Default for Aws {
+    fn default() -> Self {
+        Aws {
+            cluster: "dryfit".to_owned(),
+            region: "us-west-2".to_owned(),
+            zones: Vec::new(),
+            subnet_free_ips: 4091,
+            node_role: "KarpenterNodeRole".to_owned(),
+            registered: Span { low: SignedDuration::from_secs(25), high: SignedDuration::from_secs(45) },
+            ready: SignedDuration::from_secs(5),
+            prices: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Daemonsets {
+    /// What every EKS cluster runs: aws-node, kube-proxy, eks-pod-identity-agent, ebs-csi-node.
+    #[default]
+    EksDefaults,
+    None,
+}
+
+/// A manifest file with its objects, each knowing where it stands.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub path: PathBuf,
+    pub source: Arc<str>,
+    pub objects: Vec<(Node, Value)>,
+}
+
+impl Manifest {
+    /// What an API server says of an object, shown in the manifest at the field it names.
+    pub fn mistake(&self, object: &Node, field: Option<&str>, message: String) -> Mistake {
+        let place = field.map_or(object, |path| object.at_path(path));
+        let span = if std::ptr::eq(place, object) { place.span.start..place.span.start + 1 } else { place.span.clone() };
+        Mistake { file: self.path.display().to_string(), source: self.source.clone(), span, message, help: None }
+    }
+}
+
+pub fn given(reader: &Reader, folder: &Path, node: Option<&Node>) -> Given {
+    let mut given = Given::default();
+    let Some(node) = node else { return given };
+    let fields = reader.map(node, "given", &["controller", "kubernetes", "aws", "daemonsets", "apply"]);
+    if let Some(node) = fields.get("controller") {
+        let fields = reader.map(node, "given.controller", &["settings"]);
+        if let Some(node) = fields.get("settings") {
+            given.settings = texts_by_key(reader, node, "given.controller.settings");
+        }
+    }
+    if let Some(node) = fields.get("kubernetes") {
+        given.kubernetes = kubernetes(reader, node);
+    }
+    if let Some(node) = fields.get("aws") {
+        given.aws = aws(reader, node);
+    }
+    if let Some(node) = fields.get("daemonsets")
+        && let Some(kind) = reader.parsed(node, "given.daemonsets", |text| match text {
+            "eks-defaults" => Ok(Daemonsets::EksDefaults),
+            "none" => Ok(Daemonsets::None),
+            _ => Err("write eks-defaults or none; other DaemonSets are manifests under apply".to_owned()),
+        })
+    {
+        given.daemonsets = kind;
+    }
+    if let Some(node) = fields.get("apply") {
+        for item in reader.list(node) {
+            given.apply.extend(manifest(reader, folder, item));
+        }
+    }
+    given
+}
+
+fn texts_by_key(reader: &Reader, node: &Node, what: &str) -> BTreeMap<String, String> {
+    let Kind::Map(entries) = &node.kind else {
+        reader.wrong(&node.span, format!("{what} must be a mapping, not {}", node.describe()), None);
+        return BTreeMap::new();
+    };
+    entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.text_of(value, what)?))).collect()
+}
+
+fn kubernetes(reader: &Reader, node: &Node) -> Kubernetes {
+    let mut made = Kubernetes::default();
+    let fields = reader.map(node, "given.kubernetes", &["version", "nodegroup"]);
+    if let Some(node) = fields.get("version") {
+        let version = reader.parsed(node, "given.kubernetes.version", |text| {
+            let minor = text.strip_prefix("1.").and_then(|minor| minor.parse::<u32>().ok());
+            minor.filter(|minor| (26..=36).contains(minor)).map(|_| text.to_owned()).ok_or_else(|| "write a minor version from 1.26 to 1.36, quoted: \"1.36\"".to_owned())
+        });
+        made.version = version.unwrap_or(made.version);
+    }
+    if let Some(node) = fields.get("nodegroup") {
+        if matches!(&node.kind, Kind::Text(text) if text == "none") {
+            made.nodegroup = None;
+            return made;
+        }
+        let mut group = NodeGroup::default();
+        let fields = reader.map(node, "given.kubernetes.nodegroup", &["name", "type", "count", "taint", "labels"]);
+        group.name = fields.get("name").and_then(|n| reader.text_of(n, "nodegroup.name")).unwrap_or(group.name);
+        group.instance_type = fields.get("type").and_then(|n| reader.text_of(n, "nodegroup.type")).unwrap_or(group.instance_type);
+        group.count = fields.get("count").and_then(|n| reader.whole(n, "nodegroup.count")).unwrap_or(group.count);
+        group.taint = fields.get("taint").and_then(|n| reader.text_of(n, "nodegroup.taint")).filter(|t| t != "none");
+        if let Some(node) = fields.get("labels") {
+            group.labels = texts_by_key(reader, node, "nodegroup.labels");
+        }
+        made.nodegroup = Some(group);
+    }
+    made
+}
+
+fn aws(reader: &Reader, node: &Node) -> Aws {
+    let mut made = Aws::default();
+    let fields = reader.map(node, "given.aws", &["cluster", "region", "zones", "subnets", "role", "boot", "prices"]);
+    let text = |name: &str| fields.get(name).and_then(|n| reader.text_of(n, &format!("given.aws.{name}")));
+    made.cluster = text("cluster").unwrap_or(made.cluster);
+    made.region = text("region").unwrap_or(made.region);
+    made.node_role = text("role").unwrap_or(made.node_role);
+    if let Some(node) = fields.get("zones") {
+        made.zones = reader.texts(node, "given.aws.zones");
+    }
+    if let Some(node) = fields.get("subnets") {
+        let fields = reader.map(node, "given.aws.subnets", &["freeIPs"]);
+        made.subnet_free_ips = fields.get("freeIPs").and_then(|n| reader.whole(n, "given.aws.subnets.freeIPs")).unwrap_or(made.subnet_free_ips);
+    }
+    if let Some(node) = fields.get("boot") {
+        let (registered, ready) = boot(reader, node, "given.aws.boot");
+        made.registered = registered.unwrap_or(made.registered);
+        made.ready = ready.unwrap_or(made.ready);
+    }
+    if let Some(node) = fields.get("prices") {
+        let Kind::Map(entries) = &node.kind else {
+            reader.wrong(&node.span, "given.aws.prices must map instance types to prices", "for example {m5.large: $0.096}".to_owned());
+            return made;
+        };
+        made.prices = entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.parsed(value, "price", units::money)?))).collect();
+    }
+    made
+}
+
+/// `{ registered: 25s..45s, ready: +5s }`.
+pub fn boot(reader: &Reader, node: &Node, what: &str) -> (Option<Span>, Option<SignedDuration>) {
+    let fields = reader.map(node, what, &["registered", "ready"]);
+    let registered = fields.get("registered").and_then(|n| reader.parsed(n, &format!("{what}.registered"), units::span));
+    let ready = fields.get("ready").and_then(|n| {
+        reader.parsed(n, &format!("{what}.ready"), |text| units::duration(text.strip_prefix('+').ok_or("write it as the time after registration: +5s")?))
+    });
+    (registered, ready)
+}
+
+/// Reads a manifest that lies beside the scenario.
+pub fn manifest(reader: &Reader, folder: &Path, node: &Node) -> Option<Manifest> {
+    let name = reader.text_of(node, "a manifest's path")?;
+    let path = folder.join(&name);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            reader.wrong(&node.span, format!("manifest {} cannot be read: {error}", path.display()), "paths are relative to the scenario file".to_owned());
+            return None;
+        }
+    };
+    let source: Arc<str> = Arc::from(text.as_str());
+    let shown = path.display().to_string();
+    let beside = Reader { file: shown, source: source.clone(), mistakes: Default::default() };
+    let documents = match yaml::documents(&text) {
+        Ok(documents) => documents,
+        Err(broken) => {
+            beside.wrong(&broken.span, format!("not YAML: {}", broken.message), None);
+            reader.mistakes.borrow_mut().append(&mut beside.mistakes.borrow_mut());
+            return None;
+        }
+    };
+    let mut objects = Vec::new();
+    for document in documents {
+        let value = document.to_json();
+        let items = match (value["kind"].as_str(), document.at_path("items")) {
+            (Some("List"), Node { kind: Kind::List(items), .. }) => items.clone(),
+            _ => vec![document],
+        };
+        for item in items {
+            let value = item.to_json();
+            let named = |path: &str| value.pointer(path).and_then(Value::as_str).is_some_and(|t| !t.is_empty());
+            if named("/apiVersion") && named("/kind") && named("/metadata/name") {
+                objects.push((item, value));
+            } else {
+                beside.wrong(&(item.span.start..item.span.start + 1), "not a Kubernetes object: apiVersion, kind and metadata.name are needed", None);
+            }
+        }
+    }
+    if objects.is_empty() && beside.mistakes.borrow().is_empty() {
+        beside.wrong(&(0..0), "holds no Kubernetes object", None);
+    }
+    reader.mistakes.borrow_mut().append(&mut beside.mistakes.borrow_mut());
+    Some(Manifest { path, source, objects })
+}

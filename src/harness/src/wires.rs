@@ -1,0 +1,124 @@
+//! Thin adapters from a [`Line`] to what talks over it: a tower service for Kubernetes clients, an HTTP client for AWS's SDK
+//! runtime, an HTTP server for everybody else.
+
+use crate::pump::{Ended, Fake, Line, ReplyBody};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::net::TcpListener;
+
+/// A fake as a tower service, for `kube::Client::new`.
+pub struct KubeService<F: Fake> {
+    line: Line<F>,
+}
+
+impl<F: Fake> KubeService<F> {
+    pub fn client(line: Line<F>) -> kube::Client {
+        kube::Client::new(KubeService { line }, "default")
+    }
+}
+
+impl<F: Fake> Clone for KubeService<F> {
+    fn clone(&self) -> Self {
+        KubeService { line: self.line.clone() }
+    }
+}
+
+impl<F: Fake> tower::Service<http::Request<kube::client::Body>> for KubeService<F> {
+    type Response = http::Response<ReplyBody>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
+        let line = self.line.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(line.call(http::Request::from_parts(parts, body)).await?)
+        })
+    }
+}
+
+/// A fake as the HTTP client of AWS's SDK runtime.
+pub fn aws_client<F: Fake>(line: Line<F>) -> SharedHttpClient {
+    let connector = SharedHttpConnector::new(AwsConnector { line });
+    http_client_fn(move |_, _| connector.clone())
+}
+
+struct AwsConnector<F: Fake> {
+    line: Line<F>,
+}
+
+impl<F: Fake> std::fmt::Debug for AwsConnector<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AwsConnector")
+    }
+}
+
+impl<F: Fake> HttpConnector for AwsConnector<F> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let line = self.line.clone();
+        HttpConnectorFuture::new(async move {
+            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.map_err(|error| ConnectorError::user(error))?.to_bytes();
+            let reply = line.call(http::Request::from_parts(parts, body)).await.map_err(|error| ConnectorError::io(error.into()))?;
+            let (parts, body) = reply.into_parts();
+            let body = match body.collect().await {
+                Ok(body) => body.to_bytes(),
+                Err(never) => match never {},
+            };
+            HttpResponse::try_from(http::Response::from_parts(parts, SdkBody::from(body))).map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// The largest request that a server reads.
+const MAX_REQUEST_BYTES: usize = 16 << 20;
+
+/// Serves a fake over HTTP until the task is dropped.
+pub async fn serve<F: Fake>(listener: TcpListener, line: Line<F>) -> std::io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let line = line.clone();
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| answer(line.clone(), request));
+            let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            server.http1().keep_alive(true);
+            // A peer that breaks its connection is no event for the server.
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer<F: Fake>(line: Line<F>, request: http::Request<hyper::body::Incoming>) -> Result<http::Response<ReplyBody>, Ended> {
+    let (parts, body) = request.into_parts();
+    match Limited::new(body, MAX_REQUEST_BYTES).collect().await {
+        Ok(body) => line.call(http::Request::from_parts(parts, body.to_bytes())).await,
+        // Let the fake say it in its own protocol: an empty body is malformed everywhere a body is needed.
+        Err(_) => {
+            let mut parts = parts;
+            parts.headers.insert("x-dryfit-body", http::HeaderValue::from_static("unreadable"));
+            line.call(http::Request::from_parts(parts, Bytes::new())).await
+        }
+    }
+}
+
+/// Binds a loopback address and says where.
+pub async fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}

@@ -1,0 +1,296 @@
+//! Puts a world together: cloud first, then the cluster, its nodes, and the controller last, as on a real account.
+
+use super::machines::Board;
+use super::{Controller, Running, World, WorldError, WorldOptions, cloud_config};
+use crate::drive::DriveError;
+use crate::furnish;
+use crate::local;
+use crate::objects::{ObjectError, Objects};
+use crate::observe::Observer;
+use crate::pump::{self, Line};
+use crate::scenario::{Action, Mistakes, Mode, Scenario};
+use crate::trace::{Trace, Wire};
+use crate::wires::{self, KubeService};
+use ambient::{Clock, Entropy};
+use base64::Engine as _;
+use fake_ec2::state::EksLab;
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// When virtual time begins: the day of Karpenter v1.14.1, so that nothing in a run is older than its controller.
+const EPOCH: Timestamp = Timestamp::constant(1_787_184_000, 0);
+/// How long a cluster may take until its first nodes and add-ons stand.
+const FURNISHING: SignedDuration = SignedDuration::from_mins(20);
+/// What the clusters of these worlds show as their authority; nobody verifies it in the embedded world.
+const AUTHORITY: &str = "dryfit embedded authority";
+
+pub async fn validate(scenario: &Scenario) -> Result<(), DriveError> {
+    let kube = fake_kube::Kube::new(fake_kube::Config { seed: 0, ..Default::default() });
+    let line = pump::start(kube, Clock::virtual_from(EPOCH), None, |_| {});
+    let mut objects = Objects::new(KubeService::client(line));
+    furnish::definitions(&mut objects).await?;
+    let given = scenario.given.apply.iter();
+    let later = scenario.steps.iter().flat_map(|s| &s.actions).filter_map(|a| if let Action::Apply(manifest) = &a.value { Some(manifest) } else { None });
+    let mut mistakes = Vec::new();
+    for manifest in given.chain(later) {
+        match objects.apply(manifest).await {
+            Ok(()) => {}
+            Err(ObjectError::Refused(mistake)) => mistakes.push(*mistake),
+            Err(other) => return Err(WorldError::Kubernetes(other.to_string()).into()),
+        }
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(DriveError::Mistakes(Mistakes(mistakes))) }
+}
+
+pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) -> Result<World, WorldError> {
+    let mode = options.mode();
+    let clock = match mode {
+        Mode::Sim => Clock::virtual_from(EPOCH),
+        Mode::Wire => Clock::machine(),
+    };
+    let trace = Trace::new(clock.now(), traced);
+    let entropy = Entropy::from_seed(scenario.seed);
+    seed_libraries(&entropy);
+    let mut tasks = JoinSet::new();
+
+    let (control_plane, folder) = match mode {
+        Mode::Sim => (None, None),
+        Mode::Wire => {
+            let (control_plane, folder) = local_control_plane(options).await?;
+            (Some(control_plane), folder)
+        }
+    };
+    let aws_address = match mode {
+        Mode::Sim => None,
+        Mode::Wire => Some(wires::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.map_err(|error| WorldError::Machine(format!("listen on loopback: {error}")))?),
+    };
+    let aws_url = aws_address.as_ref().map(|(_, address)| format!("http://{address}"));
+    let endpoint = control_plane.as_ref().map(|plane| plane.url.clone());
+
+    let board = Board::default();
+    let aws = {
+        let mut config = cloud_config(scenario, entropy.stream("fake-ec2").next_u64(), aws_url.clone(), endpoint.clone());
+        if mode == Mode::Wire {
+            // Real seconds are dear: the cloud's own delays shrink as the boots do.
+            config.world.pending = fake_ec2::state::Delay::millis(300, 900);
+            config.world.shutting_down = fake_ec2::state::Delay::millis(1_000, 3_000);
+        }
+        let mut cloud = fake_ec2::Cloud::new(config);
+        furnish_account(&mut cloud, scenario, clock.now(), endpoint.clone())?;
+        let watching = board.clone();
+        let tap = trace.tap(Wire::Aws);
+        pump::start(cloud, clock.clone(), Some(tap), move |cloud| watching.watch(cloud))
+    };
+    board.connect(aws.clone());
+    if let Some((listener, _)) = aws_address {
+        let line = aws.clone();
+        tasks.spawn(async move {
+            // Accepting fails only when the machine has no more sockets; the name tells which part ended.
+            let _ = wires::serve(listener, line).await;
+            "the cloud's server"
+        });
+    }
+
+    let (client, kube) = match &control_plane {
+        Some(plane) => (plane.client()?, None),
+        None => {
+            let seed = entropy.stream("fake-kube").next_u64();
+            let config = fake_kube::Config { seed, version: format!("{}.3", scenario.given.kubernetes.version), ..Default::default() };
+            let mut kube = fake_kube::Kube::new(config);
+            for controller in fake_kube::controllers::all(seed) {
+                kube.add_controller(controller);
+            }
+            let line = pump::start(kube, clock.clone(), Some(trace.tap(Wire::Kubernetes)), |_| {});
+            (KubeService::client(line.clone()), Some(line))
+        }
+    };
+    let mut objects = Objects::new(client.clone());
+    if control_plane.is_none() {
+        furnish::definitions(&mut objects).await?;
+    }
+    let observer = Observer::new(clock.clone());
+    spawn(&mut tasks, "the observer", observer.clone().run(client.clone()));
+
+    let (kubelets, handle) = kubelets::Kubelets::new(client.clone(), Arc::new(board), clock.clone(), entropy.child("kubelets"), profile(scenario, mode, &aws).await?);
+    spawn(&mut tasks, "the kubelets", async move { kubelets.run().await });
+    furnish::add_ons(&mut objects, &scenario.given).await?;
+    let cluster_endpoint = cluster_endpoint(&aws, scenario).await?;
+    if let Some(group) = &scenario.given.kubernetes.nodegroup {
+        furnish::node_group(&aws, &scenario.given, group, &cluster_endpoint, &authority()).await?;
+    }
+    let mut world = World {
+        mode,
+        story: clock.now(),
+        clock,
+        observer,
+        trace,
+        objects,
+        aws,
+        kube,
+        kubelets: handle,
+        controller: Running::None,
+        control_plane,
+        _folder: folder,
+        tasks,
+        own_prices: !scenario.given.aws.prices.is_empty(),
+        region: scenario.given.aws.region.clone(),
+    };
+    stands(&mut world).await?;
+    start_controller(&mut world, scenario, options, client, &entropy, aws_url, cluster_endpoint).await?;
+    Ok(world)
+}
+
+fn spawn(tasks: &mut JoinSet<&'static str>, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    tasks.spawn(async move {
+        work.await;
+        name
+    });
+}
+
+/// Libraries that draw on their own (back-off jitter, ids) draw from our seed. Real time has no use for it, and loses nothing.
+#[expect(clippy::disallowed_methods, reason = "chance that libraries use by themselves is owned here")]
+fn seed_libraries(entropy: &Entropy) {
+    fastrand::seed(entropy.stream("libraries").next_u64());
+}
+
+fn authority() -> String {
+    base64::engine::general_purpose::STANDARD.encode(AUTHORITY)
+}
+
+fn furnish_account(cloud: &mut fake_ec2::Cloud, scenario: &Scenario, now: Timestamp, endpoint: Option<String>) -> Result<(), WorldError> {
+    let aws = &scenario.given.aws;
+    let mut lab = EksLab::new(&aws.cluster, &scenario.given.kubernetes.version);
+    lab.endpoint = endpoint;
+    lab.certificate_authority = Some(authority());
+    lab.zones = aws.zones.clone();
+    lab.free_addresses = u32::try_from(aws.subnet_free_ips).ok();
+    lab.node_role = aws.node_role.clone();
+    lab.interruption_queue = Some(aws.cluster.clone());
+    cloud.state_mut().furnish_eks(now, &lab).map(drop).map_err(|error| WorldError::Cloud(format!("furnish the account: {}: {}", error.code, error.message)))
+}
+
+async fn cluster_endpoint(aws: &Line<fake_ec2::Cloud>, scenario: &Scenario) -> Result<String, WorldError> {
+    furnish::describe_cluster(aws, &scenario.given.aws.region, &scenario.given.aws.cluster).await
+}
+
+async fn profile(scenario: &Scenario, mode: Mode, aws: &Line<fake_ec2::Cloud>) -> Result<kubelets::Profile, WorldError> {
+    let (registered, ready) = scenario.boot(mode);
+    let endpoint = cluster_endpoint(aws, scenario).await?;
+    Ok(kubelets::Profile {
+        registered: kubelets::Range::new(registered.low, registered.high),
+        ready: kubelets::Range::new(ready, ready),
+        heartbeats: if mode == Mode::Sim { kubelets::Heartbeats::Computed } else { kubelets::Heartbeats::Renewed },
+        cluster: Some(kubelets::Cluster { name: scenario.given.aws.cluster.clone(), endpoint }),
+        kubelet_version: format!("v{}.3-eks-dryfit", scenario.given.kubernetes.version),
+        ..Default::default()
+    })
+}
+
+/// Waits until the first nodes and add-ons stand.
+async fn stands(world: &mut World) -> Result<(), WorldError> {
+    let deadline = world.clock.now().saturating_add(FURNISHING).unwrap_or(Timestamp::MAX);
+    let mut quiet = 0;
+    loop {
+        world.clock.sleep(SignedDuration::from_millis(500)).await;
+        world.alive()?;
+        let mut moving = world.unsettled().await?;
+        let observed = world.observer.lock();
+        if !observed.synced() {
+            moving.push("the cluster has not been listed yet".to_owned());
+        }
+        let waiting = observed.pods.iter().filter(|(_, pod)| !pod.ready && observed.nodes.values().any(|n| n.ready));
+        moving.extend(waiting.map(|((namespace, name), _)| format!("pod {namespace}/{name} is not ready")));
+        drop(observed);
+        quiet = if moving.is_empty() { quiet + 1 } else { 0 };
+        if quiet >= 2 {
+            return Ok(());
+        }
+        if world.clock.now() >= deadline {
+            return Err(WorldError::Kubernetes(format!("the cluster did not come to rest before the story: {}", moving.join("; "))));
+        }
+    }
+}
+
+async fn local_control_plane(options: &WorldOptions) -> Result<(local::ControlPlane, Option<tempfile::TempDir>), WorldError> {
+    let binaries = local::find_binaries(options.control_plane.as_deref(), |name| std::env::var(name).ok(), &local::Binary::CONTROL_PLANE)?;
+    let (workdir, folder) = match &options.logs {
+        Some(logs) => (logs.clone(), None),
+        None => {
+            let folder = tempfile::tempdir().map_err(|error| WorldError::Machine(format!("make a work folder: {error}")))?;
+            (folder.path().to_path_buf(), Some(folder))
+        }
+    };
+    let plane = local::ControlPlane::start(local::Options { binaries, workdir, crds: api::crds::all() }).await?;
+    Ok((plane, folder))
+}
+
+async fn start_controller(
+    world: &mut World,
+    scenario: &Scenario,
+    options: &WorldOptions,
+    client: Client,
+    entropy: &Entropy,
+    aws_url: Option<String>,
+    cluster_endpoint: String,
+) -> Result<(), WorldError> {
+    let aws = &scenario.given.aws;
+    world.controller = match (&options.controller, &world.control_plane, aws_url) {
+        (Controller::Command(path), Some(plane), Some(url)) => {
+            if !path.is_file() {
+                let remedy = "ci/judges/build builds an unmodified Karpenter and prints where it lies";
+                return Err(WorldError::Machine(format!("{} is no program; {remedy}", path.display())));
+            }
+            let upstream = local::UpstreamController::start(local::UpstreamOptions {
+                binary: path.clone(),
+                kubeconfig: plane.kubeconfig.clone(),
+                aws_endpoint: url,
+                region: aws.region.clone(),
+                cluster_name: aws.cluster.clone(),
+                cluster_endpoint,
+                queue: Some(aws.cluster.clone()),
+                log: plane.workdir.join("controller.log"),
+                settings: scenario.given.settings.clone(),
+            })?;
+            upstream.ready().await?;
+            Running::Upstream(upstream)
+        }
+        (Controller::Command(_), ..) => return Err(WorldError::Controller("a controller of its own process needs --cluster local".to_owned())),
+        (Controller::BuiltIn, _, url) => {
+            let cloud = cloud(world, scenario, entropy, url, cluster_endpoint)?;
+            let errors = Arc::default();
+            let mut settings = controller::Settings::new(&aws.cluster);
+            super::running::configure(&mut settings, &scenario.given.settings)?;
+            settings.observer = Some(super::running::record(world.observer.clone(), world.trace.clone(), Arc::clone(&errors)));
+            let (controller, handle) = controller::Controller::new(client, Arc::new(cloud), world.clock.clone(), entropy.child("controller"), settings);
+            spawn(&mut world.tasks, "the controller", async move { _ = controller.run().await });
+            Running::BuiltIn { handle, errors }
+        }
+    };
+    Ok(())
+}
+
+/// The adapter of our controller: over memory in virtual time, over the loopback socket in real time.
+fn cloud(world: &World, scenario: &Scenario, entropy: &Entropy, url: Option<String>, endpoint: String) -> Result<cloud::AwsCloud, WorldError> {
+    let aws = &scenario.given.aws;
+    let mut settings = cloud::Settings::new(&aws.cluster);
+    settings.cluster_endpoint = Some(endpoint);
+    settings.interruption_queue = Some(aws.cluster.clone());
+    settings.cluster_dns_ip = furnish::CLUSTER_DNS.parse().ok();
+    let entropy = entropy.child("cloud");
+    let Some(url) = url else {
+        let http = wires::aws_client(world.aws.clone());
+        return Ok(cloud::AwsCloud::simulated(settings, &aws.region, http, world.clock.clone(), &entropy));
+    };
+    // Never somebody's real credentials: the address is loopback, the key is nobody's.
+    let key = aws_credential_types::Credentials::new("AKIADRYFITCONTROLLER", "dryfit", None, None, "dryfit");
+    let config = aws_types::SdkConfig::builder()
+        .region(aws_types::region::Region::new(aws.region.clone()))
+        .endpoint_url(url)
+        .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(key))
+        .build();
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    cloud::AwsCloud::from_config(settings, &config, http, world.clock.clone(), &entropy).map_err(|error| WorldError::Cloud(error.to_string()))
+}

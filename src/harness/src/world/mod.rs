@@ -1,0 +1,233 @@
+//! Builds a scenario's world and answers for it: a cluster, a cloud, kubelets, a controller, and someone who watches.
+
+mod build;
+mod machines;
+mod running;
+
+pub use running::Running;
+
+use crate::objects::Objects;
+use crate::observe::Observer;
+use crate::pump::{Ended, Line};
+use crate::report::Costs;
+use crate::scenario::{Mode, Scenario};
+use crate::timeline::{Entry, Event};
+use crate::trace::Trace;
+use crate::{local, scenario};
+use ambient::Clock;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tokio::task::JoinSet;
+use vocabulary::UsdPerHour;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cluster {
+    /// In this process, in virtual time.
+    #[default]
+    Embedded,
+    /// Real components as child processes on loopback, in real time.
+    Local,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Controller {
+    #[default]
+    BuiltIn,
+    /// An unmodified Karpenter binary.
+    Command(PathBuf),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct WorldOptions {
+    pub cluster: Cluster,
+    pub controller: Controller,
+    /// Where the control plane's binaries lie.
+    pub control_plane: Option<PathBuf>,
+    /// Where the logs of child processes are kept.
+    pub logs: Option<PathBuf>,
+}
+
+impl WorldOptions {
+    pub fn mode(&self) -> Mode {
+        match self.cluster {
+            Cluster::Embedded => Mode::Sim,
+            Cluster::Local => Mode::Wire,
+        }
+    }
+}
+
+/// The surroundings failed; this says nothing about what was to be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    #[error("the cluster: {0}")]
+    Kubernetes(String),
+    #[error("the cloud: {0}")]
+    Cloud(String),
+    #[error("this machine: {0}")]
+    Machine(String),
+    #[error("{0}")]
+    Local(#[from] local::Error),
+    #[error("the controller: {0}")]
+    Controller(String),
+}
+
+impl From<Ended> for WorldError {
+    fn from(ended: Ended) -> Self {
+        WorldError::Cloud(ended.to_string())
+    }
+}
+
+/// A world in which a scenario runs. Dropping it ends everything in it.
+pub struct World {
+    pub mode: Mode,
+    pub clock: Clock,
+    pub observer: Observer,
+    pub trace: Trace,
+    pub objects: Objects,
+    aws: Line<fake_ec2::Cloud>,
+    kube: Option<Line<fake_kube::Kube>>,
+    kubelets: kubelets::Handle,
+    controller: Running,
+    control_plane: Option<local::ControlPlane>,
+    /// Removed with the world unless the logs are to be kept.
+    _folder: Option<tempfile::TempDir>,
+    tasks: JoinSet<&'static str>,
+    story: Timestamp,
+    own_prices: bool,
+    region: String,
+}
+
+/// The runtime that a world needs: virtual time has its own.
+pub fn runtime(options: &WorldOptions) -> Result<tokio::runtime::Runtime, WorldError> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    match options.mode() {
+        Mode::Sim => builder.enable_time().start_paused(true),
+        Mode::Wire => builder.enable_all(),
+    };
+    builder.build().map_err(|error| WorldError::Machine(error.to_string()))
+}
+
+/// Applies every manifest of the scenario to an empty embedded cluster, so that what an API server would refuse is found before
+/// anything runs.
+pub async fn validate(scenario: &Scenario) -> Result<(), crate::drive::DriveError> {
+    build::validate(scenario).await
+}
+
+impl World {
+    pub async fn build(scenario: &Scenario, options: &WorldOptions, traced: bool) -> Result<World, WorldError> {
+        build::world(scenario, options, traced).await
+    }
+
+    /// In words, what could still move by itself.
+    pub async fn unsettled(&mut self) -> Result<Vec<String>, WorldError> {
+        let mut moving = self.aws.visit(|cloud, _| cloud.unsettled()).await?;
+        if let Some(kube) = &self.kube {
+            moving.extend(kube.visit(|kube, _| kube.unsettled()).await?);
+        }
+        moving.extend(self.kubelets.unsettled());
+        moving.extend(self.controller.unsettled());
+        if self.mode == Mode::Wire {
+            moving.extend(self.observer.lock().moving());
+        }
+        Ok(moving)
+    }
+
+    /// An error when a part of the world has ended that should not have.
+    pub fn alive(&mut self) -> Result<(), WorldError> {
+        if let Some(control_plane) = &self.control_plane {
+            control_plane.check()?;
+        }
+        self.controller.check()?;
+        match self.tasks.try_join_next() {
+            Some(Ok(name)) => Err(WorldError::Machine(format!("{name} ended early"))),
+            Some(Err(error)) => Err(WorldError::Machine(format!("a part of the world broke: {error}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// What runs costs per hour: all under `None`, and by pool.
+    pub async fn hourly(&self) -> Result<BTreeMap<Option<String>, UsdPerHour>, WorldError> {
+        let machines = self.aws.visit(|cloud, _| cloud.state().machines()).await?;
+        let mut sums: BTreeMap<Option<String>, UsdPerHour> = BTreeMap::from([(None, UsdPerHour::ZERO)]);
+        for machine in machines.iter().filter(|m| machines::runs(m)) {
+            let price = machines::price(machine);
+            *sums.entry(None).or_default() += price;
+            if let Some(pool) = machine.tags.get(vocabulary::labels::NODEPOOL) {
+                *sums.entry(Some(pool.clone())).or_default() += price;
+            }
+        }
+        Ok(sums)
+    }
+
+    /// The controller's ERROR lines so far.
+    pub fn controller_errors(&self) -> Vec<String> {
+        self.controller.errors()
+    }
+
+    /// From here on times count.
+    pub async fn begin_story(&mut self) -> Result<(), WorldError> {
+        self.story = self.clock.now();
+        self.observer.lock().timeline.begin(self.story);
+        Ok(())
+    }
+
+    /// The timeline with prices, the story's length and what it cost.
+    pub async fn account(&self) -> Result<(Vec<Entry>, f64, Costs), WorldError> {
+        let now = self.clock.now();
+        let (machines, ledger) = self.aws.visit(|cloud, _| (cloud.state().machines(), cloud.state().ledger().to_vec())).await?;
+        let mut entries = self.observer.lock().timeline.entries.clone();
+        let prices: BTreeMap<&str, UsdPerHour> = ledger.iter().map(|entry| (entry.instance_id.as_str(), machines::ledger_price(entry))).collect();
+        for entry in &mut entries {
+            if let Event::Launched { instance, price, .. } = &mut entry.event {
+                *price = prices.get(instance.as_str()).map(ToString::to_string);
+            }
+        }
+        let mut hourly: BTreeMap<String, UsdPerHour> = BTreeMap::new();
+        for machine in machines.iter().filter(|m| machines::runs(m)) {
+            let pool = machine.tags.get(vocabulary::labels::NODEPOOL).map_or_else(|| "other nodes".to_owned(), |pool| format!("pool {pool}"));
+            *hourly.entry(pool).or_default() += machines::price(machine);
+        }
+        let spent = ledger.iter().map(|entry| {
+            let from = entry.start.max(self.story);
+            let to = entry.end.unwrap_or(now);
+            machines::ledger_price(entry).dollars() * to.duration_since(from).as_secs_f64().max(0.0) / 3600.0
+        });
+        let costs = Costs {
+            hourly: hourly.into_iter().map(|(pool, price)| (pool, price.dollars())).collect(),
+            spent: spent.sum(),
+            source: machines::price_source(&self.region, self.own_prices),
+        };
+        Ok((entries, now.duration_since(self.story).as_secs_f64(), costs))
+    }
+
+    pub fn describe(&self) -> String {
+        let kubernetes = match self.mode {
+            Mode::Sim => "embedded Kubernetes, virtual time",
+            Mode::Wire => "local control plane, real time",
+        };
+        format!("{} on {kubernetes}", self.controller.name())
+    }
+
+    /// Ends everything, children first.
+    pub async fn end(mut self) {
+        self.controller.end();
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Settings of the fake account for a scenario.
+fn cloud_config(scenario: &scenario::Scenario, seed: u64, queue_url_base: Option<String>, cluster_endpoint: Option<String>) -> fake_ec2::Config {
+    let aws = &scenario.given.aws;
+    let prices = aws.prices.iter().map(|(instance_type, price)| fake_ec2::state::OnDemandPrice {
+        region: None,
+        instance_type: instance_type.clone(),
+        per_hour: machines::micro_usd(*price),
+    });
+    fake_ec2::Config {
+        seed,
+        region: aws.region.clone(),
+        world: fake_ec2::state::Settings { on_demand_prices: prices.collect(), queue_url_base, cluster_endpoint, ..Default::default() },
+        ..Default::default()
+    }
+}

@@ -1,0 +1,95 @@
+//! The controller of a world: ours, or upstream's as a process. And what it says, for the timeline.
+
+use super::WorldError;
+use crate::local::UpstreamController;
+use crate::observe::Observer;
+use crate::timeline::Event;
+use crate::trace::Trace;
+use controller::log::Level;
+use controller::record::{Decision, What};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+pub enum Running {
+    /// Not started yet.
+    None,
+    BuiltIn { handle: controller::Handle, errors: Arc<Mutex<Vec<String>>> },
+    Upstream(UpstreamController),
+}
+
+impl Running {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Running::None => "no controller",
+            Running::BuiltIn { .. } => "built-in controller",
+            Running::Upstream(_) => "upstream's controller",
+        }
+    }
+
+    pub fn unsettled(&self) -> Vec<String> {
+        match self {
+            Running::BuiltIn { handle, .. } => handle.unsettled(),
+            Running::None | Running::Upstream(_) => Vec::new(),
+        }
+    }
+
+    /// ERROR lines so far.
+    pub fn errors(&self) -> Vec<String> {
+        match self {
+            Running::None => Vec::new(),
+            Running::BuiltIn { errors, .. } => errors.lock().map(|lines| lines.clone()).unwrap_or_default(),
+            Running::Upstream(process) => {
+                let lines = process.log_lines().unwrap_or_default();
+                let level = |line: &str| serde_json::from_str::<Value>(line).ok().and_then(|v| Some(v["level"].as_str()?.to_owned()));
+                // A line that is no JSON object is a panic's or a library's outcry.
+                lines.into_iter().filter(|line| level(line).is_none_or(|level| level == "ERROR")).collect()
+            }
+        }
+    }
+
+    pub fn check(&self) -> Result<(), WorldError> {
+        match self {
+            Running::Upstream(process) => Ok(process.check()?),
+            Running::None | Running::BuiltIn { .. } => Ok(()),
+        }
+    }
+
+    pub fn end(&mut self) {
+        *self = Running::None;
+    }
+}
+
+/// Where our controller's record goes: into the trace whole, into the timeline as far as people care.
+pub fn record(observer: Observer, trace: Trace, errors: Arc<Mutex<Vec<String>>>) -> controller::settings::Observer {
+    Arc::new(move |decision: Decision| {
+        trace.record(decision.at, "decision", || serde_json::to_value(&decision.what).unwrap_or_default());
+        match &decision.what {
+            What::Planned { explanation, .. } => {
+                let because = planner::render(explanation).lines().map(str::to_owned).collect();
+                observer.lock().timeline.push(decision.at, Event::Batched { pods: explanation.pods.len() }, because);
+            }
+            What::Log(line) if line.level == Level::Error => {
+                if let Ok(mut errors) = errors.lock() {
+                    errors.push(format!("{}: {} {}", line.controller, line.message, Value::Object(line.keys.clone())));
+                }
+            }
+            _ => {}
+        }
+    })
+}
+
+/// Settings of a scenario under the names of upstream's environment variables. A name that ours does not read is an error.
+pub fn configure(settings: &mut controller::Settings, given: &BTreeMap<String, String>) -> Result<(), WorldError> {
+    for (name, value) in given {
+        let wrong = |what: &str| WorldError::Controller(format!("given.controller.settings.{name}: {value:?} is no {what}"));
+        let duration = || api::duration::parse_go(value).ok_or_else(|| wrong("duration"));
+        match name.as_str() {
+            "BATCH_IDLE_DURATION" => settings.batch_idle = duration()?,
+            "BATCH_MAX_DURATION" => settings.batch_max = duration()?,
+            "DISABLE_DRY_RUN" => settings.disable_dry_run = value.parse().map_err(|_| wrong("truth value"))?,
+            _ => return Err(WorldError::Controller(format!("given.controller.settings: {name} is not read by the built-in controller; it reads BATCH_IDLE_DURATION, BATCH_MAX_DURATION, DISABLE_DRY_RUN"))),
+        }
+    }
+    Ok(())
+}

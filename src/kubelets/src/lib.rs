@@ -1,0 +1,28 @@
+//! Hollow kubelets: turn running machines into Nodes and run their pods.
+//!
+//! Machines come through a port ([`Machines`]); everything else goes through a [`kube::Client`], so the same code serves a real API
+//! server and an embedded one. A machine joins only if its user data would make a real one join; its console says why when it does
+//! not. Nothing is executed: pods go through their life by the clock, with times drawn from named streams.
+//!
+//! May touch: `kube`, `ambient`. Must never touch: the controller, the planner, any cloud.
+//!
+//! - [`machine`]: what a kubelet knows of its machine, and the port that it comes through
+//! - [`profile`]: how long things take, and which heartbeats are written
+//! - [`boot`]: user data in, a kubelet's configuration out, or why there is none
+//! - [`capacity`]: what a machine offers, and what is left for pods
+//! - [`node`]: the Node object
+//! - [`pod`]: a pod's life by the clock, and the status that tells it
+//! - [`run`]: the loop that watches, waits and writes
+
+pub mod boot;
+pub mod capacity;
+pub mod machine;
+pub mod node;
+pub mod pod;
+pub mod profile;
+mod quantity;
+pub mod run;
+
+pub use machine::{Architecture, ImageFamily, Machine, Machines, State};
+pub use profile::{Cluster, Heartbeats, Profile, Range};
+pub use run::{Handle, Kubelets};

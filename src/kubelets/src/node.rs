@@ -1,0 +1,202 @@
+//! The Node object: what a kubelet writes when it joins, and the cloud-controller-manager's part of it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::NodeCondition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use serde_json::{Value, json};
+
+use crate::boot::Bootstrap;
+use crate::capacity;
+use crate::machine::{Architecture, ImageFamily, Machine};
+use crate::profile::Profile;
+
+/// The whole object, as it is at the moment of joining: not ready. `boot_id` is a UUID that is new at each boot.
+///
+/// The cloud-controller-manager's labels are there from the start, and its `uninitialized` taint is not, since nothing waits for it.
+pub fn node(machine: &Machine, bootstrap: &Bootstrap, profile: &Profile, boot_id: &str, now: Timestamp) -> Value {
+    let taints: Vec<Value> = bootstrap
+        .taints
+        .iter()
+        .map(|taint| match taint.value.as_str() {
+            "" => json!({ "key": taint.key, "effect": taint.effect }),
+            value => json!({ "key": taint.key, "value": value, "effect": taint.effect }),
+        })
+        .collect();
+    let mut spec = json!({ "providerID": machine.provider_id() });
+    if !taints.is_empty() {
+        spec["taints"] = Value::from(taints);
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": machine.private_dns_name,
+            "labels": labels(machine, bootstrap),
+            "annotations": {
+                "alpha.kubernetes.io/provided-node-ip": machine.private_ip,
+                "volumes.kubernetes.io/controller-managed-attach-detach": "true",
+            },
+        },
+        "spec": spec,
+        "status": status(machine, bootstrap, profile, boot_id, now),
+    })
+}
+
+/// Labels by user data first; those of the kubelet and of the cloud win. Source: kubernetes `pkg/kubelet/kubelet_node_status.go`
+/// (`initialNode`), cloud-provider-aws `pkg/providers/v1/instances_v2.go`.
+fn labels(machine: &Machine, bootstrap: &Bootstrap) -> BTreeMap<String, String> {
+    let own = [
+        ("beta.kubernetes.io/arch", machine.architecture.name()),
+        ("beta.kubernetes.io/instance-type", &machine.instance_type),
+        ("beta.kubernetes.io/os", "linux"),
+        ("failure-domain.beta.kubernetes.io/region", &machine.region),
+        ("failure-domain.beta.kubernetes.io/zone", &machine.zone),
+        ("kubernetes.io/arch", machine.architecture.name()),
+        ("kubernetes.io/hostname", &machine.private_dns_name),
+        ("kubernetes.io/os", "linux"),
+        ("node.kubernetes.io/instance-type", &machine.instance_type),
+        ("topology.k8s.aws/zone-id", &machine.zone_id),
+        ("topology.kubernetes.io/region", &machine.region),
+        ("topology.kubernetes.io/zone", &machine.zone),
+    ];
+    let mut labels = bootstrap.labels.clone();
+    labels.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())));
+    labels
+}
+
+/// The status at the moment of joining.
+fn status(machine: &Machine, bootstrap: &Bootstrap, profile: &Profile, boot_id: &str, now: Timestamp) -> Value {
+    let (capacity, allocatable) = capacity::resources(machine, bootstrap, profile);
+    let hexadecimal: String = machine.id.chars().filter(char::is_ascii_hexdigit).collect();
+    json!({
+        "capacity": capacity,
+        "allocatable": allocatable,
+        "addresses": [
+            { "type": "InternalIP", "address": machine.private_ip },
+            { "type": "InternalDNS", "address": machine.private_dns_name },
+            { "type": "Hostname", "address": machine.private_dns_name },
+        ],
+        "conditions": conditions(&[], false, now),
+        "daemonEndpoints": { "kubeletEndpoint": { "Port": 10250 } },
+        "nodeInfo": {
+            "architecture": machine.architecture.name(),
+            "bootID": boot_id,
+            "containerRuntimeVersion": "containerd://2.1.5",
+            "kernelVersion": kernel(machine.image_family, machine.architecture),
+            "kubeProxyVersion": "",
+            "kubeletVersion": profile.kubelet_version,
+            "machineID": format!("ec2{hexadecimal:0>29}"),
+            "operatingSystem": "linux",
+            "osImage": os_image(machine.image_family),
+            "systemUUID": format!("ec2{hexadecimal:0>29}"),
+        },
+    })
+}
+
+fn kernel(family: ImageFamily, architecture: Architecture) -> String {
+    let suffix = architecture.kernel_name();
+    match family {
+        ImageFamily::AmazonLinux2 => format!("5.10.245-241.976.amzn2.{suffix}"),
+        ImageFamily::Bottlerocket => "6.12.55".to_owned(),
+        _ => format!("6.12.55-74.119.amzn2023.{suffix}"),
+    }
+}
+
+fn os_image(family: ImageFamily) -> &'static str {
+    match family {
+        ImageFamily::AmazonLinux2 => "Amazon Linux 2",
+        ImageFamily::Bottlerocket => "Bottlerocket OS 1.51.0 (aws-k8s-1.36)",
+        _ => "Amazon Linux 2023.9.20251117",
+    }
+}
+
+/// The kubelet's own conditions, put into those that are there: other people's stay as they are. A condition that does not change
+/// keeps its time of transition.
+pub fn conditions(existing: &[NodeCondition], ready: bool, now: Timestamp) -> Vec<NodeCondition> {
+    let pressure = |kind: &'static str, reason: &'static str, message: &'static str| (kind, "False", reason, message);
+    let readiness = match ready {
+        true => ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        false => (
+            "Ready",
+            "False",
+            "KubeletNotReady",
+            "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns \
+             error: cni plugin not initialized",
+        ),
+    };
+    let own = [
+        pressure("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        pressure("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        pressure("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        readiness,
+    ];
+    let mut conditions = existing.to_vec();
+    for (kind, status, reason, message) in own {
+        let before = conditions.iter().position(|condition| condition.type_ == kind);
+        let unchanged = before.and_then(|index| conditions.get(index)).filter(|condition| condition.status == status);
+        let since = unchanged.and_then(|condition| condition.last_transition_time.clone()).unwrap_or(Time(now));
+        let condition = NodeCondition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_heartbeat_time: Some(Time(now)),
+            last_transition_time: Some(since),
+        };
+        match before.and_then(|index| conditions.get_mut(index)) {
+            Some(place) => *place = condition,
+            None => conditions.push(condition),
+        }
+    }
+    conditions
+}
+
+/// How long a Lease holds without a renewal, in seconds (`nodeLeaseDurationSeconds`); it is renewed after a quarter of that.
+pub const LEASE_SECONDS: i64 = 40;
+
+/// The node's Lease, in the form that the node-lifecycle controller reads.
+pub fn lease(name: &str, uid: &str, now: Timestamp) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": name,
+            "namespace": "kube-node-lease",
+            "ownerReferences": [{ "apiVersion": "v1", "kind": "Node", "name": name, "uid": uid }],
+        },
+        "spec": { "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": MicroTime(now) },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).expect("in range")
+    }
+
+    fn of<'a>(conditions: &'a [NodeCondition], kind: &str) -> &'a NodeCondition {
+        conditions.iter().find(|condition| condition.type_ == kind).expect("it is there")
+    }
+
+    #[test]
+    fn becoming_ready_moves_one_transition_and_every_heartbeat() {
+        let joined = conditions(&[], false, at(0));
+        let ready = conditions(&joined, true, at(5));
+        assert_eq!(of(&ready, "Ready").status, "True");
+        assert_eq!(of(&ready, "Ready").last_transition_time, Some(Time(at(5))));
+        assert_eq!(of(&ready, "MemoryPressure").last_transition_time, Some(Time(at(0))));
+        assert!(ready.iter().all(|condition| condition.last_heartbeat_time == Some(Time(at(5)))));
+    }
+
+    #[test]
+    fn conditions_of_others_stay() {
+        let foreign = NodeCondition { type_: "KernelReady".into(), status: "True".into(), ..Default::default() };
+        let merged = conditions(std::slice::from_ref(&foreign), true, at(0));
+        assert_eq!(merged.first(), Some(&foreign));
+        assert_eq!(merged.len(), 5);
+    }
+}

@@ -1,0 +1,123 @@
+//! A pod's life by the clock, and the status that tells it.
+//!
+//! [`View`] is the little of a Pod that its kubelet needs; [`Life`] is when what happens to it, drawn once; [`Life::stage`] is pure.
+
+mod life;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use life::{Life, Stage};
+pub use status::status;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Container, Lifecycle, Pod, PodCondition, Probe};
+
+/// What a kubelet needs of a Pod; small, for there may be many.
+#[derive(Clone, PartialEq, Debug)]
+pub struct View {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub node: String,
+    pub host_network: bool,
+    /// In order; sidecars among them.
+    pub init: Vec<ContainerView>,
+    pub containers: Vec<ContainerView>,
+    pub conditions: Vec<PodCondition>,
+    /// From the status; empty before the first.
+    pub ip: String,
+    pub phase: String,
+    pub ready: bool,
+    /// Set when the deletion was asked for: when the grace period ends.
+    pub deletion: Option<Deletion>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deletion {
+    /// The latest moment at which the containers live.
+    pub deadline: Timestamp,
+    pub grace: SignedDuration,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct ContainerView {
+    pub name: String,
+    pub image: String,
+    /// An init container that keeps running (`restartPolicy: Always`).
+    pub sidecar: bool,
+    /// From the container's start to its readiness, by its probes.
+    pub readiness: SignedDuration,
+    /// What `preStop` sleeps.
+    pub pre_stop: SignedDuration,
+}
+
+impl View {
+    /// `None` when the pod is on no node, or has no identity.
+    pub fn of(pod: &Pod) -> Option<View> {
+        let spec = pod.spec.as_ref()?;
+        let status = pod.status.as_ref();
+        let conditions = status.and_then(|status| status.conditions.clone()).unwrap_or_default();
+        let deletion = pod.metadata.deletion_timestamp.as_ref().map(|time| Deletion {
+            deadline: time.0,
+            grace: SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(0)),
+        });
+        Some(View {
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            name: pod.metadata.name.clone()?,
+            uid: pod.metadata.uid.clone()?,
+            node: spec.node_name.clone().filter(|name| !name.is_empty())?,
+            host_network: spec.host_network.unwrap_or(false),
+            init: spec.init_containers.iter().flatten().map(ContainerView::of).collect(),
+            containers: spec.containers.iter().map(ContainerView::of).collect(),
+            ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+            conditions,
+            ip: status.and_then(|status| status.pod_ip.clone()).unwrap_or_default(),
+            phase: status.and_then(|status| status.phase.clone()).unwrap_or_default(),
+            deletion,
+        })
+    }
+
+    /// It has come to its end; only its deletion is left to confirm.
+    pub fn is_over(&self) -> bool {
+        self.phase == "Succeeded" || self.phase == "Failed"
+    }
+}
+
+impl ContainerView {
+    fn of(container: &Container) -> ContainerView {
+        let startup = container.startup_probe.as_ref().map_or(SignedDuration::ZERO, |probe| success(probe, 1));
+        let readiness = container.readiness_probe.as_ref();
+        let readiness = readiness.map_or(SignedDuration::ZERO, |probe| success(probe, probe.success_threshold.unwrap_or(1)));
+        ContainerView {
+            name: container.name.clone(),
+            image: container.image.clone().unwrap_or_default(),
+            sidecar: container.restart_policy.as_deref() == Some("Always"),
+            readiness: startup.saturating_add(readiness),
+            pre_stop: container.lifecycle.as_ref().map_or(SignedDuration::ZERO, pre_stop),
+        }
+    }
+}
+
+/// When a probe has succeeded often enough, if each attempt succeeds at once. Source: kubernetes `pkg/kubelet/prober/worker.go`.
+fn success(probe: &Probe, threshold: i32) -> SignedDuration {
+    let period = i64::from(probe.period_seconds.unwrap_or(10).max(1));
+    let repeats = i64::from(threshold.max(1)) - 1;
+    SignedDuration::from_secs(i64::from(probe.initial_delay_seconds.unwrap_or(0).max(0)) + repeats * period)
+}
+
+/// `sleep: { seconds }`, or `exec` of `sleep N`; other hooks are taken to be quick.
+fn pre_stop(lifecycle: &Lifecycle) -> SignedDuration {
+    let Some(hook) = &lifecycle.pre_stop else { return SignedDuration::ZERO };
+    let seconds = match (&hook.sleep, &hook.exec) {
+        (Some(sleep), _) => sleep.seconds,
+        (None, Some(exec)) => {
+            let line = exec.command.clone().unwrap_or_default().join(" ");
+            let words: Vec<&str> = line.split(|c: char| c.is_whitespace() || c == ';').collect();
+            let after = words.iter().skip_while(|word| !word.ends_with("sleep")).nth(1);
+            after.and_then(|count| count.parse().ok()).unwrap_or(0)
+        }
+        (None, None) => 0,
+    };
+    SignedDuration::from_secs(seconds.max(0))
+}

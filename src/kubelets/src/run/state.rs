@@ -1,0 +1,382 @@
+//! What is due, and what follows from what was done. No IO, no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ambient::{Entropy, Stream};
+use jiff::{SignedDuration, Timestamp};
+
+use super::RETRY;
+use super::addresses::Addresses;
+use super::effects::{Done, Effect, Outcome};
+use crate::boot::{Bootstrap, boot};
+use crate::machine::{Machine, State as MachineState};
+use crate::node;
+use crate::pod::{self, Life, Stage, View};
+use crate::profile::{Heartbeats, Profile};
+
+/// `nodeLeaseDurationSeconds` / 4, and `nodeStatusReportFrequency`.
+const LEASE_EVERY: SignedDuration = SignedDuration::from_secs(node::LEASE_SECONDS / 4);
+const STATUS_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// What may have something to do. The order is that of work due at the same instant.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Key {
+    /// Join, then become ready; by machine id.
+    Machine(String),
+    /// By uid.
+    Pod(String),
+    /// Heartbeats; by machine id.
+    Lease(String),
+    Status(String),
+}
+
+pub struct State {
+    profile: Profile,
+    entropy: Entropy,
+    units: BTreeMap<String, Unit>,
+    /// Machine ids by node name.
+    names: BTreeMap<String, String>,
+    tenants: BTreeMap<String, Tenant>,
+    /// Pods' uids by node name, whether we know the node or not.
+    bound: BTreeMap<String, BTreeSet<String>>,
+    timers: BTreeSet<(Timestamp, Key)>,
+    in_flight: BTreeSet<Key>,
+    addresses: Addresses,
+    /// Uids of the list that is coming in.
+    listed: BTreeSet<String>,
+    synced: bool,
+}
+
+/// A machine with its kubelet.
+struct Unit {
+    machine: Machine,
+    stream: Stream,
+    images: BTreeSet<String>,
+    phase: Phase,
+}
+
+enum Phase {
+    /// The machine is not running yet.
+    Off,
+    /// The operating system starts; the Node is made at this time.
+    Booting {
+        joins: Timestamp,
+        bootstrap: Box<Bootstrap>,
+    },
+    Joined {
+        uid: String,
+        network: Timestamp,
+        ready: bool,
+    },
+    /// It never joins, or its Node was deleted under it: a kubelet registers at its start only.
+    Apart,
+}
+
+struct Tenant {
+    view: View,
+    life: Option<Life>,
+    reported: Stage,
+    ip: String,
+}
+
+impl State {
+    pub fn new(entropy: Entropy, profile: Profile) -> State {
+        State {
+            profile,
+            entropy,
+            units: BTreeMap::new(),
+            names: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+            bound: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            in_flight: BTreeSet::new(),
+            addresses: Addresses::default(),
+            listed: BTreeSet::new(),
+            synced: false,
+        }
+    }
+
+    // Machines
+
+    /// Takes the cloud's list; gives back what consoles show from now on.
+    pub fn synchronise(&mut self, machines: Vec<Machine>, now: Timestamp) -> Vec<(String, String)> {
+        let on = |machine: &Machine| matches!(machine.state, MachineState::Pending | MachineState::Running);
+        let machines: BTreeMap<String, Machine> = machines.into_iter().filter(on).map(|each| (each.id.clone(), each)).collect();
+        let lost: Vec<String> = self.units.keys().filter(|id| !machines.contains_key(*id)).cloned().collect();
+        lost.iter().for_each(|id| self.lose(id));
+        let mut consoles = Vec::new();
+        for (id, machine) in machines {
+            if self.units.get(&id).is_some_and(|unit| !matches!(unit.phase, Phase::Off)) {
+                continue;
+            }
+            let mut stream = self.entropy.child("machine").stream(&id);
+            let phase = match machine.state {
+                MachineState::Running => match boot(&machine, &self.profile) {
+                    Ok(bootstrap) => {
+                        // Drawn from the launch on, as a user counts; a machine that was launched long ago joins at once.
+                        let wait = self.profile.registered.draw(&mut stream);
+                        let joins = machine.launch_time.saturating_add(wait).unwrap_or(now).max(now);
+                        self.timers.insert((joins, Key::Machine(id.clone())));
+                        Phase::Booting { joins, bootstrap: Box::new(bootstrap) }
+                    }
+                    Err(refusal) => {
+                        consoles.push((id.clone(), format!("{refusal}\n")));
+                        Phase::Apart
+                    }
+                },
+                _ => Phase::Off,
+            };
+            self.units.insert(id, Unit { machine, stream, images: BTreeSet::new(), phase });
+        }
+        consoles
+    }
+
+    /// The machine is off: nobody speaks for its node and its pods any more. Their objects are left to the controllers.
+    fn lose(&mut self, id: &str) {
+        let Some(unit) = self.units.remove(id) else { return };
+        let name = &unit.machine.private_dns_name;
+        if self.names.get(name).is_some_and(|owner| owner == id) {
+            self.names.remove(name);
+            self.addresses.forget(name);
+            for uid in self.bound.get(name).into_iter().flatten() {
+                if let Some(tenant) = self.tenants.get_mut(uid) {
+                    tenant.life = None;
+                }
+            }
+        }
+    }
+
+    // Pods
+
+    pub fn apply(&mut self, view: Option<View>, now: Timestamp) {
+        let Some(view) = view else { return };
+        let uid = view.uid.clone();
+        self.bound.entry(view.node.clone()).or_default().insert(uid.clone());
+        match self.tenants.get_mut(&uid) {
+            Some(tenant) => tenant.view = view,
+            None => drop(self.tenants.insert(uid.clone(), Tenant { view, life: None, reported: Stage::Unseen, ip: String::new() })),
+        }
+        self.attend(&uid, now);
+    }
+
+    pub fn forget(&mut self, uid: &str) {
+        let Some(tenant) = self.tenants.remove(uid) else { return };
+        let node = &tenant.view.node;
+        self.addresses.give_back(node, &tenant.ip);
+        if let Some(uids) = self.bound.get_mut(node) {
+            uids.remove(uid);
+            if uids.is_empty() {
+                self.bound.remove(node);
+            }
+        }
+    }
+
+    pub fn begin_list(&mut self) {
+        self.listed.clear();
+    }
+
+    pub fn list(&mut self, view: Option<View>, now: Timestamp) {
+        self.listed.extend(view.as_ref().map(|view| view.uid.clone()));
+        self.apply(view, now);
+    }
+
+    /// What the list did not have was deleted while nobody watched.
+    pub fn end_list(&mut self) {
+        let listed = std::mem::take(&mut self.listed);
+        let gone: Vec<String> = self.tenants.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
+        gone.iter().for_each(|uid| self.forget(uid));
+        self.synced = true;
+    }
+
+    /// Brings a pod's life up to what its object says, if its node is ours.
+    fn attend(&mut self, uid: &str, now: Timestamp) {
+        let Some(tenant) = self.tenants.get_mut(uid) else { return };
+        let Some(unit) = self.names.get(&tenant.view.node).and_then(|id| self.units.get_mut(id)) else { return };
+        let Phase::Joined { network, .. } = unit.phase else { return };
+        let view = &tenant.view;
+        let life = tenant.life.get_or_insert_with(|| {
+            let mut stream = self.entropy.child("pod").stream(uid);
+            if view.is_over() || view.phase == "Running" {
+                tenant.reported = match (view.is_over(), view.ready) {
+                    (true, _) => Stage::Ended,
+                    (false, true) => Stage::Ready,
+                    (false, false) => Stage::Running,
+                };
+                tenant.ip = view.ip.clone();
+                self.addresses.claim(&view.node, &view.ip);
+                return Life::resume(&self.profile, &mut stream, now);
+            }
+            Life::begin(view, &self.profile, &mut stream, now, network, |image| !unit.images.insert(image.to_owned()))
+        });
+        life.delete(view, now);
+        self.timers.insert((now, Key::Pod(uid.to_owned())));
+    }
+
+    // Work
+
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// At most `most` effects whose time has come.
+    pub fn due(&mut self, now: Timestamp, most: usize) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while effects.len() < most && self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, key)) = self.timers.pop_first() else { break };
+            // What is in flight is looked at again when it is done.
+            if self.in_flight.contains(&key) {
+                continue;
+            }
+            if let Some(effect) = self.effect(&key, now) {
+                self.in_flight.insert(key);
+                effects.push(effect);
+            }
+        }
+        effects
+    }
+
+    fn effect(&mut self, key: &Key, now: Timestamp) -> Option<Effect> {
+        match key {
+            Key::Pod(uid) => self.pod_effect(uid, now),
+            Key::Machine(id) => self.machine_effect(id, now),
+            Key::Lease(id) | Key::Status(id) => {
+                let unit = self.units.get(id)?;
+                let Phase::Joined { uid, ready, .. } = &unit.phase else { return None };
+                let (id, name) = (id.clone(), unit.machine.private_dns_name.clone());
+                Some(match key {
+                    Key::Lease(_) => Effect::Lease { id, name, uid: uid.clone() },
+                    _ => Effect::Status { id, name, ready: *ready },
+                })
+            }
+        }
+    }
+
+    fn machine_effect(&mut self, id: &str, now: Timestamp) -> Option<Effect> {
+        let unit = self.units.get_mut(id)?;
+        let Unit { machine, stream, phase, .. } = unit;
+        match phase {
+            Phase::Booting { joins, bootstrap } if *joins <= now => {
+                let boot_id = uuid(stream);
+                let node = node::node(machine, bootstrap, &self.profile, &boot_id, now);
+                Some(Effect::Join { id: id.to_owned(), provider_id: machine.provider_id(), node })
+            }
+            Phase::Joined { network, ready: false, .. } if *network <= now => {
+                Some(Effect::Ready { id: id.to_owned(), name: machine.private_dns_name.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    fn pod_effect(&mut self, uid: &str, now: Timestamp) -> Option<Effect> {
+        let tenant = self.tenants.get_mut(uid)?;
+        let life = tenant.life.as_ref()?;
+        let (stage, next) = life.stage(now);
+        if let Some(next) = next {
+            self.timers.insert((next, Key::Pod(uid.to_owned())));
+        }
+        let view = &tenant.view;
+        let (uid, namespace, name) = (uid.to_owned(), view.namespace.clone(), view.name.clone());
+        if stage == Stage::Ended && tenant.reported == Stage::Ended && view.deletion.is_some() {
+            return Some(Effect::Remove { uid, namespace, name });
+        }
+        if stage <= tenant.reported {
+            return None;
+        }
+        let unit = self.units.get(self.names.get(&view.node)?)?;
+        let host = &unit.machine.private_ip;
+        if tenant.ip.is_empty() && stage >= Stage::Running {
+            tenant.ip = if view.host_network { host.clone() } else { self.addresses.take(&view.node) };
+        }
+        let patch = pod::status(view, life, stage, &tenant.ip, host, now);
+        Some(Effect::Tell { uid, namespace, name, stage, patch })
+    }
+
+    /// Takes the result of an effect.
+    pub fn done(&mut self, done: Done, now: Timestamp) {
+        let Done { key, outcome } = done;
+        self.in_flight.remove(&key);
+        let later = |wait: SignedDuration| now.saturating_add(wait).unwrap_or(now);
+        match (key, outcome) {
+            (key, Outcome::Failed) => drop(self.timers.insert((later(RETRY), key))),
+            (Key::Machine(id), Outcome::Joined { uid }) => self.joined(&id, uid, now),
+            (Key::Machine(id), Outcome::Written) => {
+                let name = self.units.get_mut(&id).map(|unit| {
+                    if let Phase::Joined { ready, .. } = &mut unit.phase {
+                        *ready = true;
+                    }
+                    unit.machine.private_dns_name.clone()
+                });
+                tracing::debug!(id, name, "ready");
+            }
+            (Key::Machine(id) | Key::Lease(id) | Key::Status(id), Outcome::Gone) => {
+                if let Some(unit) = self.units.get_mut(&id) {
+                    unit.phase = Phase::Apart;
+                }
+            }
+            (Key::Lease(id), _) => drop(self.timers.insert((later(LEASE_EVERY), Key::Lease(id)))),
+            (Key::Status(id), _) => drop(self.timers.insert((later(STATUS_EVERY), Key::Status(id)))),
+            (Key::Pod(uid), Outcome::Told { stage, view }) => {
+                if let Some(tenant) = self.tenants.get_mut(&uid) {
+                    tenant.reported = tenant.reported.max(stage);
+                    if let Some(view) = view {
+                        tenant.view = *view;
+                    }
+                }
+                self.attend(&uid, now);
+            }
+            // The watch tells when the object is gone. Until then a refusal may be a conflict that passes.
+            (Key::Pod(uid), Outcome::Gone) => drop(self.timers.insert((later(RETRY), Key::Pod(uid)))),
+            (Key::Pod(_), _) | (Key::Machine(_), Outcome::Told { .. }) => {}
+        }
+    }
+
+    fn joined(&mut self, id: &str, uid: String, now: Timestamp) {
+        let Some(unit) = self.units.get_mut(id) else { return };
+        let network = now.saturating_add(self.profile.ready.draw(&mut unit.stream)).unwrap_or(now);
+        unit.phase = Phase::Joined { uid, network, ready: false };
+        let name = unit.machine.private_dns_name.clone();
+        self.timers.insert((network, Key::Machine(id.to_owned())));
+        if self.profile.heartbeats == Heartbeats::Renewed {
+            self.timers.insert((now, Key::Lease(id.to_owned())));
+            let status = now.saturating_add(STATUS_EVERY).unwrap_or(now);
+            self.timers.insert((status, Key::Status(id.to_owned())));
+        }
+        let waiting: Vec<String> = self.bound.get(&name).into_iter().flatten().cloned().collect();
+        self.names.insert(name, id.to_owned());
+        waiting.iter().for_each(|uid| self.attend(uid, now));
+    }
+
+    pub fn unsettled(&self) -> Vec<String> {
+        let mut moving = Vec::new();
+        if !self.synced {
+            moving.push("the kubelets have not listed the pods yet".to_owned());
+        }
+        for (id, unit) in &self.units {
+            let what = match &unit.phase {
+                Phase::Off | Phase::Booting { .. } => "boots",
+                Phase::Joined { ready: false, .. } => "has joined and is not ready yet",
+                _ => continue,
+            };
+            moving.push(format!("machine {id} ({}) {what}", unit.machine.instance_type));
+        }
+        for (uid, tenant) in self.tenants.iter().filter(|(_, tenant)| tenant.life.is_some()) {
+            let view = &tenant.view;
+            let writing = self.in_flight.contains(&Key::Pod(uid.clone()));
+            let what = match tenant.reported {
+                _ if view.deletion.is_some() => "terminates",
+                stage if stage < Stage::Ready => "starts",
+                _ if writing => "changes",
+                _ => continue,
+            };
+            moving.push(format!("pod {}/{} {what}", view.namespace, view.name));
+        }
+        moving
+    }
+}
+
+/// A random UUID (version 4) as the kernel makes one at each boot.
+fn uuid(stream: &mut Stream) -> String {
+    let (high, low) = (stream.next_u64(), stream.next_u64());
+    let (high, low) = (high & !0xf000 | 0x4000, low & !(0b11 << 62) | (0b10 << 62));
+    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
+}

@@ -1,0 +1,191 @@
+//! The state alone: what is due, and when it is settled.
+
+use ambient::Entropy;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+
+use super::effects::{Done, Effect, Outcome};
+use super::state::{Key, State};
+use crate::machine::tests::machine;
+use crate::machine::{Machine, State as MachineState};
+use crate::pod::{Stage, View};
+use crate::profile::{Heartbeats, Profile, Range};
+
+const NODE: &str = "i-1.us-west-2.compute.internal";
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
+}
+
+fn state(heartbeats: Heartbeats) -> State {
+    let second = Range::millis(1000, 1000);
+    let fixed = Range::millis(30_000, 30_000);
+    let profile =
+        Profile { registered: fixed, ready: second, image_pull: second, start: second, stop: second, heartbeats, ..Default::default() };
+    let mut state = State::new(Entropy::from_seed(1), profile);
+    state.end_list();
+    state
+}
+
+fn running() -> Machine {
+    let config = "apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec: { cluster: { name: lab, apiServerEndpoint: a, \
+                  certificateAuthority: Y2E=, cidr: 10.0.0.0/8 } }";
+    Machine { user_data: config.into(), ..machine("i-1") }
+}
+
+fn pod(uid: &str, deleted: Option<i64>) -> Option<View> {
+    let mut pod: Pod = serde_json::from_value(json!({
+        "metadata": { "name": uid, "namespace": "d", "uid": uid },
+        "spec": { "nodeName": NODE, "containers": [{ "name": "c", "image": "i" }] },
+    }))
+    .expect("a pod");
+    if let Some(second) = deleted {
+        pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(second + 30)));
+        pod.metadata.deletion_grace_period_seconds = Some(30);
+    }
+    View::of(&pod)
+}
+
+fn words(effects: &[Effect]) -> Vec<String> {
+    let word = |effect: &Effect| match effect {
+        Effect::Join { id, .. } => format!("join {id}"),
+        Effect::Ready { id, .. } => format!("ready {id}"),
+        Effect::Lease { id, .. } => format!("lease {id}"),
+        Effect::Status { id, .. } => format!("status {id}"),
+        Effect::Tell { name, stage, .. } => format!("tell {name} {stage:?}"),
+        Effect::Remove { name, .. } => format!("remove {name}"),
+    };
+    effects.iter().map(word).collect()
+}
+
+/// Does what is due at `second`, all with success; says what it was.
+fn step(state: &mut State, second: i64) -> Vec<String> {
+    let effects = state.due(at(second), 100);
+    let said = words(&effects);
+    for effect in effects {
+        let (key, outcome) = match effect {
+            Effect::Join { id, .. } => (Key::Machine(id), Outcome::Joined { uid: "node-uid".into() }),
+            Effect::Ready { id, .. } => (Key::Machine(id), Outcome::Written),
+            Effect::Lease { id, .. } => (Key::Lease(id), Outcome::Written),
+            Effect::Status { id, .. } => (Key::Status(id), Outcome::Written),
+            Effect::Tell { uid, stage, .. } => (Key::Pod(uid), Outcome::Told { stage, view: None }),
+            Effect::Remove { uid, .. } => (Key::Pod(uid), Outcome::Written),
+        };
+        state.done(Done { key, outcome }, at(second));
+    }
+    said
+}
+
+#[test]
+fn a_machine_joins_after_its_boot_becomes_ready_and_is_settled() {
+    let mut state = state(Heartbeats::Computed);
+    state.synchronise(vec![Machine { state: MachineState::Pending, ..running() }], at(0));
+    assert_eq!(state.unsettled(), ["machine i-1 (m5.large) boots"]);
+    assert_eq!(state.next_due(), None);
+    state.synchronise(vec![running()], at(5));
+    assert!(step(&mut state, 29).is_empty());
+    assert_eq!(step(&mut state, 30), ["join i-1"]);
+    assert_eq!(state.unsettled(), ["machine i-1 (m5.large) has joined and is not ready yet"]);
+    assert_eq!(step(&mut state, 31), ["ready i-1"]);
+    assert!(state.unsettled().is_empty());
+    assert_eq!(state.next_due(), None, "computed heartbeats are none of ours");
+}
+
+#[test]
+fn renewed_heartbeats_go_on_and_do_not_count() {
+    let mut state = state(Heartbeats::Renewed);
+    state.synchronise(vec![running()], at(0));
+    step(&mut state, 30);
+    assert_eq!(step(&mut state, 31), ["lease i-1", "ready i-1"]);
+    assert!(state.unsettled().is_empty());
+    assert_eq!(step(&mut state, 41), ["lease i-1"]);
+    assert_eq!(step(&mut state, 330), ["lease i-1", "status i-1"]);
+    state.synchronise(vec![Machine { state: MachineState::ShuttingDown, ..running() }], at(331));
+    assert!(step(&mut state, 1000).is_empty(), "a machine that is off renews nothing");
+}
+
+#[test]
+fn a_machine_that_cannot_join_says_so_once_and_is_settled() {
+    let mut state = state(Heartbeats::Renewed);
+    let consoles = state.synchronise(vec![machine("i-1")], at(0));
+    assert_eq!(consoles.len(), 1);
+    assert!(consoles.iter().all(|(id, text)| id == "i-1" && text.contains("user data is empty")));
+    assert!(state.synchronise(vec![machine("i-1")], at(1)).is_empty());
+    assert!(state.unsettled().is_empty() && state.next_due().is_none());
+}
+
+#[test]
+fn a_pod_waits_for_its_node_lives_and_ends() {
+    let mut state = state(Heartbeats::Computed);
+    state.synchronise(vec![running()], at(0));
+    state.apply(pod("a", None), at(1));
+    assert!(step(&mut state, 1).is_empty(), "nobody speaks for it before its node has joined");
+    assert_eq!(step(&mut state, 30), ["join i-1"]);
+    assert_eq!(step(&mut state, 30), ["tell a Accepted"]);
+    assert_eq!(step(&mut state, 31), ["ready i-1"]);
+    assert_eq!(state.unsettled(), ["pod d/a starts"]);
+    assert_eq!(step(&mut state, 33), ["tell a Ready"], "a second to pull, a second to start");
+    assert!(state.unsettled().is_empty());
+    state.apply(pod("b", None), at(40));
+    assert_eq!(step(&mut state, 40), ["tell b Accepted"]);
+    assert_eq!(step(&mut state, 41), ["tell b Ready"], "the image is there");
+    state.apply(pod("a", Some(50)), at(50));
+    assert_eq!(state.unsettled(), ["pod d/a terminates"]);
+    assert!(step(&mut state, 50).is_empty());
+    assert_eq!(step(&mut state, 51), ["tell a Ended"]);
+    assert_eq!(step(&mut state, 51), ["remove a"]);
+    state.forget("a");
+    assert!(state.unsettled().is_empty());
+}
+
+#[test]
+fn a_failed_write_is_tried_again_and_one_object_has_one_write_in_flight() {
+    let mut state = state(Heartbeats::Computed);
+    state.synchronise(vec![running()], at(0));
+    step(&mut state, 30);
+    state.apply(pod("a", None), at(35));
+    assert_eq!(words(&state.due(at(35), 100)), ["ready i-1", "tell a Accepted"]);
+    assert!(words(&state.due(at(60), 100)).is_empty(), "both are in flight");
+    state.done(Done { key: Key::Pod("a".into()), outcome: Outcome::Failed }, at(60));
+    assert_eq!(state.next_due(), Some(at(61)));
+    let effects = state.due(at(61), 100);
+    assert!(matches!(effects.as_slice(), [Effect::Tell { stage: Stage::Ready, .. }]), "by now it is further");
+}
+
+#[test]
+fn pods_of_a_lost_machine_are_nobodys_work() {
+    let mut state = state(Heartbeats::Computed);
+    state.synchronise(vec![running()], at(0));
+    step(&mut state, 30);
+    state.apply(pod("a", Some(31)), at(31));
+    state.synchronise(Vec::new(), at(31));
+    assert!(step(&mut state, 100).is_empty());
+    assert!(state.unsettled().is_empty());
+}
+
+#[test]
+fn what_a_new_list_lacks_is_forgotten() {
+    let mut state = state(Heartbeats::Computed);
+    state.synchronise(vec![running()], at(0));
+    step(&mut state, 30);
+    state.apply(pod("a", Some(31)), at(31));
+    state.begin_list();
+    state.list(pod("b", None), at(32));
+    state.end_list();
+    assert_eq!(state.unsettled(), ["machine i-1 (m5.large) has joined and is not ready yet", "pod d/b starts"]);
+}
+
+#[test]
+fn the_same_seed_draws_the_same_whatever_the_order() {
+    let joins = |ids: [&str; 2]| {
+        let mut state = State::new(Entropy::from_seed(7), Profile::default());
+        for id in ids {
+            let known: Vec<Machine> =
+                ids.iter().filter(|other| *other <= &id).map(|id| Machine { id: (*id).into(), ..running() }).collect();
+            state.synchronise(known, at(0));
+        }
+        state.next_due()
+    };
+    assert_eq!(joins(["i-1", "i-2"]), joins(["i-2", "i-1"]));
+}

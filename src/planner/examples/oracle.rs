@@ -1,0 +1,147 @@
+//! Compares this planner with Karpenter's scheduling package on random worlds.
+//!
+//! `cargo run --example oracle -- PATH_OF_ORACLE FIRST_SEED COUNT`, where the program at `PATH_OF_ORACLE` is built from
+//! `ci/oracle`. Prints each world on which the two differ, and how; exits 1 when there was one.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use planner::output::{ClaimRequirement, PodOutcome};
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, ExitCode, Stdio};
+use support::{World, random};
+
+/// Upstream walks Go maps in places, so a world may have several answers; ours must be one of them.
+const TRIES: usize = 100;
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Answer {
+    claims: Option<Vec<Claim>>,
+    nodes: Option<BTreeMap<String, Vec<String>>>,
+    errors: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, PartialOrd, Deserialize)]
+struct Claim {
+    pods: Vec<String>,
+    pool: String,
+    types: Vec<String>,
+    requirements: BTreeMap<String, Vec<String>>,
+    requests: BTreeMap<String, i64>,
+    labels: BTreeMap<String, String>,
+    relaxed: String,
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [oracle, first, count] = arguments.as_slice() else {
+        eprintln!("usage: oracle PATH_OF_ORACLE FIRST_SEED COUNT");
+        return Ok(ExitCode::from(2));
+    };
+    let (first, count): (u64, u64) = (first.parse()?, count.parse()?);
+    let mut child = Command::new(oracle).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut questions = child.stdin.take().ok_or("the oracle has no stdin")?;
+    let mut answers = BufReader::new(child.stdout.take().ok_or("the oracle has no stdout")?);
+    let (mut different, mut claims, mut refused, mut nominated) = (0, 0, 0, 0);
+    for seed in first..first + count {
+        let world = random::world(seed);
+        let question = json!({ "snapshot": world.snapshot, "offerings": world.offerings, "options": world.options });
+        let ours = answer(&world);
+        let mut differences = Vec::new();
+        for _ in 0..TRIES {
+            writeln!(questions, "{question}")?;
+            let mut line = String::new();
+            answers.read_line(&mut line)?;
+            differences = compare(&ours, &serde_json::from_str(&line)?);
+            if differences.is_empty() {
+                break;
+            }
+        }
+        claims += ours.claims.as_ref().map_or(0, Vec::len);
+        refused += ours.errors.as_ref().map_or(0, BTreeMap::len);
+        nominated += ours.nodes.as_ref().map_or(0, BTreeMap::len);
+        if !differences.is_empty() {
+            different += 1;
+            println!("seed {seed}:\n{}", differences.join("\n"));
+        }
+    }
+    drop(questions);
+    child.wait()?;
+    println!("{count} worlds from seed {first}: {different} differ; {claims} NodeClaims, {nominated} nodes used, {refused} pods refused");
+    Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn answer(world: &World) -> Answer {
+    let (plan, explanation) = world.plan();
+    let claim = |launch: &planner::output::NodeClaimPlan| {
+        let mut pods: Vec<String> = launch.pods.iter().map(ToString::to_string).collect();
+        pods.sort();
+        let mut requirements: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for requirement in &launch.requirements {
+            requirements.insert(requirement.requirement.key.to_string(), entries(requirement));
+        }
+        Claim {
+            pods,
+            pool: launch.pool.to_string(),
+            types: launch.instance_types.iter().map(|choice| choice.instance_type.to_string()).collect(),
+            requirements,
+            requests: launch.requests.iter().map(|(name, amount)| (name.to_owned(), amount)).collect(),
+            labels: launch.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            relaxed: launch.annotations[vocabulary::labels::NODECLAIM_MIN_VALUES_RELAXED].to_string(),
+        }
+    };
+    let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for nomination in &plan.nominations {
+        nodes.entry(nomination.node.to_string()).or_default().push(nomination.pod.to_string());
+    }
+    let refused = explanation.pods.iter().filter(|verdict| matches!(verdict.outcome, PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_)));
+    let errors = refused.map(|verdict| (verdict.pod.to_string(), format!("{:?}", verdict.outcome))).collect();
+    Answer { claims: Some(plan.launches.iter().map(claim).collect()), nodes: Some(nodes), errors: Some(errors) }
+}
+
+/// As upstream writes a requirement: bounds before values, each an entry.
+fn entries(requirement: &ClaimRequirement) -> Vec<String> {
+    let r = &requirement.requirement;
+    let min = r.min_values.unwrap_or(0);
+    let bound = |operator: &str, value: i64| json!([operator, [value.to_string()], min]).to_string();
+    let bounds: Vec<String> = r.gte.map(|low| bound("Gte", low)).into_iter().chain(r.lte.map(|high| bound("Lte", high))).collect();
+    if bounds.is_empty() { vec![json!([format!("{:?}", r.operator()), requirement.ordered_values, min]).to_string()] } else { bounds }
+}
+
+fn compare(ours: &Answer, theirs: &Answer) -> Vec<String> {
+    let mut found = Vec::new();
+    let sorted = |answer: &Answer| {
+        let mut claims = answer.claims.clone().unwrap_or_default();
+        claims.sort_by(|a, b| a.partial_cmp(b).expect("claims hold no numbers without order"));
+        claims
+    };
+    let (mine, upstream) = (sorted(ours), sorted(theirs));
+    if mine.len() != upstream.len() {
+        found.push(format!("  {} NodeClaims, upstream {}", mine.len(), upstream.len()));
+    }
+    for (left, right) in mine.iter().zip(&upstream).filter(|(left, right)| !alike(left, right)).take(2) {
+        found.push(format!("  ours     {left:?}\n  upstream {right:?}"));
+    }
+    let nodes = |answer: &Answer| answer.nodes.clone().unwrap_or_default();
+    if nodes(ours) != nodes(theirs) {
+        found.push(format!("  nodes: ours {:?}\n     upstream {:?}", nodes(ours), nodes(theirs)));
+    }
+    let errors = |answer: &Answer| answer.errors.clone().unwrap_or_default();
+    let keys = |answer: &Answer| errors(answer).into_keys().collect::<Vec<_>>();
+    if keys(ours) != keys(theirs) {
+        found.push(format!("  refused: ours {:#?}\n       upstream {:#?}", errors(ours), errors(theirs)));
+    }
+    found
+}
+
+/// Equal but for labels of which upstream draws the value.
+fn alike(left: &Claim, right: &Claim) -> bool {
+    let drawn = |key: &String| left.requirements.get(key).is_some_and(|lines| !lines[0].contains("\"In\"") || lines[0].matches(',').count() > 2);
+    let fixed = |claim: &Claim| claim.labels.clone().into_iter().filter(|(key, _)| !drawn(key)).collect::<BTreeMap<_, _>>();
+    let same_labels = fixed(left) == fixed(right) && left.labels.keys().eq(right.labels.keys());
+    same_labels && Claim { labels: right.labels.clone(), ..left.clone() } == *right
+}

@@ -1,0 +1,189 @@
+//! Which constraint failed first: per pool, and per instance type.
+
+use crate::bits::Bits;
+use crate::claim::Claim;
+use crate::input::{Pod, Pool, Snapshot};
+use crate::intern::{RequirementTable, ResourceNames, Undefined};
+use crate::launch::full_name;
+use crate::output::{PodOutcome, PodVerdict, PoolRefusal, Refusal};
+use crate::ports::{self, Port};
+use crate::schedule::Scheduler;
+use crate::shape::{Shape, Stage};
+use crate::template::{NODES, Template, buyable};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vocabulary::{Requirement, Requirements, labels, taint};
+
+/// What is asked of an instance type.
+struct Asked<'a> {
+    requirements: &'a Requirements,
+    requests: &'a [i64],
+    wanted: &'a [Port],
+    taken: &'a [Port],
+    limits: &'a BTreeMap<Arc<str>, i64>,
+}
+
+/// The first constraint that keeps a type out. Limits come last: a type that is only kept out by them would do otherwise.
+fn type_refusal(template: &Template, names: &ResourceNames, position: usize, asked: &Asked<'_>) -> Option<Refusal> {
+    let instance_type = &template.types[position];
+    if let Some(conflict) = asked.requirements.first_conflict(&instance_type.requirements) {
+        return Some(mismatch(conflict, instance_type.requirements.get(&conflict.key)));
+    }
+    if let Some((name, amount)) = instance_type.allocatable.iter().find(|(_, amount)| *amount < 0) {
+        return Some(Refusal::Resource { name: name.into(), asked: 0, room: amount });
+    }
+    let group = template.groups.iter().find(|group| group.types.contains(position));
+    let daemon_ports = group.map_or(&[][..], |group| &group.ports);
+    if let Some(port) = ports::first_conflict(asked.wanted, asked.taken).or(ports::first_conflict(asked.wanted, daemon_ports)) {
+        return Some(Refusal::HostPort { port: port.port });
+    }
+    let room = names.amounts(&instance_type.allocatable);
+    for (resource, (pods, room)) in asked.requests.iter().zip(&room).enumerate() {
+        let total = pods + group.map_or(0, |group| group.overhead[resource]);
+        if total > *room {
+            return Some(Refusal::Resource { name: names.name(resource).clone(), asked: total, room: *room });
+        }
+    }
+    if !instance_type.offerings.iter().any(|offering| buyable(offering, asked.requirements)) {
+        return Some(Refusal::NoOffering { detail: offering_detail(template, position, asked.requirements) });
+    }
+    template.first_limit(position, asked.limits).map(|name| limit_refusal(template, name, &[position], asked.limits))
+}
+
+fn mismatch(asked: &Requirement, offered: Option<&Requirement>) -> Refusal {
+    Refusal::Requirement { asked: asked.to_string(), offered: offered.map_or_else(|| format!("{} is not set", asked.key), Requirement::to_string) }
+}
+
+/// Whether zone and market exclude each other, or the cloud has none.
+fn offering_detail(template: &Template, position: usize, requirements: &Requirements) -> String {
+    let offerings = &template.types[position].offerings;
+    let fitting = offerings.iter().filter(|o| requirements.is_compatible(&o.requirements, labels::is_well_known));
+    let places: Vec<String> = fitting.map(|o| format!("{} in {}", o.capacity_type, o.zone)).collect();
+    if places.is_empty() {
+        return "it is not offered in any zone and market that is asked for".to_owned();
+    }
+    format!("not available at present: {}", places.join(", "))
+}
+
+fn limit_refusal(template: &Template, name: &Arc<str>, types: &[usize], remaining: &BTreeMap<Arc<str>, i64>) -> Refusal {
+    let smallest = types.iter().map(|t| template.types[*t].capacity.get(name)).min().unwrap_or(0);
+    let smallest = if **name == *NODES { 1 } else { smallest };
+    Refusal::Limits { name: name.clone(), limit: template.pool.limits.get(name), left: remaining.get(name).copied().unwrap_or(0), smallest }
+}
+
+/// How far a type got: the further, the closer it was.
+fn progress(refusal: &Refusal) -> u8 {
+    match refusal {
+        Refusal::HostPort { .. } => 1,
+        Refusal::Resource { .. } => 2,
+        Refusal::NoOffering { .. } => 3,
+        Refusal::Limits { .. } => 4,
+        _ => 0,
+    }
+}
+
+/// Types in order of names with what kept them out.
+fn type_refusals(template: &Template, names: &ResourceNames, asked: &Asked<'_>) -> Vec<(usize, Refusal)> {
+    let mut all: Vec<(usize, Refusal)> =
+        (0..template.types.len()).filter_map(|t| Some((t, type_refusal(template, names, t, asked)?))).collect();
+    all.sort_by(|(a, _), (b, _)| template.types[*a].name.cmp(&template.types[*b].name));
+    all
+}
+
+fn named(template: &Template, refusals: Vec<(usize, Refusal)>) -> Vec<(Arc<str>, Refusal)> {
+    refusals.into_iter().map(|(t, refusal)| (template.types[t].name.clone(), refusal)).collect()
+}
+
+/// The constraint of the types that came closest; the roomiest of them speaks where room was short, the smallest where limits
+/// were.
+fn closest(template: &Template, refusals: &[(usize, Refusal)], remaining: &BTreeMap<Arc<str>, i64>) -> Option<Refusal> {
+    let furthest = refusals.iter().map(|(_, refusal)| progress(refusal)).max()?;
+    let best: Vec<&(usize, Refusal)> = refusals.iter().filter(|(_, refusal)| progress(refusal) == furthest).collect();
+    match &best.first()?.1 {
+        Refusal::Resource { .. } => {
+            let short = |refusal: &Refusal| if let Refusal::Resource { asked, room, .. } = refusal { *asked as f64 / (*room).max(1) as f64 } else { 0.0 };
+            best.iter().min_by(|a, b| short(&a.1).total_cmp(&short(&b.1))).map(|(_, refusal)| refusal.clone())
+        }
+        Refusal::Limits { name, .. } => {
+            let types: Vec<usize> = best.iter().map(|(t, _)| *t).collect();
+            Some(limit_refusal(template, name, &types, remaining))
+        }
+        first => Some(first.clone()),
+    }
+}
+
+/// Why a pool opens no NodeClaim for a pod of this shape.
+pub fn pool_refusal(template: &mut Template, table: &mut RequirementTable, names: &ResourceNames, shape: &Shape, stage: &Stage) -> PoolRefusal {
+    let refuse = |template: &Template, reason, types| PoolRefusal { pool: template.pool.name.clone(), reason, types: named(template, types) };
+    if template.nodes_exhausted() {
+        let reason = limit_refusal(template, &Arc::from(NODES), &[], &template.remaining);
+        return refuse(template, reason, Vec::new());
+    }
+    if let Some(taint) = taint::first_untolerated(&template.pool.taints, &stage.tolerations) {
+        return refuse(template, Refusal::Taint(taint.clone()), Vec::new());
+    }
+    let Some(joined) = table.join(template.requirements, stage.requirements, Undefined::WellKnown) else {
+        let (pool, pod) = (table.get(template.requirements), table.get(stage.requirements));
+        let conflict = pool.first_incompatible(pod, |key| Undefined::WellKnown.allows(key));
+        let reason = conflict.map_or(Refusal::NoInstanceTypes, |asked| mismatch(asked, pool.get(&asked.key)));
+        return refuse(template, reason, Vec::new());
+    };
+    let asked =
+        Asked { requirements: table.get(joined), requests: &shape.requests, wanted: &shape.ports, taken: &[], limits: &template.remaining };
+    let types = type_refusals(template, names, &asked);
+    let reason = match closest(template, &types, &template.remaining) {
+        // Some types would do, so it is their variety that is short, or the reservations.
+        _ if types.len() < template.types.len() => variety_refusal(template, &types),
+        Some(reason) => reason,
+        None => Refusal::NoInstanceTypes,
+    };
+    refuse(template, reason, types)
+}
+
+/// `minValues` among the types that would do for this pod.
+fn variety_refusal(template: &Template, refused: &[(usize, Refusal)]) -> Refusal {
+    let fitting = Bits::from_fn(template.types.len(), |t| template.options.contains(t) && !refused.iter().any(|(r, _)| *r == t));
+    match template.shortages(&template.min_values, &fitting).next() {
+        Some((key, wanted, found)) => Refusal::MinValues { key: key.clone(), wanted, found },
+        None => Refusal::ReservedCapacity,
+    }
+}
+
+/// Why each type of the pool that is not an option of the finished NodeClaim is none.
+pub fn ruled_out(template: &Template, scheduler: &Scheduler<'_>, claim: &Claim) -> Vec<(Arc<str>, Refusal)> {
+    let asked = Asked {
+        requirements: scheduler.table.get(claim.requirements),
+        requests: &claim.requests,
+        wanted: &[],
+        taken: &[],
+        limits: &claim.limits,
+    };
+    let refused = type_refusals(template, &scheduler.names, &asked);
+    let refused: Vec<(usize, Refusal)> = refused.into_iter().filter(|(t, _)| !claim.options.contains(*t)).collect();
+    named(template, refused)
+}
+
+/// Why no pool of the snapshot takes a pod of this shape, in the order in which they are tried.
+pub fn unschedulable(scheduler: &mut Scheduler<'_>, snapshot: &Snapshot, shape: usize) -> Vec<PoolRefusal> {
+    let mut pools: Vec<&Arc<Pool>> = snapshot.pools.iter().collect();
+    pools.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| b.name.cmp(&a.name)));
+    let shape = &scheduler.shapes.shapes[shape];
+    let stage = shape.stages.last().expect("a shape has a stage at least");
+    let mut refusal = |pool: &Arc<Pool>| {
+        let bare = |reason| PoolRefusal { pool: pool.name.clone(), reason, types: Vec::new() };
+        if !pool.ready {
+            return bare(Refusal::NotReady);
+        }
+        match scheduler.templates.iter_mut().find(|template| template.pool.name == pool.name) {
+            Some(template) => pool_refusal(template, &mut scheduler.table, &scheduler.names, shape, stage),
+            None => bare(Refusal::NoInstanceTypes),
+        }
+    };
+    pools.into_iter().map(&mut refusal).collect()
+}
+
+/// Verdict on a pod with a constraint that is not decided here.
+pub fn undecided(snapshot: &Snapshot, pod: &Pod, field: &Arc<str>) -> PodVerdict {
+    let refusal = |pool: &Arc<Pool>| PoolRefusal { pool: pool.name.clone(), reason: Refusal::Undecided(field.clone()), types: Vec::new() };
+    PodVerdict { pod: full_name(pod), outcome: PodOutcome::Unschedulable(snapshot.pools.iter().map(refusal).collect()) }
+}

@@ -1,0 +1,217 @@
+//! What a plan is made from: an immutable picture of the cluster and of what the cloud offers.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vocabulary::{CapacityType, Requirement, Requirements, Resources, Taint, Toleration, UsdPerHour};
+
+pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
+
+/// The cluster at one instant. Every list is ordered by name, so that equal clusters are equal values.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub pools: Vec<Arc<Pool>>,
+    /// Nodes and NodeClaims merged: one entry per machine, managed or not, from the moment its NodeClaim exists.
+    pub nodes: Vec<Arc<Node>>,
+    /// Pods that want a node (provisionable, `C/pkg/utils/pod/scheduling.go`).
+    pub pending: Vec<Arc<Pod>>,
+    pub daemons: Vec<Arc<Daemon>>,
+}
+
+/// A NodePool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    pub name: Arc<str>,
+    pub uid: Arc<str>,
+    /// 1 to 100; unset counts as 0, heavier pools are tried first.
+    pub weight: i32,
+    /// `Ready` condition is True, not deleting, not static.
+    pub ready: bool,
+    pub node_class: Arc<str>,
+    pub labels: Labels,
+    pub annotations: Labels,
+    pub taints: Vec<Taint>,
+    pub startup_taints: Vec<Taint>,
+    /// `spec.template.spec.requirements` only; labels join them in the planner.
+    pub requirements: Vec<Requirement>,
+    /// `spec.limits`; a name that is absent is unlimited. The name `nodes` counts nodes.
+    pub limits: Resources,
+    /// `None` is `Never`.
+    pub expire_after: Option<SignedDuration>,
+    pub termination_grace_period: Option<SignedDuration>,
+    pub hash: Arc<str>,
+    pub disruption: PoolDisruption,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolDisruption {
+    /// `None` is `Never`.
+    pub consolidate_after: Option<SignedDuration>,
+    pub policy: ConsolidationPolicy,
+    pub budgets: Vec<Budget>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConsolidationPolicy {
+    WhenEmpty,
+    WhenEmptyOrUnderutilized,
+    Balanced,
+}
+
+/// A disruption budget as written; its arithmetic is the planner's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// `10%` or a count.
+    pub nodes: Arc<str>,
+    pub reasons: Option<Vec<Arc<str>>>,
+    pub schedule: Option<Arc<str>>,
+    pub duration: Option<SignedDuration>,
+}
+
+/// One machine of the cluster: a Node, a NodeClaim, or both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// The Node's name, or the NodeClaim's until there is a Node.
+    pub name: Arc<str>,
+    pub node_claim: Option<Arc<str>>,
+    /// Name of the NodePool that owns it; `None` for nodes Karpenter does not manage.
+    pub pool: Option<Arc<str>>,
+    pub provider_id: Option<Arc<str>>,
+    pub created: Timestamp,
+    /// The NodeClaim has a provider id: until then no planning happens at all (`C/pkg/controllers/state/cluster.go`, Synced).
+    pub launched: bool,
+    pub registered: bool,
+    pub initialized: bool,
+    pub ready: bool,
+    /// A deletion is under way or the node is marked for one.
+    pub deleting: bool,
+    /// A pod was promised this node until then.
+    pub nominated_until: Option<Timestamp>,
+    pub labels: Labels,
+    pub annotations: Labels,
+    /// As scheduling sees them: before initialization without the known ephemeral and the startup taints.
+    pub taints: Vec<Taint>,
+    /// Before initialization the NodeClaim's value stands in for each resource that is zero on the Node.
+    pub capacity: Resources,
+    pub allocatable: Resources,
+    pub pods: Vec<Arc<Pod>>,
+    pub price: Option<UsdPerHour>,
+    /// `Consolidatable` condition is True since then.
+    pub consolidatable: Option<Timestamp>,
+    /// `Drifted` condition: since when and why.
+    pub drifted: Option<(Timestamp, Arc<str>)>,
+}
+
+/// A pod, bound or pending.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pod {
+    pub uid: Arc<str>,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    pub created: Timestamp,
+    /// Requests with init containers, sidecars and overhead folded in, plus `pods: 1`.
+    pub requests: Resources,
+    /// `nodeSelector` and each OR term of the required node affinity.
+    pub selector: Labels,
+    pub node_affinity: Vec<Requirements>,
+    pub preferred_node_affinity: Vec<(i32, Requirements)>,
+    pub tolerations: Vec<Toleration>,
+    pub host_ports: Vec<HostPort>,
+    pub labels: Labels,
+    pub owner: Option<Owner>,
+    pub daemon: bool,
+    pub do_not_disrupt: bool,
+    pub priority: i32,
+    pub deletion_cost: f64,
+    pub terminating: bool,
+    pub terminal: bool,
+    /// Constraints on this pod that this planner does not decide yet, by the field's name. Such a pod is refused with this as
+    /// the reason, never placed as if the field were absent.
+    pub undecided: Vec<Arc<str>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HostPort {
+    pub ip: Arc<str>,
+    pub port: i32,
+    pub protocol: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub kind: Arc<str>,
+    pub name: Arc<str>,
+    pub uid: Arc<str>,
+}
+
+/// A DaemonSet, as the pod that it would put on a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Daemon {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    pub pod: Arc<Pod>,
+}
+
+/// What the cloud offers each NodePool, by the pool's name. A pool without an entry could not be resolved and is skipped.
+pub type Offerings = BTreeMap<Arc<str>, Arc<Vec<InstanceType>>>;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceType {
+    pub name: Arc<str>,
+    pub requirements: Requirements,
+    /// What the machine has, and what is left of it for pods.
+    pub capacity: Resources,
+    pub allocatable: Resources,
+    pub offerings: Vec<Offering>,
+}
+
+/// One way to buy an instance type: a zone and a market at a price.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Offering {
+    pub zone: Arc<str>,
+    pub zone_id: Option<Arc<str>>,
+    pub capacity_type: CapacityType,
+    pub price: UsdPerHour,
+    /// False when the zone has no subnet, the price is unknown, or the cloud lately had none.
+    pub available: bool,
+    /// Zone, zone id, capacity type and tenancy, as requirements.
+    pub requirements: Requirements,
+    /// Machines left in a reservation.
+    pub reservation_capacity: Option<u32>,
+}
+
+/// Settings that change decisions (`C/pkg/operator/options/options.go`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    pub preference_policy: PreferencePolicy,
+    pub min_values_policy: MinValuesPolicy,
+    pub spot_to_spot_consolidation: bool,
+    pub reserved_capacity: bool,
+    /// Instance types handed to one NodeClaim at the most.
+    pub max_instance_types: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            preference_policy: PreferencePolicy::Respect,
+            min_values_policy: MinValuesPolicy::Strict,
+            spot_to_spot_consolidation: false,
+            reserved_capacity: true,
+            max_instance_types: 600,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PreferencePolicy {
+    Respect,
+    Ignore,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MinValuesPolicy {
+    Strict,
+    BestEffort,
+}

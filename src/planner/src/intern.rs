@@ -1,0 +1,100 @@
+//! Small integers for what is compared again and again: resource names and requirement sets.
+
+use crate::input::{Pod, Snapshot};
+use indexmap::{IndexMap, IndexSet};
+use std::sync::Arc;
+use vocabulary::{Requirements, Resources, labels};
+
+/// Amounts by position of the resource's name in [`ResourceNames`].
+pub type Amounts = Vec<i64>;
+
+/// The resources that any pod asks for, in order of names. What nobody asks for decides nothing, a negative amount apart.
+pub struct ResourceNames(IndexSet<Arc<str>>);
+
+impl ResourceNames {
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let daemons = snapshot.daemons.iter().map(|daemon| &daemon.pod);
+        let bound = snapshot.nodes.iter().filter(|node| node.deleting).flat_map(|node| &node.pods);
+        let pods: Vec<&Arc<Pod>> = snapshot.pending.iter().chain(daemons).chain(bound).collect();
+        let mut names: IndexSet<Arc<str>> = pods.iter().flat_map(|pod| pod.requests.iter()).map(|(name, _)| Arc::from(name)).collect();
+        names.sort();
+        ResourceNames(names)
+    }
+
+    pub fn amounts(&self, resources: &Resources) -> Amounts {
+        self.0.iter().map(|name| resources.get(name)).collect()
+    }
+
+    pub fn name(&self, position: usize) -> &Arc<str> {
+        &self.0[position]
+    }
+
+    /// Without the names of which there is nothing.
+    pub fn resources(&self, amounts: &[i64]) -> Resources {
+        let mut made = Resources::new();
+        for (name, amount) in self.0.iter().zip(amounts).filter(|(_, amount)| **amount != 0) {
+            made.set(name, *amount);
+        }
+        made
+    }
+}
+
+pub fn add(into: &mut Amounts, more: &[i64]) {
+    for (slot, amount) in into.iter_mut().zip(more) {
+        *slot = slot.saturating_add(*amount);
+    }
+}
+
+/// A requirement set in [`RequirementTable`]. Equal sets have equal numbers. `minValues` are kept apart, by whom they concern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequirementsId(u32);
+
+/// Every requirement set of one plan, each once, and what joining two of them gave.
+#[derive(Default)]
+pub struct RequirementTable {
+    sets: IndexSet<Requirements>,
+    joins: IndexMap<(RequirementsId, RequirementsId, Undefined), Option<RequirementsId>>,
+}
+
+/// Whether a label that one side lacks may take any value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Undefined {
+    /// For new nodes: well-known labels may, the cloud will set them.
+    WellKnown,
+    /// For nodes that exist.
+    Nothing,
+}
+
+impl Undefined {
+    pub fn allows(self, key: &str) -> bool {
+        self == Undefined::WellKnown && labels::is_well_known(key)
+    }
+}
+
+impl RequirementTable {
+    pub fn intern(&mut self, requirements: Requirements) -> RequirementsId {
+        let (position, _) = self.sets.insert_full(requirements);
+        RequirementsId(u32::try_from(position).expect("fewer than four billion requirement sets"))
+    }
+
+    pub fn get(&self, id: RequirementsId) -> &Requirements {
+        &self.sets[id.0 as usize]
+    }
+
+    /// What remains of `held` when `incoming` must be met as well, `None` when it cannot (`C/pkg/scheduling/requirements.go`,
+    /// Compatible and Add).
+    pub fn join(&mut self, held: RequirementsId, incoming: RequirementsId, undefined: Undefined) -> Option<RequirementsId> {
+        if let Some(known) = self.joins.get(&(held, incoming, undefined)) {
+            return *known;
+        }
+        let (left, right) = (self.get(held), self.get(incoming));
+        let joined = left.is_compatible(right, |key| undefined.allows(key)).then(|| {
+            let mut both = left.clone();
+            both.extend(right);
+            both
+        });
+        let joined = joined.map(|both| self.intern(both));
+        self.joins.insert((held, incoming, undefined), joined);
+        joined
+    }
+}

@@ -1,0 +1,137 @@
+//! From a NodeClaim in the making to the one to create (`C/pkg/controllers/provisioning/scheduling/nodeclaimtemplate.go`).
+
+use crate::bits::Bits;
+use crate::claim::Claim;
+use crate::explain;
+use crate::input::{MinValuesPolicy, Pod};
+use crate::intern::{Amounts, add};
+use crate::output::{Choice, ClaimRequirement, LaunchReason, NodeClaimPlan};
+use crate::schedule::Scheduler;
+use crate::template::{Template, buyable};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use vocabulary::{CapacityType, Operator, Requirement, Requirements, UsdPerHour, labels};
+
+/// `minValues` that the cheapest instance types do not meet any more once the list is cut.
+pub struct Truncated {
+    pub key: Arc<str>,
+    pub wanted: u32,
+    pub found: u32,
+}
+
+/// Writes the NodeClaim, with the reason for its instance types.
+pub fn finish(scheduler: &Scheduler<'_>, claim: &Claim) -> Result<(NodeClaimPlan, LaunchReason), Truncated> {
+    let template = &scheduler.templates[claim.template];
+    let mut requirements = scheduler.table.get(claim.requirements).clone();
+    if !claim.reserved.is_empty() {
+        requirements.set(Requirement::is_in(labels::CAPACITY_TYPE, CapacityType::Reserved.as_str()));
+        requirements.add(Requirement::new(labels::CAPACITY_RESERVATION_ID, Operator::In, claim.reserved.iter().cloned()));
+    }
+    let chosen = cheapest(template, &claim.options, &requirements, scheduler.options.max_instance_types);
+    let kept = Bits::from_fn(template.types.len(), |t| chosen.iter().any(|(position, _)| *position == t));
+    if scheduler.options.min_values_policy == MinValuesPolicy::Strict
+        && let Some((key, wanted, found)) = template.shortages(&claim.min_values, &kept).next()
+    {
+        return Err(Truncated { key: key.clone(), wanted, found });
+    }
+    let choices: Vec<Choice> =
+        chosen.iter().map(|(t, price)| Choice { instance_type: template.types[*t].name.clone(), price: *price }).collect();
+    narrow(&mut requirements, template, &chosen);
+    let daemons = daemon_overhead(template, &claim.options, claim.requests.len());
+    let mut requests = claim.requests.clone();
+    add(&mut requests, &daemons);
+    let pool = &template.pool;
+    let plan = NodeClaimPlan {
+        pool: pool.name.clone(),
+        pool_uid: pool.uid.clone(),
+        node_class: pool.node_class.clone(),
+        labels: template.labels.iter().map(|(key, value)| (key.clone(), value.clone())).chain(custom_labels(&requirements)).collect(),
+        annotations: annotations(template),
+        taints: pool.taints.clone(),
+        startup_taints: pool.startup_taints.clone(),
+        requirements: written(requirements, claim),
+        requests: scheduler.names.resources(&requests),
+        expire_after: pool.expire_after,
+        termination_grace_period: pool.termination_grace_period,
+        instance_types: choices.clone(),
+        pods: claim.pods.iter().map(|pod| full_name(&scheduler.pods[*pod])).collect(),
+    };
+    let reason = LaunchReason {
+        pool: pool.name.clone(),
+        requests: plan.requests.clone(),
+        daemons: scheduler.names.resources(&daemons),
+        pods: claim.pods.len(),
+        chosen: choices,
+        ruled_out: explain::ruled_out(template, scheduler, claim),
+        refused_pools: claim.refused_pools.clone(),
+    };
+    Ok((plan, reason))
+}
+
+pub fn full_name(pod: &Pod) -> Arc<str> {
+    format!("{}/{}", pod.namespace, pod.name).into()
+}
+
+/// The options by their cheapest offering that meets the requirements, at most `limit` of them; equal prices by name.
+fn cheapest(template: &Template, options: &Bits, requirements: &Requirements, limit: usize) -> Vec<(usize, UsdPerHour)> {
+    let price = |t: usize| template.types[t].offerings.iter().filter(|o| buyable(o, requirements)).map(|o| o.price).min();
+    let mut priced: Vec<(usize, UsdPerHour)> = options.iter().filter_map(|t| Some((t, price(t)?))).collect();
+    priced.sort_by(|(a, x), (b, y)| x.cmp(y).then_with(|| template.types[*a].name.cmp(&template.types[*b].name)));
+    priced.truncate(limit);
+    priced
+}
+
+/// Adds the instance types, and keeps the markets in which they can be had.
+fn narrow(requirements: &mut Requirements, template: &Template, chosen: &[(usize, UsdPerHour)]) {
+    let types: Vec<Arc<str>> = chosen.iter().map(|(t, _)| template.types[*t].name.clone()).collect();
+    requirements.add(Requirement::new(labels::INSTANCE_TYPE, Operator::In, types));
+    let offerings = chosen.iter().flat_map(|(t, _)| &template.types[*t].offerings).filter(|o| buyable(o, requirements));
+    let markets: BTreeSet<CapacityType> = offerings.map(|o| o.capacity_type).collect();
+    if !markets.is_empty() {
+        requirements.add(Requirement::new(labels::CAPACITY_TYPE, Operator::In, markets.into_iter().map(CapacityType::as_str)));
+    }
+}
+
+/// Requirements as they are created: without those that only served the simulation, with `minValues` as they ended up.
+fn written(requirements: Requirements, claim: &Claim) -> Vec<ClaimRequirement> {
+    let simulated = [labels::HOSTNAME, labels::REGISTERED, labels::INITIALIZED];
+    let kept = requirements.iter().filter(|r| !simulated.contains(&&*r.key)).cloned();
+    kept.map(|mut requirement| {
+        requirement.min_values = claim.min_values.get(&requirement.key).copied();
+        let ordered_values = requirement.values.iter().cloned().collect();
+        ClaimRequirement { requirement, ordered_values }
+    })
+    .collect()
+}
+
+/// Labels for the user's own keys. Where a requirement leaves a choice upstream draws one; here it is the least.
+fn custom_labels(requirements: &Requirements) -> impl Iterator<Item = (Arc<str>, Arc<str>)> + '_ {
+    let own = |r: &&Requirement| {
+        !labels::is_well_known(&r.key) && ![labels::HOSTNAME, labels::REGISTERED, labels::INITIALIZED].contains(&&*r.key)
+    };
+    requirements.iter().filter(own).filter_map(|r| Some((r.key.clone(), any_value(r)?)))
+}
+
+fn any_value(requirement: &Requirement) -> Option<Arc<str>> {
+    match requirement.operator() {
+        Operator::DoesNotExist => None,
+        Operator::In => requirement.values.first().cloned(),
+        _ => (requirement.gte.unwrap_or(0)..).map(|n| Arc::from(n.to_string())).find(|value| requirement.has(value)),
+    }
+}
+
+fn annotations(template: &Template) -> crate::input::Labels {
+    let mut made = template.pool.annotations.clone();
+    made.insert(labels::NODEPOOL_HASH.into(), template.pool.hash.clone());
+    made.insert(labels::NODEPOOL_HASH_VERSION.into(), labels::NODEPOOL_HASH_VERSION_VALUE.into());
+    made.insert(labels::NODECLAIM_MIN_VALUES_RELAXED.into(), template.relaxed.to_string().into());
+    made
+}
+
+/// The least that daemons ask on any remaining option. Upstream (`nodeclaim.go`, addDaemonRequests) walks the groups in the order
+/// of a Go map and starts anew after a group without daemons, so that there the result depends on the draw; this is one of them.
+fn daemon_overhead(template: &Template, options: &Bits, width: usize) -> Amounts {
+    let groups = template.groups.iter().filter(|group| group.types.intersects(options));
+    let least = groups.map(|group| group.overhead.clone()).reduce(|least, other| least.iter().zip(&other).map(|(a, b)| *a.min(b)).collect());
+    least.unwrap_or_else(|| vec![0; width])
+}

@@ -1,0 +1,36 @@
+//! Decides what should exist. Does nothing about it.
+//!
+//! Input: a [`Snapshot`], the cloud's [`Offerings`], `now` and [`Options`]. Output: a [`Plan`], and an [`Explanation`] for
+//! every pod and node it considered, those it left alone included.
+//!
+//! May touch: `vocabulary`. Must never touch: clocks, randomness, async, Kubernetes or AWS clients, every other room.
+//! Planning an unchanged world again yields an empty plan.
+//!
+//! Map: [`input`] and [`output`] are the contract; `plan` is the way from one to the other; `schedule` is the loop over pods;
+//! `existing`, `claim` and `template` are the places a pod may go to, in the order in which they are tried; `shape`, `intern`,
+//! `bits`, `ports`, `order`, `daemons` and `reservation` are what they are made of; `launch` writes NodeClaims, `explain` the reasons;
+//! [`render()`] puts reasons into words.
+
+mod bits;
+mod claim;
+mod daemons;
+mod existing;
+mod explain;
+pub mod input;
+mod intern;
+mod launch;
+pub mod output;
+mod order;
+mod plan;
+mod ports;
+mod render;
+mod reservation;
+mod schedule;
+mod shape;
+mod template;
+mod validate;
+
+pub use input::{InstanceType, Offering, Offerings, Options, Snapshot};
+pub use output::{Explanation, Plan};
+pub use plan::plan;
+pub use render::render;

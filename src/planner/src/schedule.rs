@@ -1,0 +1,187 @@
+//! The scheduling loop: which pod goes where (`C/pkg/controllers/provisioning/scheduling/scheduler.go`, `queue.go`).
+
+use crate::claim::{Claim, Fit, Misfit};
+use crate::daemons::Daemons;
+use crate::existing::Existing;
+use crate::explain;
+use crate::input::{Offerings, Options, Pod, Pool, Snapshot};
+use crate::intern::{RequirementTable, ResourceNames};
+use crate::order;
+use crate::reservation::Reservations;
+use crate::shape::{Shapes, Stage};
+use crate::template::Template;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use vocabulary::{Effect, resources};
+
+/// Everything that one scheduling pass reads and writes.
+pub struct Scheduler<'a> {
+    pub options: &'a Options,
+    /// The pods to place, by position.
+    pub pods: Vec<Arc<Pod>>,
+    pub shapes: Shapes,
+    pub names: ResourceNames,
+    pub table: RequirementTable,
+    /// Ready pools in the order in which they are tried.
+    pub templates: Vec<Template>,
+    pub existing: Vec<Existing>,
+    pub claims: Vec<Claim>,
+    pub reservations: Reservations,
+    /// Positions in `claims`, fewest pods first when last sorted.
+    order: Vec<usize>,
+}
+
+/// Where a pod ended up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Position in `existing`.
+    Node(usize),
+    /// Position in `claims`.
+    Claim(usize),
+    Nowhere { deferred: bool },
+}
+
+impl<'a> Scheduler<'a> {
+    pub fn new(snapshot: &Snapshot, offerings: &Offerings, options: &'a Options, pods: Vec<Arc<Pod>>) -> Self {
+        let names = ResourceNames::of(snapshot);
+        let mut table = RequirementTable::default();
+        let pools = ordered_pools(snapshot);
+        let soft = pools.iter().flat_map(|pool| &pool.taints).any(|taint| taint.effect == Effect::PreferNoSchedule);
+        let shapes = Shapes::of(&pods, &names, &mut table, options.preference_policy, soft);
+        let usable = |pool: &&Arc<Pool>| offerings.get(&pool.name).is_some_and(|types| !types.is_empty());
+        let mut templates: Vec<Template> =
+            pools.iter().copied().filter(usable).map(|pool| Template::new(pool, &offerings[&pool.name], &mut table, options)).collect();
+        templates.retain(|template| !template.options.is_empty());
+        let mut daemons = Daemons::of(snapshot);
+        templates.iter_mut().for_each(|template| template.add_daemons(&mut daemons, &table, &names));
+        subtract_nodes(&mut templates, snapshot);
+        let existing = existing_nodes(snapshot, &daemons, &shapes, &names, &mut table);
+        let reserved_pools: Offerings = pools.iter().filter_map(|pool| Some((pool.name.clone(), offerings.get(&pool.name)?.clone()))).collect();
+        let reservations = Reservations::of(&reserved_pools, options.reserved_capacity);
+        Scheduler { options, pods, shapes, names, table, templates, existing, claims: Vec::new(), reservations, order: Vec::new() }
+    }
+
+    /// Places what can be placed. A pod that failed is tried again as long as another one found a place since.
+    pub fn run(&mut self) -> Vec<Placement> {
+        let mut placements = vec![Placement::Nowhere { deferred: false }; self.pods.len()];
+        let mut queue: VecDeque<usize> = self.queue().into();
+        let mut last_length: BTreeMap<usize, usize> = BTreeMap::new();
+        while let Some(pod) = queue.front().copied() {
+            if last_length.get(&pod) == Some(&queue.len()) {
+                break;
+            }
+            queue.pop_front();
+            placements[pod] = self.place(pod);
+            if let Placement::Nowhere { .. } = placements[pod] {
+                queue.push_back(pod);
+                last_length.insert(pod, queue.len());
+            }
+        }
+        placements
+    }
+
+    /// Most CPU first, then most memory, then oldest, then by UID.
+    fn queue(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.pods.len()).collect();
+        let key = |position: &usize| {
+            let pod = &self.pods[*position];
+            let asked = |name| std::cmp::Reverse(pod.requests.get(name));
+            (asked(resources::CPU), asked(resources::MEMORY), pod.created, pod.uid.clone())
+        };
+        order.sort_by_cached_key(key);
+        order
+    }
+
+    /// Tries the pod with all its preferences, then with fewer and fewer.
+    fn place(&mut self, pod: usize) -> Placement {
+        let shape = self.shapes.of_pod[pod];
+        for stage in 0..self.shapes.shapes[shape].stages.len() {
+            match self.place_stage(pod, shape, stage) {
+                Placement::Nowhere { deferred: false } => {}
+                // Waiting for a reservation relaxes nothing.
+                decided => return decided,
+            }
+        }
+        Placement::Nowhere { deferred: false }
+    }
+
+    fn place_stage(&mut self, pod: usize, shape: usize, stage: usize) -> Placement {
+        let shape = &self.shapes.shapes[shape];
+        let stage = &shape.stages[stage];
+        if let Some(node) = self.existing.iter_mut().position(|node| node.try_add(pod, shape, stage, &mut self.table)) {
+            return Placement::Node(node);
+        }
+        order::sort_like_go(&mut self.order, |claim| self.claims[*claim].pods.len());
+        for claim in self.order.iter().copied() {
+            let held = &mut self.claims[claim];
+            let template = &mut self.templates[held.template];
+            if let Some(fit) = held.fit_in_flight(shape, stage, template, &mut self.table, &self.reservations) {
+                held.add(pod, shape, fit, &mut self.reservations);
+                return Placement::Claim(claim);
+            }
+        }
+        self.open(pod, stage.id)
+    }
+
+    /// Opens a NodeClaim of the first pool that allows the pod.
+    fn open(&mut self, pod: usize, stage: usize) -> Placement {
+        let shape = &self.shapes.shapes[self.shapes.of_pod[pod]];
+        let stage: &Stage = shape.stages.iter().find(|s| s.id == stage).expect("the stage is one of the shape's");
+        for position in 0..self.templates.len() {
+            let template = &mut self.templates[position];
+            let options = template.within_limits();
+            if template.nodes_exhausted() || options.is_empty() {
+                continue;
+            }
+            let mut claim = Claim::open(position, template, options, vec![0; shape.requests.len()]);
+            let fit: Result<Fit, Misfit> =
+                claim.fit(shape, stage, template, &mut self.table, &self.reservations, self.options.min_values_policy);
+            match fit {
+                Ok(fit) => {
+                    template.relaxed = fit.relaxed;
+                    claim.add(pod, shape, fit, &mut self.reservations);
+                    template.reserve(&claim.options);
+                    claim.refused_pools =
+                        (0..position).map(|p| explain::pool_refusal(&mut self.templates[p], &mut self.table, &self.names, shape, stage)).collect();
+                    self.claims.push(claim);
+                    self.order.push(self.claims.len() - 1);
+                    return Placement::Claim(self.claims.len() - 1);
+                }
+                // A pool that could give reserved capacity, were it free, keeps lighter pools from being used.
+                Err(Misfit::Reservation) => return Placement::Nowhere { deferred: true },
+                Err(Misfit::Constraint) => {}
+            }
+        }
+        Placement::Nowhere { deferred: false }
+    }
+}
+
+/// Ready pools, heaviest first, among equals the last name first (`C/pkg/utils/nodepool/nodepool.go`, OrderByWeight).
+fn ordered_pools(snapshot: &Snapshot) -> Vec<&Arc<Pool>> {
+    let mut pools: Vec<&Arc<Pool>> = snapshot.pools.iter().filter(|pool| pool.ready).collect();
+    pools.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| b.name.cmp(&a.name)));
+    pools
+}
+
+/// Takes the nodes that stay off what the limits of their pools leave.
+fn subtract_nodes(templates: &mut [Template], snapshot: &Snapshot) {
+    for node in snapshot.nodes.iter().filter(|node| !node.deleting) {
+        let pool = node.labels.get(vocabulary::labels::NODEPOOL);
+        for template in templates.iter_mut().filter(|template| Some(&template.pool.name) == pool) {
+            for (name, left) in &mut template.remaining {
+                let used = if **name == *crate::template::NODES { 1 } else { node.capacity.get(name) };
+                *left = left.saturating_sub(used);
+            }
+        }
+    }
+}
+
+/// Nodes that stay: initialized ones first, then by name.
+fn existing_nodes(snapshot: &Snapshot, daemons: &Daemons, shapes: &Shapes, names: &ResourceNames, table: &mut RequirementTable) -> Vec<Existing> {
+    let asked: BTreeSet<Arc<str>> =
+        shapes.shapes.iter().flat_map(|s| &s.stages).flat_map(|stage| table.get(stage.requirements).iter()).map(|r| r.key.clone()).collect();
+    let mut nodes: Vec<_> = snapshot.nodes.iter().filter(|node| !node.deleting).collect();
+    nodes.sort_by(|a, b| b.initialized.cmp(&a.initialized).then_with(|| a.name.cmp(&b.name)));
+    nodes.into_iter().map(|node| Existing::new(node, daemons, &asked, names, table)).collect()
+}
+

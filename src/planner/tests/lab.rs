@@ -1,0 +1,98 @@
+//! The EKS workshop's lab: how many pods of 1 Gi become which nodes.
+
+mod support;
+
+use planner::output::{PodOutcome, Refusal};
+use support::{World, launches, outcome};
+use vocabulary::{CapacityType, labels};
+
+#[test]
+fn five_pods_are_one_m5_large() {
+    let (plan, _) = World::lab().inflate(0, 5).plan();
+    assert_eq!(launches(&plan), [(5, vec!["m5.large"])]);
+    let launch = &plan.launches[0];
+    assert_eq!(launch.instance_types[0].price.dollars(), 0.096);
+    assert_eq!(launch.requests.to_quantities(), [("cpu", "180m"), ("memory", "5240Mi"), ("pods", "9")].map(|(n, q)| (n.into(), q.into())).into());
+    assert_eq!(&*launch.labels["type"], "karpenter");
+    assert_eq!(&*launch.labels[labels::NODEPOOL], "default");
+    assert_eq!(&*launch.labels[labels::EC2NODECLASS], "default");
+    assert_eq!(&*launch.annotations[labels::NODEPOOL_HASH], "1");
+    assert_eq!(&*launch.annotations[labels::NODEPOOL_HASH_VERSION], "v3");
+    assert_eq!(&*launch.annotations[labels::NODECLAIM_MIN_VALUES_RELAXED], "false");
+}
+
+#[test]
+fn requirements_are_those_that_upstream_writes() {
+    let (plan, _) = World::lab().inflate(0, 5).plan();
+    let written: Vec<String> = plan.launches[0].requirements.iter().map(|r| r.requirement.to_string()).collect();
+    assert_eq!(
+        written,
+        [
+            "karpenter.k8s.aws/ec2nodeclass In [default]",
+            "karpenter.sh/capacity-type In [on-demand]",
+            "karpenter.sh/nodepool In [default]",
+            "node.kubernetes.io/instance-type In [m5.large]",
+            "type In [karpenter]",
+        ]
+    );
+}
+
+#[test]
+fn twelve_pods_fill_the_first_node_and_launch_one_more() {
+    let five = World::lab().inflate(0, 5);
+    let (plan, _) = five.plan();
+    let twelve = five.carried_out(&plan).inflate(5, 12);
+    let (plan, explanation) = twelve.plan();
+    assert_eq!(launches(&plan), [(6, vec!["m5.large"])]);
+    assert_eq!(plan.nominations.len(), 1);
+    assert_eq!(*outcome(&explanation, "inflate-005"), PodOutcome::FitsNode("node-000".into()));
+    assert_eq!(*outcome(&explanation, "inflate-006"), PodOutcome::Launch(0));
+}
+
+#[test]
+fn sixty_pods_are_ten_nodes() {
+    let (plan, _) = World::lab().inflate(0, 60).plan();
+    assert_eq!(launches(&plan), vec![(6, vec!["m5.large"]); 10]);
+    let mut world = World::lab().inflate(0, 5);
+    for to in [12, 60] {
+        let from = world.snapshot.pending.len() + world.snapshot.nodes.iter().map(|n| n.pods.len()).sum::<usize>();
+        world = world.carried_out(&world.plan().0).inflate(from, to);
+    }
+    world = world.carried_out(&world.plan().0);
+    assert_eq!(world.snapshot.nodes.len(), 10);
+}
+
+#[test]
+fn the_pod_that_passes_the_limits_stays_pending() {
+    let limited = World::lab().inflate(0, 61).with_pool(|pool| pool.limits.set("memory", 75 << 30));
+    let (plan, explanation) = limited.plan();
+    assert_eq!(plan.launches.len(), 10);
+    let pending: Vec<_> = explanation.pods.iter().filter(|v| matches!(v.outcome, PodOutcome::Unschedulable(_))).collect();
+    assert_eq!(pending.len(), 1);
+    let PodOutcome::Unschedulable(pools) = &pending[0].outcome else { unreachable!("filtered above") };
+    let Refusal::Limits { name, limit, left, smallest } = &pools[0].reason else { panic!("{:?}", pools[0]) };
+    assert_eq!((&**name, *limit), ("memory", 75 << 30));
+    assert_eq!((*left >> 20, *smallest >> 20), (75 * 1024 - 10 * 7577, 1894));
+    insta::assert_snapshot!(planner::render(&planner::Explanation { pods: explanation.pods, launches: Vec::new() }));
+}
+
+#[test]
+fn an_explanation_reads_like_one() {
+    let (_, explanation) = World::lab().inflate(0, 5).plan();
+    insta::assert_snapshot!(planner::render(&explanation));
+}
+
+#[test]
+fn one_pod_gets_the_cheapest_type_first() {
+    let (plan, _) = World::lab().inflate(0, 1).plan();
+    assert_eq!(launches(&plan), [(1, vec!["t3.small", "t3.medium", "m5.large"])]);
+}
+
+#[test]
+fn an_offering_that_is_gone_is_not_bought() {
+    let mut world = World::lab().inflate(0, 1);
+    let types = std::sync::Arc::make_mut(world.offerings.get_mut("default").unwrap());
+    types[2].offerings.iter_mut().for_each(|offering| offering.available = false);
+    types[1].offerings[0].capacity_type = CapacityType::OnDemand;
+    assert_eq!(launches(&world.plan().0), [(1, vec!["t3.medium", "m5.large"])]);
+}

@@ -1,0 +1,118 @@
+//! Why a pod fits nowhere, in kube-scheduler's words.
+//!
+//! Source: `framework/types.go`, FitError.Error; the order of post-filters (`no new claims to deallocate` before `preemption:`) is
+//! the default profile's, `apis/config/v1/default_plugins.go`.
+
+use crate::cycle::Prepared;
+use crate::plugins::{Plugin, PluginSet, Rejection};
+use crate::preemption::{Preemption, preempt};
+use crate::view::ClusterView;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A pod that fits nowhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FitError {
+    /// kube-scheduler's message, whole.
+    message: String,
+    /// Why each node was excluded, in the order in which they were looked at.
+    pub rejected: Vec<(String, Rejection)>,
+    /// The rules that did it: only a change that concerns them is worth a retry.
+    pub plugins: PluginSet,
+    /// Pods whose removal would make room, if there are such.
+    pub preemption: Option<Preemption>,
+    /// How many nodes were looked at; for [`ClusterView::advance_start`].
+    pub examined: usize,
+}
+
+pub(crate) struct Diagnosis {
+    pub rejected: Vec<(String, Rejection)>,
+    /// Only nodes that required affinity names were looked at.
+    pub restricted_to_named: bool,
+}
+
+impl FitError {
+    /// `schedule_one.go`, ErrNoNodesAvailable.
+    pub(crate) fn no_nodes() -> Self {
+        FitError {
+            message: "no nodes available to schedule pods".into(),
+            rejected: Vec::new(),
+            plugins: PluginSet::default(),
+            preemption: None,
+            examined: 0,
+        }
+    }
+
+    /// A rule that refused before any node was looked at.
+    pub(crate) fn before_filters(nodes: usize, plugin: Plugin, reason: &str) -> Self {
+        let mut plugins = PluginSet::default();
+        plugins.insert(plugin);
+        let post = post_filter_message(&[], nodes, "Preemption is not helpful for scheduling");
+        let message = format!("0/{nodes} nodes are available: {reason}. {post}");
+        FitError { message, rejected: Vec::new(), plugins, preemption: None, examined: 0 }
+    }
+
+    pub(crate) fn new(view: &ClusterView, prepared: &Prepared<'_>, diagnosis: Diagnosis) -> Self {
+        let nodes = view.nodes().len();
+        let mut reasons: Vec<&str> = diagnosis.rejected.iter().flat_map(|(_, rejection)| &rejection.reasons).map(String::as_str).collect();
+        let mut plugins = Self::plugins_of(&diagnosis.rejected);
+        if diagnosis.restricted_to_named {
+            plugins.insert(Plugin::NodeAffinity);
+            reasons.extend(vec!["node(s) didn't satisfy plugin(s) [NodeAffinity]"; nodes - diagnosis.rejected.len()]);
+        }
+        let filters = histogram(&reasons);
+        let (preemption, post) = if prepared.pod.never_preempts {
+            (None, "no new claims to deallocate, preemption: not eligible due to preemptionPolicy=Never.".to_owned())
+        } else if waits_for_victims(view, prepared) {
+            (None, "no new claims to deallocate, preemption: not eligible due to a terminating pod on the nominated node.".to_owned())
+        } else {
+            let (found, tried) = preempt(view, prepared, &diagnosis.rejected);
+            let tried: Vec<&str> = tried.iter().map(String::as_str).collect();
+            (found, post_filter_message(&tried, nodes, "Preemption is not helpful for scheduling"))
+        };
+        // With a victim found, the post-filters succeeded and say nothing.
+        let message = match (&filters[..], &preemption) {
+            ("", None) => format!("0/{nodes} nodes are available: {post}"),
+            (filters, None) => format!("0/{nodes} nodes are available: {filters}. {post}"),
+            (filters, Some(_)) => format!("0/{nodes} nodes are available: {filters}."),
+        };
+        FitError { message, plugins, preemption, examined: diagnosis.rejected.len(), rejected: diagnosis.rejected }
+    }
+
+    /// kube-scheduler's message.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+/// Its victims are still terminating on the node that it was promised (PodEligibleToPreemptOthers).
+fn waits_for_victims(view: &ClusterView, prepared: &Prepared<'_>) -> bool {
+    view.node(&prepared.pod.nominated_node_name)
+        .is_some_and(|node| node.pods.values().any(|other| other.terminating && other.priority < prepared.pod.priority))
+}
+
+/// `tried` are the reasons of nodes where preemption was tried; all others get `otherwise`.
+fn post_filter_message(tried: &[&str], nodes: usize, otherwise: &str) -> String {
+    let mut reasons = tried.to_vec();
+    reasons.resize(nodes.max(tried.len()), otherwise);
+    format!("no new claims to deallocate, preemption: 0/{nodes} nodes are available: {}.", histogram(&reasons))
+}
+
+/// `1 reason, 2 other reason`, sorted as strings.
+fn histogram(reasons: &[&str]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in reasons {
+        *counts.entry(reason).or_default() += 1;
+    }
+    let mut parts: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    parts.sort_unstable();
+    parts.join(", ")
+}
+
+impl fmt::Display for FitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for FitError {}

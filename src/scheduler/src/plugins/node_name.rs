@@ -1,0 +1,10 @@
+//! Excludes every node but the one that the pod names.
+
+use super::{Plugin, Rejection};
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+
+pub(crate) fn filter(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
+    (!pod.node_name.is_empty() && pod.node_name != node.name)
+        .then(|| Rejection::unresolvable(Plugin::NodeName, "node(s) didn't match the requested node name"))
+}
