@@ -37,7 +37,15 @@ pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
 
 /// Sets a condition; the transition time moves only when the status does. Returns whether anything changed. Conditions stay in
 /// order of type, as operatorpkg keeps them.
-pub fn set(conditions: &mut Vec<Condition>, now: Timestamp, generation: Option<i64>, kind: &str, status: &str, reason: &str, message: &str) -> bool {
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    now: Timestamp,
+    generation: Option<i64>,
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+) -> bool {
     let mut next = Condition {
         kind: kind.to_owned(),
         status: status.to_owned(),

@@ -28,7 +28,8 @@ impl Serialize for NillableDuration {
 impl<'de> Deserialize<'de> for NillableDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        NillableDuration::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is neither a duration such as 30s or 720h nor Never")))
+        NillableDuration::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is neither a duration such as 30s or 720h nor Never")))
     }
 }
 
@@ -64,7 +65,8 @@ pub fn parse_go(text: &str) -> Option<SignedDuration> {
             return None;
         }
         let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-        let part: i128 = if fraction.is_empty() { 0 } else { fraction.parse::<i128>().ok()? * scale / 10i128.pow(u32::try_from(fraction.len()).ok()?) };
+        let part: i128 =
+            if fraction.is_empty() { 0 } else { fraction.parse::<i128>().ok()? * scale / 10i128.pow(u32::try_from(fraction.len()).ok()?) };
         nanos = nanos.checked_add(whole.checked_mul(scale)?.checked_add(part)?)?;
         rest = tail;
     }

@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 pub fn nodepool(template: &NodeClaimTemplate) -> String {
     let metadata = &template.metadata;
     let spec = &template.spec;
-    let nillable = |d: &NillableDuration| d.duration.map(|duration| Struct::new("NillableDuration").field("Duration", nanoseconds(duration)).hash);
+    let nillable =
+        |d: &NillableDuration| d.duration.map(|duration| Struct::new("NillableDuration").field("Duration", nanoseconds(duration)).hash);
     let spec_hash = Struct::new("NodeClaimTemplateSpec")
         .present("Taints", set(&spec.taints, taint))
         .present("StartupTaints", set(&spec.startup_taints, taint))
@@ -53,7 +54,10 @@ pub fn ami_family(spec: &EC2NodeClassSpec) -> &str {
 
 fn spec_hash(spec: &EC2NodeClassSpec) -> u64 {
     Struct::new("EC2NodeClassSpec")
-        .present("PlacementGroupSelector", object("PlacementGroupSelector", &spec.placement_group_selector, &[("Name", "name"), ("ID", "id")]))
+        .present(
+            "PlacementGroupSelector",
+            object("PlacementGroupSelector", &spec.placement_group_selector, &[("Name", "name"), ("ID", "id")]),
+        )
         .present("AssociatePublicIPAddress", spec.associate_public_ip_address.map(boolean))
         .present("UserData", spec.user_data.as_deref().map(text))
         .present("Role", nonempty(spec.role.as_deref()))

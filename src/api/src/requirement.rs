@@ -67,14 +67,17 @@ mod tests {
     #[test]
     fn two_bounds_are_two_entries() {
         let bounds = Requirement::new("team", Operator::Gt, ["1"]).intersection(&Requirement::new("team", Operator::Lt, ["9"]));
-        assert_eq!(written(&bounds).into_iter().map(|e| (e.operator, e.values)).collect::<Vec<_>>(), [
-            ("Gte".to_owned(), vec!["2".to_owned()]),
-            ("Lte".to_owned(), vec!["8".to_owned()]),
-        ]);
+        assert_eq!(
+            written(&bounds).into_iter().map(|e| (e.operator, e.values)).collect::<Vec<_>>(),
+            [("Gte".to_owned(), vec!["2".to_owned()]), ("Lte".to_owned(), vec!["8".to_owned()]),]
+        );
     }
 
     #[test]
     fn an_unknown_operator_is_named() {
-        assert_eq!(Requirement::try_from(&entry("Near", &[])).unwrap_err().to_string(), r#"operator "Near" of requirement "team" is unknown"#);
+        assert_eq!(
+            Requirement::try_from(&entry("Near", &[])).unwrap_err().to_string(),
+            r#"operator "Near" of requirement "team" is unknown"#
+        );
     }
 }

@@ -124,7 +124,8 @@ fn is_word(text: &str) -> bool {
 
 fn is_subdomain(text: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let label = |part: &str| part.starts_with(alphanumeric) && part.ends_with(alphanumeric) && part.chars().all(|c| alphanumeric(c) || c == '-');
+    let label =
+        |part: &str| part.starts_with(alphanumeric) && part.ends_with(alphanumeric) && part.chars().all(|c| alphanumeric(c) || c == '-');
     text.len() <= 253 && text.split('.').all(label)
 }
 
@@ -167,6 +168,9 @@ mod tests {
         made.spec.taints = vec![bad.clone()];
         made.spec.startup_taints = vec![bad];
         let faults = template(&made);
-        assert_eq!(faults, ["invalid key name \"karpenter.sh/nodepool\" in labels, restricted", "duplicate taint Key/Effect pair a=NoSchedule"]);
+        assert_eq!(
+            faults,
+            ["invalid key name \"karpenter.sh/nodepool\" in labels, restricted", "duplicate taint Key/Effect pair a=NoSchedule"]
+        );
     }
 }

@@ -18,7 +18,8 @@ struct Case {
 fn equal_upstreams_bit_for_bit() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("hashes.json")).unwrap();
     assert!(cases.len() > 30);
-    let wrong: Vec<String> = cases.iter().filter(|case| ours(case) != case.hash).map(|case| format!("{} {}", case.kind, case.name)).collect();
+    let wrong: Vec<String> =
+        cases.iter().filter(|case| ours(case) != case.hash).map(|case| format!("{} {}", case.kind, case.name)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 

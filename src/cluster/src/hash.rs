@@ -22,7 +22,9 @@ pub fn node_pool(pool: &NodePool) -> String {
 pub fn node_class(class: &EC2NodeClass) -> String {
     let mut spec = serde_json::to_value(&class.spec).unwrap_or_default();
     if let Some(spec) = spec.as_object_mut() {
-        for selector in ["subnetSelectorTerms", "securityGroupSelectorTerms", "capacityReservationSelectorTerms", "amiSelectorTerms", "ipPrefixCount"] {
+        for selector in
+            ["subnetSelectorTerms", "securityGroupSelectorTerms", "capacityReservationSelectorTerms", "amiSelectorTerms", "ipPrefixCount"]
+        {
             spec.remove(selector);
         }
         let alias = class.spec.ami_selector_terms.iter().find_map(|term| term.alias.as_deref()).and_then(|alias| alias.split('@').next());
@@ -106,7 +108,11 @@ mod tests {
     fn a_requirement_does_not_change_the_hash_but_a_label_does() {
         let mut pool = NodePool::new("p", api::NodePoolSpec::default());
         let before = node_pool(&pool);
-        pool.spec.template.spec.requirements.push(api::nodepool::SelectorRequirement { key: "k".into(), operator: "Exists".into(), ..Default::default() });
+        pool.spec.template.spec.requirements.push(api::nodepool::SelectorRequirement {
+            key: "k".into(),
+            operator: "Exists".into(),
+            ..Default::default()
+        });
         assert_eq!(node_pool(&pool), before);
         pool.spec.template.metadata.labels.insert("type".into(), "karpenter".into());
         assert_ne!(node_pool(&pool), before);

@@ -175,8 +175,12 @@ impl Index {
         match object {
             Object::Pod(o) => self.pods.apply(Arc::unwrap_or_clone(o)).map(|r| self.pod_changed(r)),
             Object::Node(o) => self.nodes.apply(Arc::unwrap_or_clone(o)).map(|r| self.node_changed(r)),
-            Object::NodeClaim(o) if pool::is_ours(&o.spec.node_class_ref) => self.claims.apply(Arc::unwrap_or_clone(o)).map(|r| self.claim_changed(r)),
-            Object::NodePool(o) if pool::is_ours(&o.spec.template.spec.node_class_ref) => self.pools.apply(Arc::unwrap_or_clone(o)).map(|r| self.pool_changed(r)),
+            Object::NodeClaim(o) if pool::is_ours(&o.spec.node_class_ref) => {
+                self.claims.apply(Arc::unwrap_or_clone(o)).map(|r| self.claim_changed(r))
+            }
+            Object::NodePool(o) if pool::is_ours(&o.spec.template.spec.node_class_ref) => {
+                self.pools.apply(Arc::unwrap_or_clone(o)).map(|r| self.pool_changed(r))
+            }
             Object::NodeClaim(_) | Object::NodePool(_) => None,
             Object::EC2NodeClass(o) => self.classes.apply(Arc::unwrap_or_clone(o)).map(|r| self.class_changed(r)),
             Object::DaemonSet(o) => self.daemon_sets.apply(Arc::unwrap_or_clone(o)).map(|r| self.daemon_changed(r)),
@@ -466,7 +470,10 @@ impl Index {
             }
         };
         let pods = node.and_then(|n| self.pods_by_node.get(n.metadata.name.as_deref()?)).into_iter().flatten();
-        let pods = pods.filter(|key| self.pods.get(key).is_some_and(|pod| machine::holds_room(pod))).filter_map(|key| self.planned_pods.get(key).cloned()).collect();
+        let pods = pods
+            .filter(|key| self.pods.get(key).is_some_and(|pod| machine::holds_room(pod)))
+            .filter_map(|key| self.planned_pods.get(key).cloned())
+            .collect();
         let marked = matches!(key, MachineKey::Claim(name) if self.marked.contains(name));
         let nominated_until = self.nominations.get(key).copied();
         Some(machine::merge(Parts { node: node.map(|n| &**n), claim: claim.map(|c| &**c), pods, nominated_until, marked }))
@@ -534,7 +541,8 @@ mod tests {
         index.apply(claim("default-a", 1, "aws:///a/i-1", false));
         index.apply(node("ip-1", 2, "aws:///a/i-1", json!({})));
         index.apply(node("other", 3, "aws:///a/i-2", json!({})));
-        let names = |index: &mut Index| index.snapshot().nodes.iter().map(|n| (n.name.to_string(), n.node_claim.is_some())).collect::<Vec<_>>();
+        let names =
+            |index: &mut Index| index.snapshot().nodes.iter().map(|n| (n.name.to_string(), n.node_claim.is_some())).collect::<Vec<_>>();
         assert_eq!(names(&mut index), [("ip-1".to_owned(), true), ("other".to_owned(), false)]);
         index.delete(&claim("default-a", 4, "aws:///a/i-1", false));
         assert_eq!(names(&mut index), [("ip-1".to_owned(), false), ("other".to_owned(), false)]);

@@ -76,7 +76,11 @@ pub fn merge(parts: Parts<'_>) -> Node {
         nominated_until,
         annotations: text_labels(speaker.and_then(|m| m.annotations.as_ref())),
         taints: taints(node, claim, registered, initialized),
-        capacity: resources(node.map(|n| amounts(n.status.as_ref().and_then(|s| s.capacity.as_ref()))), status.map(|s| pool::quantities(&s.capacity)), initialized),
+        capacity: resources(
+            node.map(|n| amounts(n.status.as_ref().and_then(|s| s.capacity.as_ref()))),
+            status.map(|s| pool::quantities(&s.capacity)),
+            initialized,
+        ),
         allocatable: resources(
             node.map(|n| amounts(n.status.as_ref().and_then(|s| s.allocatable.as_ref()))),
             status.map(|s| pool::quantities(&s.allocatable)),
@@ -132,8 +136,10 @@ mod tests {
     use serde_json::{Value, json};
 
     fn node(labels: Value, taints: Value, memory: &str) -> core::Node {
-        serde_json::from_value(json!({"metadata": {"name": "ip-10-0-0-1", "labels": labels}, "spec": {"providerID": "aws:///a/i-1", "taints": taints},
-            "status": {"allocatable": {"cpu": "2", "memory": memory}, "conditions": [{"type": "Ready", "status": "True"}]}}))
+        serde_json::from_value(
+            json!({"metadata": {"name": "ip-10-0-0-1", "labels": labels}, "spec": {"providerID": "aws:///a/i-1", "taints": taints},
+            "status": {"allocatable": {"cpu": "2", "memory": memory}, "conditions": [{"type": "Ready", "status": "True"}]}}),
+        )
         .expect("a Node")
     }
 
@@ -156,7 +162,10 @@ mod tests {
     fn who_speaks_for_the_labels(#[case] labels: Option<Value>, #[case] from: &str, #[case] registered: bool, #[case] initialized: bool) {
         let node = labels.map(|labels| node(labels, json!([]), "4Gi"));
         let machine = merged(node.as_ref(), Some(&claim()));
-        assert_eq!((machine.labels.get("from").map(|v| &**v), machine.registered, machine.initialized), (Some(from), registered, initialized));
+        assert_eq!(
+            (machine.labels.get("from").map(|v| &**v), machine.registered, machine.initialized),
+            (Some(from), registered, initialized)
+        );
     }
 
     #[rstest]

@@ -15,7 +15,9 @@ pub(crate) type ResourceList = BTreeMap<String, WireQuantity>;
 
 /// A list as amounts. What the API server accepted can be read; anything else counts as nothing.
 pub fn amounts(list: Option<&ResourceList>) -> Resources {
-    Resources::from_quantities(list.into_iter().flatten().map(|(name, quantity)| (name.as_str(), quantity.0.parse::<Quantity>().unwrap_or_default())))
+    Resources::from_quantities(
+        list.into_iter().flatten().map(|(name, quantity)| (name.as_str(), quantity.0.parse::<Quantity>().unwrap_or_default())),
+    )
 }
 
 pub fn text_labels(map: Option<&BTreeMap<String, String>>) -> Labels {
@@ -58,7 +60,10 @@ pub fn convert(pod: &core::Pod, created: Timestamp) -> Pod {
         daemon: is_owned_by(meta, "apps/v1", "DaemonSet"),
         do_not_disrupt: annotations.and_then(|a| a.get(labels::DO_NOT_DISRUPT)).is_some_and(|value| protects(value)),
         priority: spec.priority.unwrap_or(0),
-        deletion_cost: annotations.and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost")).and_then(|cost| cost.parse().ok()).unwrap_or(0.0),
+        deletion_cost: annotations
+            .and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"))
+            .and_then(|cost| cost.parse().ok())
+            .unwrap_or(0.0),
         terminating: meta.deletion_timestamp.is_some(),
         terminal: is_terminal(pod),
         undecided: undecided(spec),
@@ -122,7 +127,11 @@ fn toleration(wire: &core::Toleration) -> Option<Toleration> {
 
 fn expressions(term: &core::NodeSelectorTerm) -> Requirements {
     let known = term.match_expressions.iter().flatten();
-    known.filter_map(|e| Some(Requirement::new(e.key.as_str(), Operator::parse(&e.operator)?, e.values.iter().flatten().map(String::as_str)))).collect()
+    known
+        .filter_map(|e| {
+            Some(Requirement::new(e.key.as_str(), Operator::parse(&e.operator)?, e.values.iter().flatten().map(String::as_str)))
+        })
+        .collect()
 }
 
 fn required_terms(affinity: Option<&core::NodeAffinity>) -> Vec<Requirements> {
@@ -313,6 +322,8 @@ mod tests {
         assert_eq!(pod.selector.get("type").map(|v| &**v), Some("karpenter"));
         assert_eq!(pod.node_affinity.len(), 2);
         assert!(pod.node_affinity[0].get("zone").is_some_and(|r| r.has("a") && !r.has("c")));
-        assert!(pod.preferred_node_affinity[0].0 == 7 && pod.preferred_node_affinity[0].1.get("n").is_some_and(|r| r.has("5") && !r.has("4")));
+        assert!(
+            pod.preferred_node_affinity[0].0 == 7 && pod.preferred_node_affinity[0].1.get("n").is_some_and(|r| r.has("5") && !r.has("4"))
+        );
     }
 }

@@ -9,8 +9,15 @@ use kube::ResourceExt;
 /// The dependents of `Ready` of each kind (`C/pkg/apis/v1/*_status.go`, `A/pkg/apis/v1/ec2nodeclass_status.go`).
 pub const NODE_CLAIM: &[&str] = &["Launched", "Registered", "Initialized"];
 pub const NODE_POOL: &[&str] = &["ValidationSucceeded", "NodeClassReady"];
-pub const EC2_NODE_CLASS: &[&str] =
-    &["AMIsReady", "SubnetsReady", "SecurityGroupsReady", "InstanceProfileReady", "ValidationSucceeded", "PlacementGroupReady", "CapacityReservationsReady"];
+pub const EC2_NODE_CLASS: &[&str] = &[
+    "AMIsReady",
+    "SubnetsReady",
+    "SecurityGroupsReady",
+    "InstanceProfileReady",
+    "ValidationSucceeded",
+    "PlacementGroupReady",
+    "CapacityReservationsReady",
+];
 
 const ROOT: &str = "Ready";
 
@@ -152,7 +159,8 @@ impl ConditionSet {
 
     fn recompute_root(&mut self) {
         let current = |c: &Condition| c.observed_generation.unwrap_or(0) == self.generation;
-        let mut unhealthy: Vec<&Condition> = self.conditions.iter().filter(|c| self.dependents.contains(&c.kind.as_str()) && (!c.is_true() || !current(c))).collect();
+        let mut unhealthy: Vec<&Condition> =
+            self.conditions.iter().filter(|c| self.dependents.contains(&c.kind.as_str()) && (!c.is_true() || !current(c))).collect();
         unhealthy.sort_by_key(|c| std::cmp::Reverse(c.last_transition_time));
         if unhealthy.is_empty() {
             self.set_true(ROOT);

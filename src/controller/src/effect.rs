@@ -33,27 +33,50 @@ impl std::fmt::Display for Target {
 pub enum Effect {
     CreateClaim(Box<NodeClaim>),
     /// A JSON merge patch, of the status where `status` is set.
-    Patch { target: Target, status: bool, body: Value },
-    Delete { target: Target, uid: Option<String>, grace_seconds: Option<i64> },
-    Evict { pod: Key, uid: String },
+    Patch {
+        target: Target,
+        status: bool,
+        body: Value,
+    },
+    Delete {
+        target: Target,
+        uid: Option<String>,
+        grace_seconds: Option<i64>,
+    },
+    Evict {
+        pod: Key,
+        uid: String,
+    },
     PublishEvent(Box<Event>),
     /// Names of the VolumeAttachments of this Node that have a PersistentVolume.
-    ListVolumeAttachments { node: Arc<str> },
+    ListVolumeAttachments {
+        node: Arc<str>,
+    },
     KubernetesVersion,
     ClusterDns,
     Discover,
     RefreshInstanceTypes,
     RefreshPrices,
-    ResolveAmis { class: Arc<EC2NodeClass>, kubernetes: String },
+    ResolveAmis {
+        class: Arc<EC2NodeClass>,
+        kubernetes: String,
+    },
     ResolveSubnets(Arc<EC2NodeClass>),
     ResolveSecurityGroups(Arc<EC2NodeClass>),
     EnsureInstanceProfile(Arc<EC2NodeClass>),
     Validate(Arc<EC2NodeClass>),
     Launch(LaunchRequest),
-    GetInstance { id: String },
+    GetInstance {
+        id: String,
+    },
     ListInstances,
-    Terminate { id: String },
-    Tag { id: String, tags: BTreeMap<String, String> },
+    Terminate {
+        id: String,
+    },
+    Tag {
+        id: String,
+        tags: BTreeMap<String, String>,
+    },
     CleanUp(Arc<EC2NodeClass>),
     ExpireLaunchTemplates,
 }
@@ -70,7 +93,15 @@ impl Effect {
             Effect::Evict { pod, .. } => ("evict", format!("pod/{pod}")),
             Effect::PublishEvent(event) => {
                 let about = &event.involved_object;
-                ("event", format!("{} {}/{}", event.reason.as_deref().unwrap_or(""), about.kind.as_deref().unwrap_or("").to_lowercase(), about.name.as_deref().unwrap_or("")))
+                (
+                    "event",
+                    format!(
+                        "{} {}/{}",
+                        event.reason.as_deref().unwrap_or(""),
+                        about.kind.as_deref().unwrap_or("").to_lowercase(),
+                        about.name.as_deref().unwrap_or("")
+                    ),
+                )
             }
             Effect::ListVolumeAttachments { node } => ("list-volume-attachments", format!("node/{node}")),
             Effect::KubernetesVersion => ("kubernetes-version", String::new()),

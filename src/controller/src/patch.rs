@@ -32,7 +32,9 @@ pub fn difference(old: &Value, new: &Value) -> Option<Value> {
 
 /// The difference of two objects within one field (`metadata`, `spec`, `status`).
 pub fn of_field(field: &str, old: &impl Serialize, new: &impl Serialize) -> Option<Value> {
-    let read = |object: Result<Value, serde_json::Error>| object.ok().and_then(|mut o| o.get_mut(field).map(Value::take)).unwrap_or_else(|| json!({}));
+    let read = |object: Result<Value, serde_json::Error>| {
+        object.ok().and_then(|mut o| o.get_mut(field).map(Value::take)).unwrap_or_else(|| json!({}))
+    };
     difference(&read(serde_json::to_value(old)), &read(serde_json::to_value(new))).map(|inner| json!({ field: inner }))
 }
 

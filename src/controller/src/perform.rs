@@ -92,7 +92,11 @@ async fn patch(client: Client, target: &Target, status: bool, body: &Value) -> R
         ($api:expr, $wrap:expr) => {{
             let (api, params) = ($api, PatchParams::default());
             let name = &*target.key.name;
-            let done = if status { api.patch_status(name, &params, &Patch::Merge(body)).await? } else { api.patch(name, &params, &Patch::Merge(body)).await? };
+            let done = if status {
+                api.patch_status(name, &params, &Patch::Merge(body)).await?
+            } else {
+                api.patch(name, &params, &Patch::Merge(body)).await?
+            };
             object($wrap(Arc::new(done)))
         }};
     }
@@ -131,7 +135,8 @@ async fn delete(client: Client, target: &Target, uid: Option<String>, grace_seco
 }
 
 fn stays(object: &impl ResourceExt) -> bool {
-    object.meta().deletion_timestamp.is_some() && (!object.finalizers().is_empty() || object.meta().deletion_grace_period_seconds.is_some_and(|s| s > 0))
+    object.meta().deletion_timestamp.is_some()
+        && (!object.finalizers().is_empty() || object.meta().deletion_grace_period_seconds.is_some_and(|s| s > 0))
 }
 
 fn namespaced<K>(client: Client, target: &Target) -> Api<K>

@@ -20,14 +20,32 @@ pub struct Decision {
 pub enum What {
     /// The controller knows its surroundings and begins to work.
     Started,
-    EffectBegun { number: u64, verb: &'static str, object: String, controller: &'static str },
-    EffectEnded { number: u64, verb: &'static str, object: String, error: Option<String> },
+    EffectBegun {
+        number: u64,
+        verb: &'static str,
+        object: String,
+        controller: &'static str,
+    },
+    EffectEnded {
+        number: u64,
+        verb: &'static str,
+        object: String,
+        error: Option<String>,
+    },
     BatchOpened,
     /// A plan was made. `names` are the NodeClaims of its launches, in order.
-    Planned { plan: Arc<Plan>, explanation: Arc<Explanation>, names: Vec<String> },
+    Planned {
+        plan: Arc<Plan>,
+        explanation: Arc<Explanation>,
+        names: Vec<String>,
+    },
     /// A batch closed while a NodeClaim was without a machine, or before everything was listed: no plan was made.
-    Unsynced { waiting_for: Vec<String> },
+    Unsynced {
+        waiting_for: Vec<String>,
+    },
     Event(EventSpec),
     Log(Line),
-    Crashed { number: u64 },
+    Crashed {
+        number: u64,
+    },
 }

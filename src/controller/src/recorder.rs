@@ -87,7 +87,11 @@ impl Recorder {
         let namespace = if spec.namespace.is_empty() { "default" } else { &spec.namespace };
         let stamp = now.as_nanosecond().wrapping_add(i128::from(self.sequence));
         Some(Event {
-            metadata: ObjectMeta { name: Some(format!("{}.{stamp:x}", spec.name)), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{stamp:x}", spec.name)),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
             involved_object: ObjectReference {
                 api_version: Some(spec.api_version.clone()),
                 kind: Some(spec.kind.clone()),
@@ -149,7 +153,9 @@ mod tests {
     #[test]
     fn nominations_share_a_bucket() {
         let mut recorder = Recorder::default();
-        let mut said = |second: i64, many: usize| (0..many).filter(|i| recorder.event(&spec(&format!("{second}-{i}")).limited(), at(second)).is_some()).count();
+        let mut said = |second: i64, many: usize| {
+            (0..many).filter(|i| recorder.event(&spec(&format!("{second}-{i}")).limited(), at(second)).is_some()).count()
+        };
         assert_eq!((said(0, 30), said(1, 30)), (10, 5));
     }
 }

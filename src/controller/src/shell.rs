@@ -326,7 +326,11 @@ impl Controller {
         for work in works {
             self.queue.add(work, now);
         }
-        for (work, wait) in [(Work::KubernetesVersion, SignedDuration::from_mins(5)), (Work::InstanceTypes, SignedDuration::from_hours(12)), (Work::Prices, SignedDuration::from_hours(12))] {
+        for (work, wait) in [
+            (Work::KubernetesVersion, SignedDuration::from_mins(5)),
+            (Work::InstanceTypes, SignedDuration::from_hours(12)),
+            (Work::Prices, SignedDuration::from_hours(12)),
+        ] {
             self.queue.after(work, later(now, wait), None, now);
         }
     }
@@ -369,7 +373,12 @@ impl Controller {
                 if let Some(Object::NodeClaim(claim)) = object {
                     if let Some(id) = crate::world::provider_id(claim) {
                         let nodes = self.world.index.nodes_of(id);
-                        works.extend(nodes.into_iter().filter(|n| n.metadata.deletion_timestamp.is_some()).map(|n| Work::Termination(n.name_any().into())));
+                        works.extend(
+                            nodes
+                                .into_iter()
+                                .filter(|n| n.metadata.deletion_timestamp.is_some())
+                                .map(|n| Work::Termination(n.name_any().into())),
+                        );
                     }
                     if touched.new.is_none() {
                         works.push(Work::NodeClass(claim.spec.node_class_ref.name.as_str().into()));
@@ -498,7 +507,8 @@ impl Controller {
         let pool_uid = if let Memo::Registration { pool_uid, .. } = &memo { Some(pool_uid.clone()) } else { None };
         self.world.remember(memo);
         if let Some(uid) = pool_uid {
-            let pools: Vec<Arc<str>> = self.world.index.pools().filter(|p| p.uid().as_deref() == Some(uid.as_str())).map(|p| p.name_any().into()).collect();
+            let pools: Vec<Arc<str>> =
+                self.world.index.pools().filter(|p| p.uid().as_deref() == Some(uid.as_str())).map(|p| p.name_any().into()).collect();
             let now = self.clock.now();
             pools.into_iter().for_each(|name| self.queue.add(Work::NodePool(name), now));
         }
@@ -532,7 +542,9 @@ impl Controller {
 
     fn retrigger(&mut self, now: Timestamp) -> Step {
         let mut uids: Vec<String> = self.world.index.pending().filter_map(|(_, pod)| pod.uid()).collect();
-        let disrupted = |node: &k8s_openapi::api::core::v1::Node| cluster::machine::node_taints(node).iter().any(|t| &*t.key == labels::DISRUPTED_TAINT);
+        let disrupted = |node: &k8s_openapi::api::core::v1::Node| {
+            cluster::machine::node_taints(node).iter().any(|t| &*t.key == labels::DISRUPTED_TAINT)
+        };
         uids.extend(self.world.index.nodes().filter(|n| disrupted(n)).filter_map(|n| n.uid()));
         if uids.is_empty() {
             return Step::rest();
@@ -597,7 +609,8 @@ impl Controller {
                     offerings.insert(name.as_str().into(), types);
                 }
                 Err(error) => {
-                    let line = Line::error("provisioner", "skipping, unable to resolve instance types", error).object("NodePool", "", &name);
+                    let line =
+                        Line::error("provisioner", "skipping, unable to resolve instance types", error).object("NodePool", "", &name);
                     notes.push(line.into());
                 }
             }

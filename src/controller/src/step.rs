@@ -97,7 +97,10 @@ pub enum Memo {
     /// By a digest of what was validated.
     Validated(String, Timestamp, Validation),
     /// A NodeClaim of the pool (by uid) registered, or did not, with reason and message.
-    Registration { pool_uid: String, failure: Option<(String, String)> },
+    Registration {
+        pool_uid: String,
+        failure: Option<(String, String)>,
+    },
     /// The pool's or its class's generation changed: nothing is known of its health.
     ForgetHealth(String),
     Health(String, bool),

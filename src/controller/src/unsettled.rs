@@ -10,8 +10,16 @@ use vocabulary::labels;
 /// Effects that only keep knowledge fresh.
 pub fn is_poll(world: &World, work: Option<&Work>, effect: &Effect) -> bool {
     match effect {
-        Effect::RefreshInstanceTypes | Effect::RefreshPrices | Effect::KubernetesVersion | Effect::ListInstances | Effect::ExpireLaunchTemplates => world.facts.started,
-        Effect::ResolveAmis { .. } | Effect::ResolveSubnets(_) | Effect::ResolveSecurityGroups(_) | Effect::EnsureInstanceProfile(_) | Effect::Validate(_) => match work {
+        Effect::RefreshInstanceTypes
+        | Effect::RefreshPrices
+        | Effect::KubernetesVersion
+        | Effect::ListInstances
+        | Effect::ExpireLaunchTemplates => world.facts.started,
+        Effect::ResolveAmis { .. }
+        | Effect::ResolveSubnets(_)
+        | Effect::ResolveSecurityGroups(_)
+        | Effect::EnsureInstanceProfile(_)
+        | Effect::Validate(_) => match work {
             Some(Work::NodeClass(name)) => world.index.class(name).is_some_and(|class| is_ready(class)),
             _ => false,
         },

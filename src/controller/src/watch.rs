@@ -19,7 +19,14 @@ pub fn start(tasks: &mut JoinSet<()>, client: &Client, sender: &Sender, clock: &
     macro_rules! watch {
         ($kind:ident, $type:ty) => {
             let jitter = entropy.stream(Kind::$kind.as_str());
-            tasks.spawn(run::<$type>(Api::all(client.clone()), Kind::$kind, |o| Object::$kind(Arc::new(o)), sender.clone(), clock.clone(), jitter));
+            tasks.spawn(run::<$type>(
+                Api::all(client.clone()),
+                Kind::$kind,
+                |o| Object::$kind(Arc::new(o)),
+                sender.clone(),
+                clock.clone(),
+                jitter,
+            ));
         };
     }
     watch!(NodePool, NodePool);

@@ -81,7 +81,14 @@ impl Work {
     pub fn is_poll(&self) -> bool {
         matches!(
             self,
-            Work::KubernetesVersion | Work::PoolCounter(_) | Work::Retrigger | Work::InstanceGc | Work::ClaimGc | Work::InstanceTypes | Work::Prices | Work::LaunchTemplates
+            Work::KubernetesVersion
+                | Work::PoolCounter(_)
+                | Work::Retrigger
+                | Work::InstanceGc
+                | Work::ClaimGc
+                | Work::InstanceTypes
+                | Work::Prices
+                | Work::LaunchTemplates
         )
     }
 }
@@ -222,7 +229,10 @@ impl Queue {
         self.release(&work, false, now);
         let item = self.items.entry(work.clone()).or_default();
         let (first, most) = work.back_off();
-        let wait = first.as_nanos().checked_shl(item.failures.min(40)).map_or(most, |nanos| SignedDuration::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX)).min(most));
+        let wait = first
+            .as_nanos()
+            .checked_shl(item.failures.min(40))
+            .map_or(most, |nanos| SignedDuration::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX)).min(most));
         item.failures = item.failures.saturating_add(1);
         let at = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
         if !item.queued {

@@ -44,7 +44,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let served = fake_kube::kinds::built_in();
     let is_served = |definition: &Value| {
         definition["x-kubernetes-group-version-kind"].as_array().is_some_and(|list| {
-            list.iter().any(|gvk| served.iter().any(|kind| gvk["group"] == *kind.group && gvk["version"] == *kind.version && gvk["kind"] == *kind.kind))
+            list.iter().any(|gvk| {
+                served.iter().any(|kind| gvk["group"] == *kind.group && gvk["version"] == *kind.version && gvk["kind"] == *kind.kind)
+            })
         })
     };
     let mut open: Vec<&str> = definitions.iter().filter(|(_, definition)| is_served(definition)).map(|(name, _)| name.as_str()).collect();
@@ -80,11 +82,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// `io.k8s.api.core.v1.Pod` → `core.v1.Pod`.
 fn short(name: &str) -> String {
     let name = name.strip_prefix("#/definitions/").unwrap_or(name);
-    ["io.k8s.api.", "io.k8s.apimachinery.pkg.apis.", "io.k8s.apimachinery.pkg.", "io.k8s.apiextensions-apiserver.pkg.apis.", "io.k8s.kube-aggregator.pkg.apis."]
-        .iter()
-        .find_map(|prefix| name.strip_prefix(prefix))
-        .unwrap_or(name)
-        .to_owned()
+    [
+        "io.k8s.api.",
+        "io.k8s.apimachinery.pkg.apis.",
+        "io.k8s.apimachinery.pkg.",
+        "io.k8s.apiextensions-apiserver.pkg.apis.",
+        "io.k8s.kube-aggregator.pkg.apis.",
+    ]
+    .iter()
+    .find_map(|prefix| name.strip_prefix(prefix))
+    .unwrap_or(name)
+    .to_owned()
 }
 
 fn slim(schema: &Value) -> Value {

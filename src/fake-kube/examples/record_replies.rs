@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(server), Some(token)) = (arguments.next(), arguments.next()) else { return Err("usage: record_replies URL TOKEN [FILE…]".into()) };
+    let (Some(server), Some(token)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: record_replies URL TOKEN [FILE…]".into());
+    };
     let mut files: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
     if files.is_empty() {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/replay");
@@ -42,7 +44,12 @@ fn ask(server: &str, token: &str, step: &Value) -> Result<(u16, String), Box<dyn
     // `pretty` is what the server does for curl and browsers alone.
     command.args(["-sk", "-A", "replay", "-X", method, "-w", "\n%{http_code}", "-H"]).arg(format!("Authorization: Bearer {token}"));
     let header = |key: &str, default: &str| step[key].as_str().unwrap_or(default).to_owned();
-    command.args(["-H", &format!("Content-Type: {}", header("type", "application/json")), "-H", &format!("Accept: {}", header("accept", "application/json"))]);
+    command.args([
+        "-H",
+        &format!("Content-Type: {}", header("type", "application/json")),
+        "-H",
+        &format!("Accept: {}", header("accept", "application/json")),
+    ]);
     if let Some(body) = step.get("body") {
         command.arg("-d").arg(body.as_str().map_or_else(|| body.to_string(), str::to_owned));
     }

@@ -21,7 +21,11 @@ pub(crate) fn fill(api: &mut Api, now: Timestamp) {
         make("namespaces", "", json!({ "metadata": { "name": name } }));
     }
     for (name, value, description) in [
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
         ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
     ] {
         make("scheduling.k8s.io/priorityclasses", "", json!({ "metadata": { "name": name }, "value": value, "description": description }));
@@ -71,7 +75,8 @@ fn empty(api: &mut Api, now: Timestamp, namespace: &str) -> bool {
     let kinds: Vec<String> = api.store().kinds().filter(|kind| kind.namespaced).map(|kind| kind.key.clone()).collect();
     let mut left = 0;
     for plural in &kinds {
-        let names: Vec<(String, bool)> = api.store().list_in(plural, namespace).map(|object| (object.meta.name.clone(), object.meta.deletion.is_some())).collect();
+        let names: Vec<(String, bool)> =
+            api.store().list_in(plural, namespace).map(|object| (object.meta.name.clone(), object.meta.deletion.is_some())).collect();
         for (name, _) in names.iter().filter(|(_, deleting)| !deleting) {
             // A conflict or a finalizer leaves the object there; it is counted below and tried again on the next change.
             let _: Result<_, Status> = api.delete(now, plural, namespace, name, DeleteOptions::background());

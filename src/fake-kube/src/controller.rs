@@ -45,7 +45,8 @@ impl Drive {
                 return;
             }
         }
-        self.restless = self.controllers.iter().filter(|(one, seen)| behind(one.as_ref(), *seen, api, now)).map(|(one, _)| one.name()).collect();
+        self.restless =
+            self.controllers.iter().filter(|(one, seen)| behind(one.as_ref(), *seen, api, now)).map(|(one, _)| one.name()).collect();
     }
 
     fn round(&mut self, api: &mut Api, now: Timestamp) -> bool {

@@ -62,7 +62,14 @@ pub struct Latency {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { seed: 0, start: Timestamp::UNIX_EPOCH, version: "1.36.3".to_owned(), history: 16_384, latency: Latency::default(), rules: Vec::new() }
+        Config {
+            seed: 0,
+            start: Timestamp::UNIX_EPOCH,
+            version: "1.36.3".to_owned(),
+            history: 16_384,
+            latency: Latency::default(),
+            rules: Vec::new(),
+        }
     }
 }
 
@@ -126,7 +133,10 @@ impl Kube {
 
     /// A CustomResourceDefinition, as JSON or YAML; several documents are several definitions.
     pub fn install_crd(&mut self, now: Timestamp, text: &str) -> Result<(), crate::Status> {
-        for document in text.split("\n---").filter(|part| part.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#') && line.trim() != "---")) {
+        for document in text
+            .split("\n---")
+            .filter(|part| part.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#') && line.trim() != "---"))
+        {
             let value = crate::http::parse_yaml(document.trim_start_matches("---").as_bytes())?;
             self.api.create(now, "apiextensions.k8s.io/customresourcedefinitions", "", value)?;
         }

@@ -47,7 +47,9 @@ impl Labels {
                 && !part.contains(['=', '(', '<', '>'])
                 && !part.starts_with('!')
             {
-                return Err(Status::bad_request(format!("unable to parse requirement: found '{second}', expected: in, notin, =, ==, !=, gt, lt")));
+                return Err(Status::bad_request(format!(
+                    "unable to parse requirement: found '{second}', expected: in, notin, =, ==, !=, gt, lt"
+                )));
             }
             requirements.push(requirement(part).ok_or_else(|| unparsable(text))?);
         }
@@ -242,6 +244,8 @@ pub struct Selection {
 
 impl Selection {
     pub fn matches(&self, object: &Object) -> bool {
-        (self.namespace.is_empty() || self.namespace == object.meta.namespace) && self.labels.matches(&object.meta.labels) && self.fields.matches(object)
+        (self.namespace.is_empty() || self.namespace == object.meta.namespace)
+            && self.labels.matches(&object.meta.labels)
+            && self.fields.matches(object)
     }
 }

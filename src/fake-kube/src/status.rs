@@ -69,7 +69,8 @@ impl Status {
 
     pub fn forbidden(kind: &Kind, name: &str, why: &str) -> Status {
         let resource = kind.resource();
-        let message = if name.is_empty() { format!("{resource} is forbidden: {why}") } else { format!("{resource} {name:?} is forbidden: {why}") };
+        let message =
+            if name.is_empty() { format!("{resource} is forbidden: {why}") } else { format!("{resource} {name:?} is forbidden: {why}") };
         Status::new(403, "Forbidden", message).about(kind, name)
     }
 
@@ -134,8 +135,7 @@ impl Status {
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Status {
-        self.details =
-            Some(Details { name: name.to_owned(), group: kind.group.clone(), kind: kind.plural.clone(), ..Details::default() });
+        self.details = Some(Details { name: name.to_owned(), group: kind.group.clone(), kind: kind.plural.clone(), ..Details::default() });
         self
     }
 
@@ -281,7 +281,12 @@ impl FieldError {
 
     pub fn too_long(field: impl Into<String>, most: u64) -> FieldError {
         let unit = if most == 1 { "byte" } else { "bytes" };
-        FieldError { field: field.into(), kind: FieldErrorKind::TooLong, value: None, detail: format!("may not be more than {most} {unit}") }
+        FieldError {
+            field: field.into(),
+            kind: FieldErrorKind::TooLong,
+            value: None,
+            detail: format!("may not be more than {most} {unit}"),
+        }
     }
 
     pub fn too_many(field: impl Into<String>, actual: usize, most: u64) -> FieldError {

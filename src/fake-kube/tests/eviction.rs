@@ -33,7 +33,10 @@ fn an_eviction_deletes_gracefully() {
     running_pod(&mut world, "p");
     assert_eq!(evict(&mut world, "p").0, 201);
     let pod = world.get(&format!("{PODS}/p"));
-    assert_eq!((&pod["metadata"]["deletionTimestamp"], &pod["metadata"]["deletionGracePeriodSeconds"]), (&json!("2026-01-01T00:00:30Z"), &json!(30)));
+    assert_eq!(
+        (&pod["metadata"]["deletionTimestamp"], &pod["metadata"]["deletionGracePeriodSeconds"]),
+        (&json!("2026-01-01T00:00:30Z"), &json!(30))
+    );
     let (code, gone) = world.ask("DELETE", &format!("{PODS}/p?gracePeriodSeconds=0"), Value::Null);
     assert_eq!((code, &gone["metadata"]["deletionGracePeriodSeconds"]), (200, &json!(0)));
     assert_eq!(world.ask("GET", &format!("{PODS}/p"), Value::Null).0, 404);
@@ -49,15 +52,24 @@ fn a_budget_is_spent_and_then_refuses() {
     assert_eq!(code, 429, "{status}");
     assert_eq!(status["message"], "Cannot evict pod as it would violate the pod's disruption budget.");
     let cause = &status["details"]["causes"][0];
-    assert_eq!((cause["reason"].as_str(), cause["message"].as_str()), (Some("DisruptionBudget"), Some("The disruption budget b needs 2 healthy pods and has 3 currently")));
+    assert_eq!(
+        (cause["reason"].as_str(), cause["message"].as_str()),
+        (Some("DisruptionBudget"), Some("The disruption budget b needs 2 healthy pods and has 3 currently"))
+    );
     let budget = world.get("/apis/policy/v1/namespaces/default/poddisruptionbudgets/b");
-    assert_eq!((&budget["status"]["disruptionsAllowed"], &budget["status"]["disruptedPods"]["p"]), (&json!(0), &json!("2026-01-01T00:00:00Z")));
+    assert_eq!(
+        (&budget["status"]["disruptionsAllowed"], &budget["status"]["disruptedPods"]["p"]),
+        (&json!(0), &json!("2026-01-01T00:00:00Z"))
+    );
 }
 
 #[test]
 fn a_pending_pod_costs_no_budget() {
     let mut world = World::new();
-    world.make(PODS, json!({ "metadata": { "name": "p", "labels": { "app": "a" } }, "spec": { "containers": [{ "name": "c", "image": "i" }] } }));
+    world.make(
+        PODS,
+        json!({ "metadata": { "name": "p", "labels": { "app": "a" } }, "spec": { "containers": [{ "name": "c", "image": "i" }] } }),
+    );
     budget(&mut world, 0);
     assert_eq!(evict(&mut world, "p").0, 201);
     assert_eq!(world.ask("GET", &format!("{PODS}/p"), Value::Null).0, 404);
@@ -100,7 +112,13 @@ fn events_are_the_same_in_both_groups() {
 fn a_rule_refuses_or_delays_what_it_meets() {
     let mut world = World::new();
     let refuse = Status::too_many_requests("too many requests, please try again later", 1);
-    world.kube.add_rule(Rule { methods: vec!["POST".to_owned()], path: PODS.to_owned(), times: Some(1), action: Action::Refuse(refuse), ..Rule::default() });
+    world.kube.add_rule(Rule {
+        methods: vec!["POST".to_owned()],
+        path: PODS.to_owned(),
+        times: Some(1),
+        action: Action::Refuse(refuse),
+        ..Rule::default()
+    });
     world.kube.add_rule(Rule { path: "/version".to_owned(), action: Action::Delay(SignedDuration::from_secs(3)), ..Rule::default() });
     let pod = json!({ "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "image": "i" }] } });
     assert_eq!(world.ask("POST", PODS, pod.clone()).0, 429);

@@ -13,7 +13,8 @@ const POOLS: &str = "/apis/karpenter.sh/v1/nodepools";
 fn world() -> World {
     let mut world = World::new();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/crds");
-    let mut files: Vec<_> = std::fs::read_dir(&folder).expect("the api room has the definitions").map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder).expect("the api room has the definitions").map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
     files.sort();
     assert!(files.len() >= 4, "{files:?}");
@@ -38,7 +39,10 @@ fn pool(requirements: Value) -> Value {
 fn a_pool_gets_its_defaults() {
     let mut world = world();
     let made = world.make(POOLS, pool(json!([{ "key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"] }])));
-    assert_eq!(made["spec"]["disruption"], json!({ "budgets": [{ "nodes": "10%" }], "consolidateAfter": "0s", "consolidationPolicy": "WhenEmptyOrUnderutilized" }));
+    assert_eq!(
+        made["spec"]["disruption"],
+        json!({ "budgets": [{ "nodes": "10%" }], "consolidateAfter": "0s", "consolidationPolicy": "WhenEmptyOrUnderutilized" })
+    );
     assert_eq!(made["spec"]["template"]["spec"]["expireAfter"], "720h");
     assert_eq!(made["metadata"]["generation"], 1);
 }
@@ -88,9 +92,16 @@ fn a_transition_rule_sees_the_old_object() {
 fn status_is_written_by_itself_and_does_not_count_as_a_generation() {
     let mut world = world();
     world.make(POOLS, pool(json!([])));
-    let (code, status) = world.ask("PATCH", &format!("{POOLS}/default/status"), json!({ "status": { "resources": { "cpu": "2" } }, "spec": { "weight": 5 } }));
+    let (code, status) = world.ask(
+        "PATCH",
+        &format!("{POOLS}/default/status"),
+        json!({ "status": { "resources": { "cpu": "2" } }, "spec": { "weight": 5 } }),
+    );
     assert_eq!(code, 200, "{status}");
-    assert_eq!((&status["status"]["resources"]["cpu"], status["spec"].get("weight"), &status["metadata"]["generation"]), (&json!("2"), None, &json!(1)));
+    assert_eq!(
+        (&status["status"]["resources"]["cpu"], status["spec"].get("weight"), &status["metadata"]["generation"]),
+        (&json!("2"), None, &json!(1))
+    );
     let (_, changed) = world.ask("PATCH", &format!("{POOLS}/default"), json!({ "spec": { "weight": 5 } }));
     assert_eq!((&changed["status"]["resources"]["cpu"], &changed["metadata"]["generation"]), (&json!("2"), &json!(2)));
 }

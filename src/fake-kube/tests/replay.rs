@@ -26,7 +26,13 @@ fn answers_like_the_real_server(#[case] name: &str) {
         let line = step["do"].as_str().unwrap();
         let (method, path) = line.split_once(' ').unwrap();
         let body = step.get("body").map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned)).unwrap_or_default();
-        let (code, text) = world.raw(method, path, &body, step["type"].as_str().unwrap_or("application/json"), step["accept"].as_str().unwrap_or("application/json"));
+        let (code, text) = world.raw(
+            method,
+            path,
+            &body,
+            step["type"].as_str().unwrap_or("application/json"),
+            step["accept"].as_str().unwrap_or("application/json"),
+        );
         let reply = serde_json::from_str(&text).unwrap_or(Value::String(text));
         let (theirs, ours) = (normal(&step["reply"]), normal(&reply));
         let same = step["code"] == code && theirs == ours;
@@ -41,7 +47,21 @@ fn answers_like_the_real_server(#[case] name: &str) {
 
 /// Sorted keys, and nothing in it that two servers cannot share.
 fn normal(value: &Value) -> Value {
-    const PRIVATE: &[&str] = &["uid", "resourceVersion", "managedFields", "creationTimestamp", "deletionTimestamp", "time", "lastTransitionTime", "clusterIP", "clusterIPs", "serverAddressByClientCIDRs", "storageVersionHash", "continue", "remainingItemCount"];
+    const PRIVATE: &[&str] = &[
+        "uid",
+        "resourceVersion",
+        "managedFields",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "time",
+        "lastTransitionTime",
+        "clusterIP",
+        "clusterIPs",
+        "serverAddressByClientCIDRs",
+        "storageVersionHash",
+        "continue",
+        "remainingItemCount",
+    ];
     match value {
         Value::Object(map) => {
             let mut keys: Vec<&String> = map.keys().filter(|key| !PRIVATE.contains(&key.as_str())).collect();
@@ -66,7 +86,8 @@ fn normal(value: &Value) -> Value {
 }
 
 fn is_uid(text: &str) -> bool {
-    text.len() == 36 && text.bytes().enumerate().all(|(at, c)| if matches!(at, 8 | 13 | 18 | 23) { c == b'-' } else { c.is_ascii_hexdigit() })
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, c)| if matches!(at, 8 | 13 | 18 | 23) { c == b'-' } else { c.is_ascii_hexdigit() })
 }
 
 /// Messages name uids, and list several errors in any order.

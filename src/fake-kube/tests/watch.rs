@@ -75,7 +75,8 @@ fn a_watch_from_a_version_tells_what_came_after() {
     let watch = world.submit("GET", &format!("{MAPS}?watch=1&resourceVersion={version}"), "", JSON, JSON);
     let events = world.events(watch);
     assert_eq!(kinds(&events), [("MODIFIED", "a"), ("ADDED", "b"), ("DELETED", "a")]);
-    let versions: Vec<u64> = events.iter().map(|event| event["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()).collect();
+    let versions: Vec<u64> =
+        events.iter().map(|event| event["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()).collect();
     assert!(versions.is_sorted() && versions[2] > versions[1], "a deletion has a version of its own: {versions:?}");
 }
 
@@ -104,7 +105,10 @@ fn a_compacted_version_is_expired_within_the_stream() {
     world.kube.compact();
     let (code, text) = world.raw("GET", &format!("{MAPS}?watch=1&resourceVersion={version}"), "", JSON, JSON);
     let event: Value = serde_json::from_str(text.trim()).unwrap();
-    assert_eq!((code, event["type"].as_str(), event["object"]["code"].as_u64(), event["object"]["reason"].as_str()), (200, Some("ERROR"), Some(410), Some("Expired")));
+    assert_eq!(
+        (code, event["type"].as_str(), event["object"]["code"].as_u64(), event["object"]["reason"].as_str()),
+        (200, Some("ERROR"), Some(410), Some("Expired"))
+    );
 }
 
 #[test]
@@ -122,7 +126,13 @@ fn old_history_falls_out_of_the_ring() {
 fn bookmarks_come_every_minute_when_there_is_something_new_and_the_watch_ends_on_time() {
     let mut world = World::new();
     let version = world.make(MAPS, map("a", "left"))["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
-    let watch = world.submit("GET", &format!("{MAPS}?watch=1&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds=290"), "", JSON, JSON);
+    let watch = world.submit(
+        "GET",
+        &format!("{MAPS}?watch=1&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds=290"),
+        "",
+        JSON,
+        JSON,
+    );
     assert!(world.events(watch).is_empty());
     assert_eq!(world.kube.next_due(), Some(world.now + SignedDuration::from_secs(290)), "nothing new, no bookmark");
     world.make("/api/v1/namespaces/default/secrets", json!({ "metadata": { "name": "s" } }));
@@ -139,7 +149,8 @@ fn bookmarks_come_every_minute_when_there_is_something_new_and_the_watch_ends_on
 
 #[test]
 fn events_and_replies_take_the_time_that_they_are_given() {
-    let latency = Latency { read: SignedDuration::from_millis(5), write: SignedDuration::from_millis(20), watch: SignedDuration::from_millis(30) };
+    let latency =
+        Latency { read: SignedDuration::from_millis(5), write: SignedDuration::from_millis(20), watch: SignedDuration::from_millis(30) };
     let mut world = World::with(Config { start: start(), latency, ..Config::default() });
     let watch = world.submit("GET", &format!("{MAPS}?watch=1&resourceVersion=0"), "", JSON, JSON);
     assert!(world.events(watch).is_empty());
@@ -166,12 +177,16 @@ fn a_cancelled_watch_says_nothing_more() {
 #[test]
 fn tables_and_metadata_alone() {
     let mut world = World::new();
-    world.make("/api/v1/namespaces/default/pods", json!({ "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "image": "i" }] } }));
+    world.make(
+        "/api/v1/namespaces/default/pods",
+        json!({ "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "image": "i" }] } }),
+    );
     world.pass(130);
     let (_, text) = world.raw("GET", "/api/v1/pods", "", JSON, "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
     let table: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(table["rows"][0]["cells"], json!(["p", "0/1", "Pending", "0", "2m10s", "<none>", "<none>", "<none>", "<none>"]));
-    let (_, text) = world.raw("GET", "/api/v1/namespaces/default/pods/p", "", JSON, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
+    let (_, text) =
+        world.raw("GET", "/api/v1/namespaces/default/pods/p", "", JSON, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
     let partial: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((partial["kind"].as_str(), partial.get("spec")), (Some("PartialObjectMetadata"), None));
 }

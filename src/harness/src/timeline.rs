@@ -40,6 +40,8 @@ pub enum Event {
     PodsReady { owner: String, node: String, count: usize },
     PodsGone { owner: String, count: usize },
     Batched { pods: usize },
+    /// A machine that runs and does not become a node, by its console.
+    MachineRefused { instance: String, why: String },
     ClaimCreated { claim: String, pool: String, types: Vec<String> },
     Launched { claim: String, instance: String, instance_type: String, capacity_type: String, zone: String, price: Option<String> },
     Registered { claim: String, node: String },
@@ -73,6 +75,7 @@ impl Event {
             Event::PodsReady { owner, node, count } => format!("{} of {owner} ready on {node}", pods(*count)),
             Event::PodsGone { owner, count } => format!("{} of {owner} gone", pods(*count)),
             Event::Batched { pods: count } => format!("batched {}", pods(*count)),
+            Event::MachineRefused { instance, why } => format!("machine {instance} does not join: {why}"),
             Event::ClaimCreated { claim, pool, types } => {
                 let shown = types.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
                 let more = if types.len() > 5 { format!(" and {} other(s)", types.len() - 5) } else { String::new() };

@@ -9,14 +9,18 @@ mod support;
 use planner::output::{ClaimRequirement, PodOutcome};
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
 use support::{World, random};
 
-/// Upstream walks Go maps in places, so a world may have several answers; ours must be one of them.
-const TRIES: usize = 100;
+/// Upstream walks a Go map to find the least that daemons ask, so that the requests of a NodeClaim may differ from one answer to the
+/// next; ours must be among the answers.
+const TRIES: usize = 60;
+
+/// Requests that upstream gave, by the pods of the NodeClaim.
+type Requests = BTreeMap<Vec<String>, BTreeSet<BTreeMap<String, i64>>>;
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct Answer {
@@ -52,11 +56,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         let question = json!({ "snapshot": world.snapshot, "offerings": world.offerings, "options": world.options });
         let ours = answer(&world);
         let mut differences = Vec::new();
+        let mut requests = Requests::default();
         for _ in 0..TRIES {
             writeln!(questions, "{question}")?;
             let mut line = String::new();
             answers.read_line(&mut line)?;
-            differences = compare(&ours, &serde_json::from_str(&line)?);
+            differences = compare(&ours, serde_json::from_str(&line)?, &mut requests);
             if differences.is_empty() {
                 break;
             }
@@ -98,7 +103,8 @@ fn answer(world: &World) -> Answer {
     for nomination in &plan.nominations {
         nodes.entry(nomination.node.to_string()).or_default().push(nomination.pod.to_string());
     }
-    let refused = explanation.pods.iter().filter(|verdict| matches!(verdict.outcome, PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_)));
+    let refused =
+        explanation.pods.iter().filter(|verdict| matches!(verdict.outcome, PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_)));
     let errors = refused.map(|verdict| (verdict.pod.to_string(), format!("{:?}", verdict.outcome))).collect();
     Answer { claims: Some(plan.launches.iter().map(claim).collect()), nodes: Some(nodes), errors: Some(errors) }
 }
@@ -112,8 +118,18 @@ fn entries(requirement: &ClaimRequirement) -> Vec<String> {
     if bounds.is_empty() { vec![json!([format!("{:?}", r.operator()), requirement.ordered_values, min]).to_string()] } else { bounds }
 }
 
-fn compare(ours: &Answer, theirs: &Answer) -> Vec<String> {
+fn compare(ours: &Answer, mut theirs: Answer, requests: &mut Requests) -> Vec<String> {
     let mut found = Vec::new();
+    for right in theirs.claims.iter_mut().flatten() {
+        for left in ours.claims.iter().flatten().filter(|left| left.pods == right.pods) {
+            let seen = requests.entry(left.pods.clone()).or_default();
+            seen.insert(right.requests.clone());
+            if seen.contains(&left.requests) {
+                right.requests = left.requests.clone();
+            }
+        }
+    }
+    let theirs = &theirs;
     let sorted = |answer: &Answer| {
         let mut claims = answer.claims.clone().unwrap_or_default();
         claims.sort_by(|a, b| a.partial_cmp(b).expect("claims hold no numbers without order"));
@@ -140,7 +156,8 @@ fn compare(ours: &Answer, theirs: &Answer) -> Vec<String> {
 
 /// Equal but for labels of which upstream draws the value.
 fn alike(left: &Claim, right: &Claim) -> bool {
-    let drawn = |key: &String| left.requirements.get(key).is_some_and(|lines| !lines[0].contains("\"In\"") || lines[0].matches(',').count() > 2);
+    let drawn =
+        |key: &String| left.requirements.get(key).is_some_and(|lines| !lines[0].contains("\"In\"") || lines[0].matches(',').count() > 2);
     let fixed = |claim: &Claim| claim.labels.clone().into_iter().filter(|(key, _)| !drawn(key)).collect::<BTreeMap<_, _>>();
     let same_labels = fixed(left) == fixed(right) && left.labels.keys().eq(right.labels.keys());
     same_labels && Claim { labels: right.labels.clone(), ..left.clone() } == *right

@@ -72,7 +72,15 @@ impl Claim {
 
     /// Whether the pod fits beside those already here (`C/pkg/controllers/provisioning/scheduling/nodeclaim.go`, CanAdd).
     /// `policy` other than Strict lowers `minValues` to what is there; upstream does so only for new NodeClaims.
-    pub fn fit(&self, shape: &Shape, stage: &Stage, template: &mut Template, table: &mut RequirementTable, reservations: &Reservations, policy: MinValuesPolicy) -> Result<Fit, Misfit> {
+    pub fn fit(
+        &self,
+        shape: &Shape,
+        stage: &Stage,
+        template: &mut Template,
+        table: &mut RequirementTable,
+        reservations: &Reservations,
+        policy: MinValuesPolicy,
+    ) -> Result<Fit, Misfit> {
         if taint::first_untolerated(&template.pool.taints, &stage.tolerations).is_some() {
             return Err(Misfit::Constraint);
         }
@@ -84,7 +92,8 @@ impl Claim {
             return Err(Misfit::Constraint);
         }
         let mut min_values = self.min_values.clone();
-        let shortages: Vec<(Arc<str>, u32)> = template.shortages(&self.min_values, &options).map(|(key, _, found)| (key.clone(), found)).collect();
+        let shortages: Vec<(Arc<str>, u32)> =
+            template.shortages(&self.min_values, &options).map(|(key, _, found)| (key.clone(), found)).collect();
         if !shortages.is_empty() && policy == MinValuesPolicy::Strict {
             return Err(Misfit::Constraint);
         }
@@ -95,7 +104,14 @@ impl Claim {
     }
 
     /// [`Self::fit`] for a NodeClaim in flight, which remembers constraints that failed.
-    pub fn fit_in_flight(&mut self, shape: &Shape, stage: &Stage, template: &mut Template, table: &mut RequirementTable, reservations: &Reservations) -> Option<Fit> {
+    pub fn fit_in_flight(
+        &mut self,
+        shape: &Shape,
+        stage: &Stage,
+        template: &mut Template,
+        table: &mut RequirementTable,
+        reservations: &Reservations,
+    ) -> Option<Fit> {
         if self.refused.contains(stage.id) {
             return None;
         }

@@ -69,7 +69,14 @@ impl Daemons {
     }
 
     /// Groups in order of their first instance type.
-    pub fn groups(&mut self, taints: &[Taint], pool: &Requirements, types: &[InstanceType], options: &Bits, names: &ResourceNames) -> Vec<DaemonGroup> {
+    pub fn groups(
+        &mut self,
+        taints: &[Taint],
+        pool: &Requirements,
+        types: &[InstanceType],
+        options: &Bits,
+        names: &ResourceNames,
+    ) -> Vec<DaemonGroup> {
         let mut groups: Vec<(Vec<usize>, Bits)> = Vec::new();
         for position in options.iter() {
             let runs: Vec<usize> = (0..self.all.len()).filter(|d| self.all[*d].runs_on_type(taints, pool, &types[position])).collect();

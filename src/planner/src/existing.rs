@@ -25,7 +25,13 @@ pub struct Existing {
 
 impl Existing {
     /// `asked` are the label keys that any pod mentions; no other decides anything.
-    pub fn new(node: &Arc<Node>, daemons: &Daemons, asked: &BTreeSet<Arc<str>>, names: &ResourceNames, table: &mut RequirementTable) -> Self {
+    pub fn new(
+        node: &Arc<Node>,
+        daemons: &Daemons,
+        asked: &BTreeSet<Arc<str>>,
+        names: &ResourceNames,
+        table: &mut RequirementTable,
+    ) -> Self {
         let mut all = Requirements::from_labels(node.labels.iter().map(|(key, value)| (&**key, &**value)));
         let live = || node.pods.iter().filter(|pod| !pod.terminal);
         let mut coming = daemons.requests_on_node(&all, &node.taints);

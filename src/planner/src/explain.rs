@@ -51,7 +51,10 @@ fn type_refusal(template: &Template, names: &ResourceNames, position: usize, ask
 }
 
 fn mismatch(asked: &Requirement, offered: Option<&Requirement>) -> Refusal {
-    Refusal::Requirement { asked: asked.to_string(), offered: offered.map_or_else(|| format!("{} is not set", asked.key), Requirement::to_string) }
+    Refusal::Requirement {
+        asked: asked.to_string(),
+        offered: offered.map_or_else(|| format!("{} is not set", asked.key), Requirement::to_string),
+    }
 }
 
 /// Whether zone and market exclude each other, or the cloud has none.
@@ -101,7 +104,9 @@ fn closest(template: &Template, refusals: &[(usize, Refusal)], remaining: &BTree
     let best: Vec<&(usize, Refusal)> = refusals.iter().filter(|(_, refusal)| progress(refusal) == furthest).collect();
     match &best.first()?.1 {
         Refusal::Resource { .. } => {
-            let short = |refusal: &Refusal| if let Refusal::Resource { asked, room, .. } = refusal { *asked as f64 / (*room).max(1) as f64 } else { 0.0 };
+            let short = |refusal: &Refusal| {
+                if let Refusal::Resource { asked, room, .. } = refusal { *asked as f64 / (*room).max(1) as f64 } else { 0.0 }
+            };
             best.iter().min_by(|a, b| short(&a.1).total_cmp(&short(&b.1))).map(|(_, refusal)| refusal.clone())
         }
         Refusal::Limits { name, .. } => {
@@ -113,8 +118,15 @@ fn closest(template: &Template, refusals: &[(usize, Refusal)], remaining: &BTree
 }
 
 /// Why a pool opens no NodeClaim for a pod of this shape.
-pub fn pool_refusal(template: &mut Template, table: &mut RequirementTable, names: &ResourceNames, shape: &Shape, stage: &Stage) -> PoolRefusal {
-    let refuse = |template: &Template, reason, types| PoolRefusal { pool: template.pool.name.clone(), reason, types: named(template, types) };
+pub fn pool_refusal(
+    template: &mut Template,
+    table: &mut RequirementTable,
+    names: &ResourceNames,
+    shape: &Shape,
+    stage: &Stage,
+) -> PoolRefusal {
+    let refuse =
+        |template: &Template, reason, types| PoolRefusal { pool: template.pool.name.clone(), reason, types: named(template, types) };
     if template.nodes_exhausted() {
         let reason = limit_refusal(template, &Arc::from(NODES), &[], &template.remaining);
         return refuse(template, reason, Vec::new());
@@ -149,7 +161,7 @@ fn variety_refusal(template: &Template, refused: &[(usize, Refusal)]) -> Refusal
     }
 }
 
-/// Why each type of the pool that is not an option of the finished NodeClaim is none.
+/// Why each type that the pool allows and the finished NodeClaim does not is none of its options.
 pub fn ruled_out(template: &Template, scheduler: &Scheduler<'_>, claim: &Claim) -> Vec<(Arc<str>, Refusal)> {
     let asked = Asked {
         requirements: scheduler.table.get(claim.requirements),
@@ -159,7 +171,7 @@ pub fn ruled_out(template: &Template, scheduler: &Scheduler<'_>, claim: &Claim) 
         limits: &claim.limits,
     };
     let refused = type_refusals(template, &scheduler.names, &asked);
-    let refused: Vec<(usize, Refusal)> = refused.into_iter().filter(|(t, _)| !claim.options.contains(*t)).collect();
+    let refused: Vec<(usize, Refusal)> = refused.into_iter().filter(|(t, _)| template.options.contains(*t) && !claim.options.contains(*t)).collect();
     named(template, refused)
 }
 

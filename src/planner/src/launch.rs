@@ -132,6 +132,7 @@ fn annotations(template: &Template) -> crate::input::Labels {
 /// of a Go map and starts anew after a group without daemons, so that there the result depends on the draw; this is one of them.
 fn daemon_overhead(template: &Template, options: &Bits, width: usize) -> Amounts {
     let groups = template.groups.iter().filter(|group| group.types.intersects(options));
-    let least = groups.map(|group| group.overhead.clone()).reduce(|least, other| least.iter().zip(&other).map(|(a, b)| *a.min(b)).collect());
+    let least =
+        groups.map(|group| group.overhead.clone()).reduce(|least, other| least.iter().zip(&other).map(|(a, b)| *a.min(b)).collect());
     least.unwrap_or_else(|| vec![0; width])
 }

@@ -105,15 +105,35 @@ pub enum Refusal {
     /// A taint that the pod does not tolerate.
     Taint(Taint),
     /// What is asked (of the pod) against what is offered.
-    Requirement { asked: String, offered: String },
+    Requirement {
+        asked: String,
+        offered: String,
+    },
     /// Asked and available amount of one resource, daemons included in what is asked.
-    Resource { name: Arc<str>, asked: i64, room: i64 },
+    Resource {
+        name: Arc<str>,
+        asked: i64,
+        room: i64,
+    },
     /// `spec.limits` of this resource: what is left and what the smallest type takes.
-    Limits { name: Arc<str>, limit: i64, left: i64, smallest: i64 },
+    Limits {
+        name: Arc<str>,
+        limit: i64,
+        left: i64,
+        smallest: i64,
+    },
     /// Fits, but no zone and market of it is to be had.
-    NoOffering { detail: String },
-    HostPort { port: i32 },
-    MinValues { key: Arc<str>, wanted: u32, found: u32 },
+    NoOffering {
+        detail: String,
+    },
+    HostPort {
+        port: i32,
+    },
+    MinValues {
+        key: Arc<str>,
+        wanted: u32,
+        found: u32,
+    },
     /// No instance type meets the pool's own requirements.
     NoInstanceTypes,
     /// Reserved capacity would do, but other NodeClaims hold all of it: the pod waits for a later pass, without an event

@@ -25,9 +25,7 @@ impl Port {
 
     fn conflicts(&self, other: &Port) -> bool {
         let everywhere = |ip: Option<IpAddr>| ip.is_some_and(|ip| ip.is_unspecified());
-        self.protocol == other.protocol
-            && self.port == other.port
-            && (self.ip == other.ip || everywhere(self.ip) || everywhere(other.ip))
+        self.protocol == other.protocol && self.port == other.port && (self.ip == other.ip || everywhere(self.ip) || everywhere(other.ip))
     }
 }
 

@@ -39,7 +39,11 @@ fn launch_text(launch: &LaunchReason) -> String {
     let verb = if pods + daemons == 1 { "asks" } else { "ask" };
     let _ = write!(text, " {verb} {}", amounts(&launch.requests));
     if let Some(first) = launch.chosen.first() {
-        let of = if launch.chosen.len() == 1 { "the only type that fits".to_owned() } else { format!("the cheapest of {} that fit", launch.chosen.len()) };
+        let of = if launch.chosen.len() == 1 {
+            "the only type that fits".to_owned()
+        } else {
+            format!("the cheapest of {} that fit", launch.chosen.len())
+        };
         let _ = write!(text, "; {} at {}/h is {of}", first.instance_type, first.price);
     }
     for (name, refusal) in &launch.ruled_out {
@@ -53,8 +57,11 @@ fn launch_text(launch: &LaunchReason) -> String {
 }
 
 fn amounts(resources: &Resources) -> String {
-    let shown: Vec<String> =
-        resources.iter().filter(|(name, _)| *name != vocabulary::resources::PODS).map(|(name, amount)| format!("{} {name}", amount_text(name, amount))).collect();
+    let shown: Vec<String> = resources
+        .iter()
+        .filter(|(name, _)| *name != vocabulary::resources::PODS)
+        .map(|(name, amount)| format!("{} {name}", amount_text(name, amount)))
+        .collect();
     if shown.is_empty() { "no resources".to_owned() } else { shown.join(", ") }
 }
 

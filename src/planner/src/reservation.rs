@@ -33,7 +33,14 @@ impl Reservations {
     }
 
     /// What a NodeClaim with these options would hold, given what it holds now.
-    pub fn wanted(&self, template: &Template, table: &RequirementTable, options: &Bits, requirements: RequirementsId, held: &Held) -> Result<Held, Unreservable> {
+    pub fn wanted(
+        &self,
+        template: &Template,
+        table: &RequirementTable,
+        options: &Bits,
+        requirements: RequirementsId,
+        held: &Held,
+    ) -> Result<Held, Unreservable> {
         if !self.enabled || self.left.is_empty() {
             return Ok(Held::new());
         }

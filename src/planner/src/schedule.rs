@@ -38,7 +38,9 @@ pub enum Placement {
     Node(usize),
     /// Position in `claims`.
     Claim(usize),
-    Nowhere { deferred: bool },
+    Nowhere {
+        deferred: bool,
+    },
 }
 
 impl<'a> Scheduler<'a> {
@@ -56,7 +58,8 @@ impl<'a> Scheduler<'a> {
         templates.iter_mut().for_each(|template| template.add_daemons(&mut daemons, &table, &names));
         subtract_nodes(&mut templates, snapshot);
         let existing = existing_nodes(snapshot, &daemons, &shapes, &names, &mut table);
-        let reserved_pools: Offerings = pools.iter().filter_map(|pool| Some((pool.name.clone(), offerings.get(&pool.name)?.clone()))).collect();
+        let reserved_pools: Offerings =
+            pools.iter().filter_map(|pool| Some((pool.name.clone(), offerings.get(&pool.name)?.clone()))).collect();
         let reservations = Reservations::of(&reserved_pools, options.reserved_capacity);
         Scheduler { options, pods, shapes, names, table, templates, existing, claims: Vec::new(), reservations, order: Vec::new() }
     }
@@ -141,8 +144,9 @@ impl<'a> Scheduler<'a> {
                     template.relaxed = fit.relaxed;
                     claim.add(pod, shape, fit, &mut self.reservations);
                     template.reserve(&claim.options);
-                    claim.refused_pools =
-                        (0..position).map(|p| explain::pool_refusal(&mut self.templates[p], &mut self.table, &self.names, shape, stage)).collect();
+                    claim.refused_pools = (0..position)
+                        .map(|p| explain::pool_refusal(&mut self.templates[p], &mut self.table, &self.names, shape, stage))
+                        .collect();
                     self.claims.push(claim);
                     self.order.push(self.claims.len() - 1);
                     return Placement::Claim(self.claims.len() - 1);
@@ -177,11 +181,21 @@ fn subtract_nodes(templates: &mut [Template], snapshot: &Snapshot) {
 }
 
 /// Nodes that stay: initialized ones first, then by name.
-fn existing_nodes(snapshot: &Snapshot, daemons: &Daemons, shapes: &Shapes, names: &ResourceNames, table: &mut RequirementTable) -> Vec<Existing> {
-    let asked: BTreeSet<Arc<str>> =
-        shapes.shapes.iter().flat_map(|s| &s.stages).flat_map(|stage| table.get(stage.requirements).iter()).map(|r| r.key.clone()).collect();
+fn existing_nodes(
+    snapshot: &Snapshot,
+    daemons: &Daemons,
+    shapes: &Shapes,
+    names: &ResourceNames,
+    table: &mut RequirementTable,
+) -> Vec<Existing> {
+    let asked: BTreeSet<Arc<str>> = shapes
+        .shapes
+        .iter()
+        .flat_map(|s| &s.stages)
+        .flat_map(|stage| table.get(stage.requirements).iter())
+        .map(|r| r.key.clone())
+        .collect();
     let mut nodes: Vec<_> = snapshot.nodes.iter().filter(|node| !node.deleting).collect();
     nodes.sort_by(|a, b| b.initialized.cmp(&a.initialized).then_with(|| a.name.cmp(&b.name)));
     nodes.into_iter().map(|node| Existing::new(node, daemons, &asked, names, table)).collect()
 }
-

@@ -41,7 +41,13 @@ pub struct Shapes {
 
 impl Shapes {
     /// `tolerate_soft`: some NodePool has a `PreferNoSchedule` taint, so tolerating those is a last relaxation.
-    pub fn of(pods: &[Arc<Pod>], names: &ResourceNames, table: &mut RequirementTable, policy: PreferencePolicy, tolerate_soft: bool) -> Self {
+    pub fn of(
+        pods: &[Arc<Pod>],
+        names: &ResourceNames,
+        table: &mut RequirementTable,
+        policy: PreferencePolicy,
+        tolerate_soft: bool,
+    ) -> Self {
         let mut known: IndexMap<Key<'_>, usize> = IndexMap::new();
         let mut made = Shapes { shapes: Vec::new(), of_pod: Vec::with_capacity(pods.len()) };
         let mut next_stage = 0;

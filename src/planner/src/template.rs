@@ -121,7 +121,15 @@ impl Template {
     }
 
     /// Which of `eligible` meet the requirements and have room for `requests` and their daemons.
-    pub fn filter(&mut self, table: &RequirementTable, eligible: &Bits, id: RequirementsId, requests: &[i64], wanted: &[Port], taken: &[Port]) -> Bits {
+    pub fn filter(
+        &mut self,
+        table: &RequirementTable,
+        eligible: &Bits,
+        id: RequirementsId,
+        requests: &[i64],
+        wanted: &[Port],
+        taken: &[Port],
+    ) -> Bits {
         let mut candidates = eligible.clone();
         candidates.retain(&self.matching(table, id));
         if candidates.is_empty() {
@@ -129,7 +137,9 @@ impl Template {
         }
         let mut left = Bits::empty(self.types.len());
         for (group, fits) in self.groups.iter().zip(&self.fits) {
-            if !group.types.intersects(&candidates) || ports::first_conflict(wanted, taken).or(ports::first_conflict(wanted, &group.ports)).is_some() {
+            if !group.types.intersects(&candidates)
+                || ports::first_conflict(wanted, taken).or(ports::first_conflict(wanted, &group.ports)).is_some()
+            {
                 continue;
             }
             let mut members = group.types.and(&candidates);
@@ -143,7 +153,8 @@ impl Template {
     /// have them, whatever the requirements leave of them (`C/pkg/cloudprovider/types.go`, SatisfiesMinValues).
     pub fn shortages<'a>(&'a self, min_values: &'a MinValues, types: &'a Bits) -> impl Iterator<Item = (&'a Arc<str>, u32, u32)> {
         min_values.iter().filter_map(|(key, wanted)| {
-            let values: BTreeSet<&Arc<str>> = types.iter().filter_map(|t| self.types[t].requirements.get(key)).flat_map(|r| &r.values).collect();
+            let values: BTreeSet<&Arc<str>> =
+                types.iter().filter_map(|t| self.types[t].requirements.get(key)).flat_map(|r| &r.values).collect();
             let found = u32::try_from(values.len()).unwrap_or(u32::MAX);
             (found < *wanted).then_some((key, *wanted, found))
         })

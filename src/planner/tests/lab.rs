@@ -12,7 +12,10 @@ fn five_pods_are_one_m5_large() {
     assert_eq!(launches(&plan), [(5, vec!["m5.large"])]);
     let launch = &plan.launches[0];
     assert_eq!(launch.instance_types[0].price.dollars(), 0.096);
-    assert_eq!(launch.requests.to_quantities(), [("cpu", "180m"), ("memory", "5240Mi"), ("pods", "9")].map(|(n, q)| (n.into(), q.into())).into());
+    assert_eq!(
+        launch.requests.to_quantities(),
+        [("cpu", "180m"), ("memory", "5240Mi"), ("pods", "9")].map(|(n, q)| (n.into(), q.into())).into()
+    );
     assert_eq!(&*launch.labels["type"], "karpenter");
     assert_eq!(&*launch.labels[labels::NODEPOOL], "default");
     assert_eq!(&*launch.labels[labels::EC2NODECLASS], "default");

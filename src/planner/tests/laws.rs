@@ -59,7 +59,11 @@ fn limits_hold(world: &World) {
         let largest = mine.map(|launch| {
             let mut most = Resources::new();
             let types = &world.offerings[&pool.name];
-            launch.instance_types.iter().filter_map(|c| types.iter().find(|t| t.name == c.instance_type)).for_each(|t| most.max(&t.capacity));
+            launch
+                .instance_types
+                .iter()
+                .filter_map(|c| types.iter().find(|t| t.name == c.instance_type))
+                .for_each(|t| most.max(&t.capacity));
             most
         });
         let largest: Vec<Resources> = largest.collect();
@@ -67,7 +71,12 @@ fn limits_hold(world: &World) {
         let used = Resources::sum(nodes.map(|node| &node.capacity));
         for (name, limit) in pool.limits.iter().filter(|(name, _)| *name != "nodes") {
             let launched = Resources::sum(&largest).get(name);
-            assert!(launched == 0 || used.get(name) + launched <= limit, "{}: {name} {launched} beside {} of {limit}", pool.name, used.get(name));
+            assert!(
+                launched == 0 || used.get(name) + launched <= limit,
+                "{}: {name} {launched} beside {} of {limit}",
+                pool.name,
+                used.get(name)
+            );
         }
     }
 }
@@ -98,7 +107,8 @@ fn order_of_input_is_nothing(world: &World) {
     let (other, why) = planner::plan(&turned, &world.offerings, now(), &world.options);
     assert_eq!(plan, other);
     assert_eq!(explanation.launches, why.launches);
-    let verdicts = |e: &planner::Explanation| e.pods.iter().map(|v| (v.pod.clone(), std::mem::discriminant(&v.outcome))).collect::<Vec<_>>();
+    let verdicts =
+        |e: &planner::Explanation| e.pods.iter().map(|v| (v.pod.clone(), std::mem::discriminant(&v.outcome))).collect::<Vec<_>>();
     assert_eq!(verdicts(&explanation), verdicts(&why));
 }
 

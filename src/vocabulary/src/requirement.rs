@@ -109,7 +109,14 @@ impl Requirement {
             (a, b) => a.or(b),
         };
         let min_values = self.min_values.max(other.min_values);
-        let bare = |complement, values: BTreeSet<Arc<str>>, gte, lte| Requirement { key: self.key.clone(), complement, values, gte, lte, min_values };
+        let bare = |complement, values: BTreeSet<Arc<str>>, gte, lte| Requirement {
+            key: self.key.clone(),
+            complement,
+            values,
+            gte,
+            lte,
+            min_values,
+        };
         if let (Some(low), Some(high)) = (gte, lte)
             && low > high
         {
@@ -245,7 +252,11 @@ impl Requirements {
 
     /// The first requirement of `incoming` that `self` cannot meet: a key that `self` does not define is refused unless
     /// `may_be_undefined` says otherwise (well-known labels, for new nodes) or the requirement allows absence.
-    pub fn first_incompatible<'a>(&'a self, incoming: &'a Requirements, may_be_undefined: impl Fn(&str) -> bool) -> Option<&'a Requirement> {
+    pub fn first_incompatible<'a>(
+        &'a self,
+        incoming: &'a Requirements,
+        may_be_undefined: impl Fn(&str) -> bool,
+    ) -> Option<&'a Requirement> {
         incoming
             .iter()
             .find(|requirement| {

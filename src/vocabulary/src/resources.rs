@@ -117,7 +117,10 @@ impl Resources {
         match name {
             CPU if amount % 1000 != 0 => format!("{amount}m"),
             CPU => (amount / 1000).to_string(),
-            _ => match [(1i64 << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")].iter().find(|(unit, _)| amount != 0 && amount % unit == 0) {
+            _ => match [(1i64 << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")]
+                .iter()
+                .find(|(unit, _)| amount != 0 && amount % unit == 0)
+            {
                 Some((unit, suffix)) => format!("{}{suffix}", amount / unit),
                 None => amount.to_string(),
             },

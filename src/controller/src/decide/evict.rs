@@ -26,7 +26,9 @@ pub fn decide(world: &World, key: &Key, uid: &str, done: &[Done]) -> Step {
             let why = if message == SEVERAL_BUDGETS { "eviction does not support multiple PDBs" } else { "evicting pod violates a PDB" };
             let step = Step { then: Then::Again, ..Step::default() };
             match cluster::pod::node_name(pod).and_then(|node| world.index.node(node)) {
-                Some(node) => step.note(EventSpec::new(&**node, true, "FailedDraining", format!("Failed to drain node, {why} (Pod={key})"))),
+                Some(node) => {
+                    step.note(EventSpec::new(&**node, true, "FailedDraining", format!("Failed to drain node, {why} (Pod={key})")))
+                }
                 None => step,
             }
         }

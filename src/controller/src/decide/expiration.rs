@@ -10,7 +10,9 @@ use kube::ResourceExt;
 
 pub fn decide(world: &World, name: &str, now: Timestamp) -> Step {
     let Some(claim) = world.index.claim(name) else { return Step::rest() };
-    let (Some(life), None) = (claim.spec.expire_after.as_ref().and_then(|d| d.duration), &claim.metadata.deletion_timestamp) else { return Step::rest() };
+    let (Some(life), None) = (claim.spec.expire_after.as_ref().and_then(|d| d.duration), &claim.metadata.deletion_timestamp) else {
+        return Step::rest();
+    };
     let created = claim.creation_timestamp().map_or(now, |time| time.0);
     let end = created.saturating_add(life).unwrap_or(Timestamp::MAX);
     if now < end {

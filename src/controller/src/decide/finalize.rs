@@ -75,7 +75,9 @@ fn stamp(claim: &Arc<NodeClaim>) -> Option<Step> {
     let mut stamped = (**claim).clone();
     stamped.annotations_mut().insert(labels::NODECLAIM_TERMINATION_TIMESTAMP.to_owned(), end.clone());
     let body = patch::of_field("metadata", &**claim, &stamped)?;
-    let line = Line::info(CONTROLLER, "annotated nodeclaim").object("NodeClaim", "", &claim.name_any()).with(labels::NODECLAIM_TERMINATION_TIMESTAMP, end.as_str());
+    let line = Line::info(CONTROLLER, "annotated nodeclaim")
+        .object("NodeClaim", "", &claim.name_any())
+        .with(labels::NODECLAIM_TERMINATION_TIMESTAMP, end.as_str());
     let event = EventSpec::new(&**claim, true, "TerminationGracePeriodExpiring", format!("All pods will be deleted by {end}"));
     Some(Step::act(locked(Kind::NodeClaim, &**claim, false, body).then(line).then(event)))
 }

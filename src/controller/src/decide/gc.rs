@@ -37,7 +37,11 @@ pub fn instances(world: &World, done: &[Done], now: Timestamp) -> Step {
         let line = Line::debug("instance.garbagecollection", "garbage collected cloudprovider instance").with("provider-id", id.as_str());
         acts.push(Act::from(Effect::Terminate { id: instance.id.clone() }).then(line));
         if let Some(node) = world.index.nodes_of(&id).first() {
-            let line = Line::debug("instance.garbagecollection", "garbage collected node").with("provider-id", id.as_str()).object("Node", "", &node.name_any());
+            let line = Line::debug("instance.garbagecollection", "garbage collected node").with("provider-id", id.as_str()).object(
+                "Node",
+                "",
+                &node.name_any(),
+            );
             acts.push(delete(Kind::Node, &***node).then(line));
         }
     }
@@ -58,7 +62,10 @@ pub fn claims(world: &World, done: &[Done]) -> Step {
     let lost = world.index.claims().filter(|claim| {
         let id = provider_id(claim).unwrap_or("");
         let ready = world.index.nodes_of(id).iter().any(|node| machine::is_ready(node));
-        api::condition::is_true(conditions(claim), "Registered") && claim.metadata.deletion_timestamp.is_none() && !present.contains(id) && !ready
+        api::condition::is_true(conditions(claim), "Registered")
+            && claim.metadata.deletion_timestamp.is_none()
+            && !present.contains(id)
+            && !ready
     });
     let acts: Vec<Act> = lost
         .map(|claim| {

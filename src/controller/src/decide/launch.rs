@@ -74,7 +74,12 @@ fn request(world: &World, run: &Run<'_>) -> Result<LaunchRequest, LaunchError> {
             return Err(LaunchError::NodeClassNotReady("nodeclass status has not been reconciled against the latest spec".to_owned()));
         }
         (Status::True, _) => {}
-        _ => return Err(LaunchError::Failed { reason: "NodeClassReadinessUnknown".to_owned(), message: "NodeClass is in Ready=Unknown".to_owned() }),
+        _ => {
+            return Err(LaunchError::Failed {
+                reason: "NodeClassReadinessUnknown".to_owned(),
+                message: "NodeClass is in Ready=Unknown".to_owned(),
+            });
+        }
     }
     if let Some(key) = super::validation::restricted_tag(class) {
         return Err(LaunchError::NodeClassNotReady(format!("{key:?} tag does not pass tag validation requirements")));
@@ -108,7 +113,8 @@ fn populate(run: &mut Run<'_>, launched: &Launched) {
 }
 
 fn launched_line(run: &Run<'_>, launched: &Launched) -> Line {
-    let allocatable: serde_json::Map<String, serde_json::Value> = launched.allocatable.to_quantities().into_iter().map(|(k, v)| (k, v.into())).collect();
+    let allocatable: serde_json::Map<String, serde_json::Value> =
+        launched.allocatable.to_quantities().into_iter().map(|(k, v)| (k, v.into())).collect();
     run.line("launched nodeclaim")
         .with("provider-id", launched.provider_id.as_str())
         .with("instance-type", &*launched.instance_type)

@@ -34,14 +34,17 @@ pub fn decide(world: &World, name: &str, done: &[Done], now: Timestamp) -> Step 
         };
     }
     let mut run = Run::new(claim, now);
-    let stages: [fn(&World, &mut Run<'_>, &[Done]) -> Option<Step>; 4] = [launch::decide, registration::decide, initialization::decide, liveness];
-    for stage in stages {
+    const STAGES: [Stage; 4] = [launch::decide, registration::decide, initialization::decide, liveness];
+    for stage in STAGES {
         if let Some(step) = stage(world, &mut run, done) {
             return step;
         }
     }
     run.finish()
 }
+
+/// `Some` when the stage has something to do before the next may be looked at.
+type Stage = fn(&World, &mut Run<'_>, &[Done]) -> Option<Step>;
 
 /// One reconcile: the claim as it shall be.
 pub struct Run<'a> {
@@ -126,10 +129,12 @@ fn liveness(world: &World, run: &mut Run<'_>, _: &[Done]) -> Option<Step> {
 
 fn timed_out(world: &World, run: &Run<'_>, timeout: SignedDuration, reason: &str) -> Step {
     let line = Line { level: crate::log::Level::Debug, ..run.line("terminating due to timeout") };
-    let mut act = delete(Kind::NodeClaim, &**run.claim).then(line.with("timeout", format!("{}m0s", timeout.as_mins())).with("reason", reason));
+    let mut act =
+        delete(Kind::NodeClaim, &**run.claim).then(line.with("timeout", format!("{}m0s", timeout.as_mins())).with("reason", reason));
     if let Some(pool_uid) = pool_uid(world, run.claim) {
         let launched = run.set.get("Launched").filter(|c| Status::of(Some(c)) != Status::True);
-        let failure = launched.map_or(("RegistrationFailed".into(), "Failed to register node".into()), |c| (c.reason.clone(), c.message.clone()));
+        let failure =
+            launched.map_or(("RegistrationFailed".into(), "Failed to register node".into()), |c| (c.reason.clone(), c.message.clone()));
         act = act.then(Memo::Registration { pool_uid, failure: Some(failure) });
     }
     Step::act(act)

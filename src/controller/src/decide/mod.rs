@@ -54,7 +54,7 @@ fn poll(done: &[Done], effect: Effect, every: SignedDuration) -> Step {
 }
 
 /// The last outcome of an effect of this reconcile.
-fn last<'a>(done: &'a [Done], wanted: impl Fn(&Effect) -> bool) -> Option<Result<&'a Outcome, &'a Failure>> {
+fn last(done: &[Done], wanted: impl Fn(&Effect) -> bool) -> Option<Result<&Outcome, &Failure>> {
     done.iter().rev().find(|done| wanted(&done.effect)).map(|done| done.outcome.as_ref())
 }
 

@@ -112,7 +112,9 @@ impl<'a> Run<'a> {
     fn resolve(&mut self, world: &World) -> Option<Step> {
         let ask = |effect: Effect| Some(Step::act(Act::from(effect).tolerant()));
         match self.answer(|e| if let Effect::ResolveAmis { class, .. } = e { Some(class) } else { None }) {
-            None => return ask(Effect::ResolveAmis { class: self.draft(), kubernetes: world.facts.kubernetes.clone().unwrap_or_default() }),
+            None => {
+                return ask(Effect::ResolveAmis { class: self.draft(), kubernetes: world.facts.kubernetes.clone().unwrap_or_default() });
+            }
             Some(Ok(Outcome::Amis(amis))) => {
                 self.status.amis = amis.clone();
                 let found = !amis.is_empty();
@@ -130,7 +132,13 @@ impl<'a> Run<'a> {
             Some(Ok(Outcome::Subnets(subnets))) => {
                 self.status.subnets = subnets.clone();
                 let found = !subnets.is_empty();
-                self.found("SubnetsReady", found, "SubnetsNotFound", "SubnetSelector did not match any Subnets", SignedDuration::from_mins(1));
+                self.found(
+                    "SubnetsReady",
+                    found,
+                    "SubnetsNotFound",
+                    "SubnetSelector did not match any Subnets",
+                    SignedDuration::from_mins(1),
+                );
             }
             Some(Err(error)) => self.error(format!("getting subnets, {error}")),
             Some(Ok(_)) => {}
@@ -140,7 +148,13 @@ impl<'a> Run<'a> {
             Some(Ok(Outcome::SecurityGroups(groups))) => {
                 self.status.security_groups = groups.clone();
                 let found = !groups.is_empty();
-                self.found("SecurityGroupsReady", found, "SecurityGroupsNotFound", "SecurityGroupSelector did not match any SecurityGroups", SignedDuration::from_mins(5));
+                self.found(
+                    "SecurityGroupsReady",
+                    found,
+                    "SecurityGroupsNotFound",
+                    "SecurityGroupSelector did not match any SecurityGroups",
+                    SignedDuration::from_mins(5),
+                );
             }
             Some(Err(error)) => self.error(format!("getting security groups, {error}")),
             Some(Ok(_)) => {}
@@ -181,12 +195,20 @@ impl<'a> Run<'a> {
         if self.class.spec.capacity_reservation_selector_terms.is_empty() {
             self.set.set_true("CapacityReservationsReady");
         } else {
-            self.set.set_false("CapacityReservationsReady", "CapacityReservationsNotSupported", "this controller does not resolve capacity reservations");
+            self.set.set_false(
+                "CapacityReservationsReady",
+                "CapacityReservationsNotSupported",
+                "this controller does not resolve capacity reservations",
+            );
         }
         if self.class.spec.placement_group_selector.is_none() {
             self.set.set_true("PlacementGroupReady");
         } else {
-            self.set.set_false("PlacementGroupReady", "PlacementGroupResolutionFailed", "this controller does not resolve placement groups");
+            self.set.set_false(
+                "PlacementGroupReady",
+                "PlacementGroupResolutionFailed",
+                "this controller does not resolve placement groups",
+            );
         }
     }
 
@@ -211,7 +233,8 @@ fn finalize(world: &World, class: &Arc<EC2NodeClass>, done: &[Done]) -> Step {
     if !class.finalizers().iter().any(|f| f == labels::EC2NODECLASS_FINALIZER) {
         return Step::rest();
     }
-    let users: Vec<String> = world.index.claims().filter(|c| c.spec.node_class_ref.name == class.name_any()).map(|c| c.name_any()).collect();
+    let users: Vec<String> =
+        world.index.claims().filter(|c| c.spec.node_class_ref.name == class.name_any()).map(|c| c.name_any()).collect();
     if !users.is_empty() {
         let message = format!("Waiting on NodeClaim termination for {}", crate::log::some(&users, 5));
         let event = EventSpec::new(&**class, false, "WaitingOnNodeClaimTermination", message);

@@ -131,7 +131,8 @@ pub fn problems(pool: &NodePool) -> Vec<String> {
 
 /// Keys that nobody may set (`C/pkg/apis/v1/labels.go`, IsRestrictedLabel).
 fn restricted(key: &str) -> Option<String> {
-    labels::is_restricted(key).then(|| format!("label {key} is restricted; specify a well known label or a custom label that does not use a restricted domain"))
+    labels::is_restricted(key)
+        .then(|| format!("label {key} is restricted; specify a well known label or a custom label that does not use a restricted domain"))
 }
 
 pub fn quantities(amounts: &Resources) -> BTreeMap<String, Quantity> {

@@ -48,11 +48,18 @@ pub fn notes(world: &World, plan: &Plan, explanation: &Explanation) -> Vec<Note>
     if !plan.launches.is_empty() {
         let names: Vec<String> = plan.launches.iter().flat_map(|launch| launch.pods.iter().map(ToString::to_string)).collect();
         notes.push(Line::info(CONTROLLER, "found provisionable pod(s)").with("Pods", some(&names, 5)).with("duration", "0s").into());
-        notes.push(Line::info(CONTROLLER, "computed new nodeclaim(s) to fit pod(s)").with("nodeclaims", plan.launches.len()).with("pods", names.len()).into());
+        notes.push(
+            Line::info(CONTROLLER, "computed new nodeclaim(s) to fit pod(s)")
+                .with("nodeclaims", plan.launches.len())
+                .with("pods", names.len())
+                .into(),
+        );
         let mut nodes: Vec<&Arc<str>> = plan.nominations.iter().map(|n| &n.node).collect();
         nodes.dedup();
         if !nodes.is_empty() {
-            let line = Line::info(CONTROLLER, "computed unready node(s) will fit pod(s)").with("nodes", nodes.len()).with("pods", plan.nominations.len());
+            let line = Line::info(CONTROLLER, "computed unready node(s) will fit pod(s)")
+                .with("nodes", nodes.len())
+                .with("pods", plan.nominations.len());
             notes.push(line.into());
         }
     }
@@ -105,7 +112,11 @@ pub fn create(world: &World, launch: &NodeClaimPlan, name: String) -> Result<Act
     let usage = world.index.pool_usage(&launch.pool);
     if let Some((resource, limit)) = limits.iter().find(|(resource, limit)| usage.get(resource) > *limit) {
         let error = format!("{resource} resource usage of {} exceeds limit of {limit}", usage.get(resource));
-        return Err(Line::error(CONTROLLER, "Reconciler error", format!("creating node claim, {error}")).object("NodePool", "", &launch.pool));
+        return Err(Line::error(CONTROLLER, "Reconciler error", format!("creating node claim, {error}")).object(
+            "NodePool",
+            "",
+            &launch.pool,
+        ));
     }
     let claim = claim(launch, pool.map(|p| &**p), name);
     let types: Vec<String> = launch.instance_types.iter().map(|choice| choice.instance_type.to_string()).collect();
@@ -131,7 +142,11 @@ pub fn claim(launch: &NodeClaimPlan, pool: Option<&api::NodePool>, name: String)
         taints: launch.taints.iter().map(taint).collect(),
         startup_taints: launch.startup_taints.iter().map(taint).collect(),
         requirements: launch.requirements.iter().flat_map(requirement).collect(),
-        node_class_ref: NodeClassRef { group: "karpenter.k8s.aws".to_owned(), kind: "EC2NodeClass".to_owned(), name: launch.node_class.to_string() },
+        node_class_ref: NodeClassRef {
+            group: "karpenter.k8s.aws".to_owned(),
+            kind: "EC2NodeClass".to_owned(),
+            name: launch.node_class.to_string(),
+        },
         termination_grace_period: template.and_then(|t| t.termination_grace_period.clone()),
         expire_after: template.and_then(|t| t.expire_after.clone()),
         ..NodeClaimSpec::default()
@@ -169,7 +184,12 @@ fn taint(taint: &Taint) -> core::Taint {
 /// (`C/pkg/scheduling/requirement.go`, NodeSelectorRequirement).
 fn requirement(planned: &ClaimRequirement) -> Vec<SelectorRequirement> {
     let made = &planned.requirement;
-    let entry = |operator: &str, values: Vec<String>| SelectorRequirement { key: made.key.to_string(), operator: operator.to_owned(), values, min_values: made.min_values };
+    let entry = |operator: &str, values: Vec<String>| SelectorRequirement {
+        key: made.key.to_string(),
+        operator: operator.to_owned(),
+        values,
+        min_values: made.min_values,
+    };
     let bounds = [("Gte", made.gte), ("Lte", made.lte)];
     let bounded: Vec<_> = bounds.into_iter().filter_map(|(operator, bound)| Some(entry(operator, vec![bound?.to_string()]))).collect();
     if !bounded.is_empty() {

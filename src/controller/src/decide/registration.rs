@@ -40,9 +40,17 @@ pub fn decide(world: &World, run: &mut Run<'_>, _: &[Done]) -> Option<Step> {
         let mut step = Step::act(locked(Kind::Node, &**node, false, body));
         if !node.labels().contains_key(labels::REGISTERED) && !taints(node).iter().any(is_unregistered) {
             let why = "missing taint prevents registration-related race conditions on Karpenter-managed nodes";
-            let message = format!("Missing {} taint which prevents registration related race conditions on Karpenter-managed nodes", labels::UNREGISTERED_TAINT);
+            let message = format!(
+                "Missing {} taint which prevents registration related race conditions on Karpenter-managed nodes",
+                labels::UNREGISTERED_TAINT
+            );
             let line = Line::error(CONTROLLER, "node claim registration error", why).object("NodeClaim", "", &run.claim.name_any());
-            step = step.note(line.with("taint", labels::UNREGISTERED_TAINT)).note(EventSpec::new(&**run.claim, true, "UnregisteredTaintMissing", message));
+            step = step.note(line.with("taint", labels::UNREGISTERED_TAINT)).note(EventSpec::new(
+                &**run.claim,
+                true,
+                "UnregisteredTaintMissing",
+                message,
+            ));
         }
         return Some(step);
     }
@@ -112,8 +120,10 @@ mod tests {
             "metadata": {"name": "c", "uid": "u", "labels": {"type": "karpenter"}, "annotations": {"a": "b"}},
             "spec": {"taints": [{"key": "dedicated", "effect": "NoSchedule"}]}}))
         .expect("a NodeClaim");
-        let node: Node = serde_json::from_value(json!({"metadata": {"name": "n", "labels": {"type": "old", "karpenter.sh/do-not-sync-taints": no_sync}},
-            "spec": {"taints": [{"key": "karpenter.sh/unregistered", "effect": "NoExecute"}, {"key": "cilium", "effect": "NoExecute"}]}}))
+        let node: Node = serde_json::from_value(
+            json!({"metadata": {"name": "n", "labels": {"type": "old", "karpenter.sh/do-not-sync-taints": no_sync}},
+            "spec": {"taints": [{"key": "karpenter.sh/unregistered", "effect": "NoExecute"}, {"key": "cilium", "effect": "NoExecute"}]}}),
+        )
         .expect("a Node");
         let synced = sync(&claim, &node);
         let mut keys: Vec<_> = super::taints(&synced).iter().map(|t| t.key.as_str()).collect();

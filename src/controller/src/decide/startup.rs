@@ -8,7 +8,9 @@ use crate::world::World;
 use jiff::SignedDuration;
 
 pub fn decide(done: &[Done]) -> Step {
-    let Some(Ok(Outcome::Discovered(discovery))) = last(done, |e| matches!(e, Effect::Discover)) else { return Step::act(Effect::Discover) };
+    let Some(Ok(Outcome::Discovered(discovery))) = last(done, |e| matches!(e, Effect::Discover)) else {
+        return Step::act(Effect::Discover);
+    };
     let Some(version) = last(done, |e| matches!(e, Effect::KubernetesVersion)) else {
         return Step::act(Effect::KubernetesVersion)
             .note(Memo::Discovered(discovery.clone()))

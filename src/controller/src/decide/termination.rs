@@ -57,7 +57,16 @@ pub fn decide(world: &World, name: &str, done: &[Done], now: Timestamp) -> Step 
             Err(error) => return Step::retry(format!("parsing annotation, {error}")),
         },
     };
-    let mut run = Run { world, node, claim, done, now, end, set: claim.map(|c| ConditionSet::new(&**c, crate::world::conditions(c), NODE_CLAIM, now)), step: Step::rest() };
+    let mut run = Run {
+        world,
+        node,
+        claim,
+        done,
+        now,
+        end,
+        set: claim.map(|c| ConditionSet::new(&**c, crate::world::conditions(c), NODE_CLAIM, now)),
+        step: Step::rest(),
+    };
     if let Some(end) = end {
         let event = EventSpec::new(&**node, true, "TerminationGracePeriodExpiring", format!("All pods will be deleted by {end}"));
         run.step.notes.push(event.into());
@@ -160,7 +169,11 @@ impl Run<'_> {
         let mut next = (**claim).clone();
         next.status = Some(status);
         let body = patch::of_field("status", &**claim, &next)?;
-        Some(Step { acts: vec![locked(Kind::NodeClaim, &**claim, true, body)], notes: std::mem::take(&mut self.step.notes), ..Step::default() })
+        Some(Step {
+            acts: vec![locked(Kind::NodeClaim, &**claim, true, body)],
+            notes: std::mem::take(&mut self.step.notes),
+            ..Step::default()
+        })
     }
 
     fn drain(&mut self) -> Option<SignedDuration> {
@@ -173,7 +186,9 @@ impl Run<'_> {
         let name = self.node.name_any();
         let waiting: Vec<&Arc<Pod>> = self.world.index.pods_on(&name).filter(|p| is_waiting_eviction(p, self.now)).collect();
         self.delete_expiring(&waiting);
-        let group = (0..4).map(|tier| waiting.iter().copied().filter(|p| drain_tier(p) == tier).collect::<Vec<_>>()).find(|group| !group.is_empty());
+        let group = (0..4)
+            .map(|tier| waiting.iter().copied().filter(|p| drain_tier(p) == tier).collect::<Vec<_>>())
+            .find(|group| !group.is_empty());
         if let Some(group) = group {
             let evictable = group.iter().filter(|p| is_evictable(p));
             self.step.enqueue.extend(evictable.map(|p| Work::Evict { pod: Key::of(&***p), uid: p.uid().unwrap_or_default().into() }));
@@ -205,7 +220,11 @@ impl Run<'_> {
             let left = end.duration_since(self.now).as_secs().max(1);
             let key = Key::of(&***pod);
             // Once per reconcile: the decision after the reply would find the pod unchanged for a moment.
-            if self.done.iter().any(|d| matches!(&*d.effect, Effect::Delete { target, .. } if target.kind == Kind::Pod && target.key == key)) {
+            if self
+                .done
+                .iter()
+                .any(|d| matches!(&*d.effect, Effect::Delete { target, .. } if target.kind == Kind::Pod && target.key == key))
+            {
                 continue;
             }
             let line = Line::debug(CONTROLLER, "deleting pod")
@@ -268,12 +287,19 @@ pub fn is_waiting_eviction(pod: &Pod, now: Timestamp) -> bool {
 /// IsEvictable; do-not-disrupt pods stall the drain until the grace of the node ends.
 pub fn is_evictable(pod: &Pod) -> bool {
     let wire = pod::convert(pod, Timestamp::UNIX_EPOCH);
-    !wire.terminal && !wire.terminating && !wire.do_not_disrupt && !tolerates_disruption(pod) && !pod::is_owned_by(&pod.metadata, "v1", "Node")
+    !wire.terminal
+        && !wire.terminating
+        && !wire.do_not_disrupt
+        && !tolerates_disruption(pod)
+        && !pod::is_owned_by(&pod.metadata, "v1", "Node")
 }
 
 /// Ordinary pods, daemons, critical pods, critical daemons, in this order.
 pub fn drain_tier(pod: &Pod) -> usize {
-    let critical = matches!(pod.spec.as_ref().and_then(|s| s.priority_class_name.as_deref()), Some("system-cluster-critical" | "system-node-critical"));
+    let critical = matches!(
+        pod.spec.as_ref().and_then(|s| s.priority_class_name.as_deref()),
+        Some("system-cluster-critical" | "system-node-critical")
+    );
     usize::from(critical) * 2 + usize::from(pod::is_owned_by(&pod.metadata, "apps/v1", "DaemonSet"))
 }
 
@@ -284,7 +310,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn pod(patch: Value) -> Pod {
-        let mut object = json!({"metadata": {"name": "p", "namespace": "default"}, "spec": {"containers": []}, "status": {"phase": "Running"}});
+        let mut object =
+            json!({"metadata": {"name": "p", "namespace": "default"}, "spec": {"containers": []}, "status": {"phase": "Running"}});
         for (field, inner) in patch.as_object().into_iter().flatten() {
             for (key, value) in inner.as_object().into_iter().flatten() {
                 object[field][key] = value.clone();

@@ -1,8 +1,8 @@
 //! A cloud with three instance types, one zone and a memory.
 
 use ambient::Clock;
-use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
 use api::EC2NodeClass;
+use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
 use cloud::port::{Answer, Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, Validation};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -192,7 +192,12 @@ impl Cloud for MemoryCloud {
                 let name = asked.values.first().expect("a type").clone();
                 let (_, cpu, gib, price) = TYPES.iter().find(|(n, ..)| *n == name).expect("a known type");
                 let instance = s.run(&name, now);
-                let all = [(labels::INSTANCE_TYPE, name.as_str()), (labels::ZONE, ZONE), (labels::CAPACITY_TYPE, "on-demand"), (labels::ARCH, "amd64")];
+                let all = [
+                    (labels::INSTANCE_TYPE, name.as_str()),
+                    (labels::ZONE, ZONE),
+                    (labels::CAPACITY_TYPE, "on-demand"),
+                    (labels::ARCH, "amd64"),
+                ];
                 Ok(Launched {
                     provider_id: instance.provider_id(),
                     instance_id: instance.id.clone(),

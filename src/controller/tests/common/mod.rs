@@ -55,9 +55,11 @@ impl Lab {
 
     pub async fn pods(&self, count: usize, memory: &str) {
         for number in 0..count {
-            let pod: Pod = serde_json::from_value(json!({"metadata": {"name": format!("inflate-{number}"), "namespace": "default", "labels": {"app": "inflate"}},
+            let pod: Pod = serde_json::from_value(
+                json!({"metadata": {"name": format!("inflate-{number}"), "namespace": "default", "labels": {"app": "inflate"}},
                 "spec": {"nodeSelector": {"type": "karpenter"}, "terminationGracePeriodSeconds": 30,
-                    "containers": [{"name": "c", "image": "pause", "resources": {"requests": {"memory": memory}}}]}}))
+                    "containers": [{"name": "c", "image": "pause", "resources": {"requests": {"memory": memory}}}]}}),
+            )
             .expect("a Pod");
             Api::namespaced(self.client.clone(), "default").create(&PostParams::default(), &pod).await.expect("created");
         }

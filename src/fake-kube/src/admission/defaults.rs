@@ -65,7 +65,15 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
         "discovery.k8s.io/endpointslices" => endpoint_slice(map),
         "storage.k8s.io/csidrivers" => {
             let spec = child(map, "spec");
-            for (key, value) in [("attachRequired", json!(true)), ("podInfoOnMount", json!(false)), ("storageCapacity", json!(false)), ("fsGroupPolicy", json!("ReadWriteOnceWithFSType")), ("volumeLifecycleModes", json!(["Persistent"])), ("requiresRepublish", json!(false)), ("seLinuxMount", json!(false))] {
+            for (key, value) in [
+                ("attachRequired", json!(true)),
+                ("podInfoOnMount", json!(false)),
+                ("storageCapacity", json!(false)),
+                ("fsGroupPolicy", json!("ReadWriteOnceWithFSType")),
+                ("volumeLifecycleModes", json!(["Persistent"])),
+                ("requiresRepublish", json!(false)),
+                ("seLinuxMount", json!(false)),
+            ] {
                 set(spec, key, value);
             }
         }
@@ -250,10 +258,21 @@ fn downward(source: Option<&mut Map<String, Value>>) {
 
 /// What a Node's status says before a kubelet has said anything.
 fn node_status() -> Value {
-    let info: Map<String, Value> = ["machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion", "kubeProxyVersion", "operatingSystem", "architecture"]
-        .iter()
-        .map(|key| ((*key).to_owned(), json!("")))
-        .collect();
+    let info: Map<String, Value> = [
+        "machineID",
+        "systemUUID",
+        "bootID",
+        "kernelVersion",
+        "osImage",
+        "containerRuntimeVersion",
+        "kubeletVersion",
+        "kubeProxyVersion",
+        "operatingSystem",
+        "architecture",
+    ]
+    .iter()
+    .map(|key| ((*key).to_owned(), json!("")))
+    .collect();
     json!({ "daemonEndpoints": { "kubeletEndpoint": { "Port": 0 } }, "nodeInfo": info })
 }
 
@@ -399,7 +418,11 @@ fn secret(map: &mut Map<String, Value>) {
 
 fn autoscaler(spec: &mut Map<String, Value>) {
     set(spec, "minReplicas", json!(1));
-    set(spec, "metrics", json!([{ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } } }]));
+    set(
+        spec,
+        "metrics",
+        json!([{ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } } }]),
+    );
     if let Some(behavior) = existing(spec, "behavior") {
         let up = json!([{ "type": "Pods", "value": 4, "periodSeconds": 15 }, { "type": "Percent", "value": 100, "periodSeconds": 15 }]);
         let down = json!([{ "type": "Percent", "value": 100, "periodSeconds": 15 }]);

@@ -43,7 +43,14 @@ pub(crate) fn on_create(api: &mut Api, now: Timestamp, kind: &Arc<Kind>, object:
     Ok(())
 }
 
-pub(crate) fn on_update(api: &mut Api, now: Timestamp, kind: &Kind, old: &Value, new: &mut Value, subresource: Option<&str>) -> Result<(), Status> {
+pub(crate) fn on_update(
+    api: &mut Api,
+    now: Timestamp,
+    kind: &Kind,
+    old: &Value,
+    new: &mut Value,
+    subresource: Option<&str>,
+) -> Result<(), Status> {
     match (kind.key.as_str(), subresource) {
         ("pods", None) => pods::on_update(old, new),
         ("pods", Some("status")) => pods::on_status(old, new),
@@ -94,7 +101,12 @@ fn own_pods_of_job(job: &mut Value) {
     if !labels.is_object() {
         *labels = json!({});
     }
-    for (key, value) in [("batch.kubernetes.io/controller-uid", &uid), ("batch.kubernetes.io/job-name", &name), ("controller-uid", &uid), ("job-name", &name)] {
+    for (key, value) in [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
         labels[key] = value.clone();
     }
     if job["metadata"].get("labels").is_none() {

@@ -87,11 +87,25 @@ fn priority(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), Status> {
         None => (0, "PreemptLowerPriority".to_owned()),
     };
     if spec["priority"].as_i64().is_some_and(|given| given != value) {
-        return Err(Status::forbidden(kind, &name, &format!("the integer value of priority ({}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name", spec["priority"])));
+        return Err(Status::forbidden(
+            kind,
+            &name,
+            &format!(
+                "the integer value of priority ({}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name",
+                spec["priority"]
+            ),
+        ));
     }
     spec["priority"] = json!(value);
     if spec["preemptionPolicy"].as_str().is_some_and(|given| given != policy) {
-        return Err(Status::forbidden(kind, &name, &format!("the string value of PreemptionPolicy ({}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name", spec["preemptionPolicy"].as_str().unwrap_or_default())));
+        return Err(Status::forbidden(
+            kind,
+            &name,
+            &format!(
+                "the string value of PreemptionPolicy ({}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name",
+                spec["preemptionPolicy"].as_str().unwrap_or_default()
+            ),
+        ));
     }
     spec["preemptionPolicy"] = json!(policy);
     Ok(())
@@ -164,11 +178,15 @@ fn quality(spec: &Value) -> &'static str {
         let limits = one["limits"].as_object().unwrap_or(&empty);
         for name in ["cpu", "memory"] {
             let amount = |map: &Map<String, Value>| {
-                map.get(name).and_then(Value::as_str).and_then(|text| Quantity::parse(text).ok()).filter(|quantity| *quantity > Quantity::ZERO)
+                map.get(name)
+                    .and_then(Value::as_str)
+                    .and_then(|text| Quantity::parse(text).ok())
+                    .filter(|quantity| *quantity > Quantity::ZERO)
             };
             let (request, limit) = (amount(requests), amount(limits));
             any |= request.is_some() || limit.is_some();
-            let same = matches!((request, limit), (Some(request), Some(limit)) if request.partial_cmp(&limit) == Some(std::cmp::Ordering::Equal));
+            let same =
+                matches!((request, limit), (Some(request), Some(limit)) if request.partial_cmp(&limit) == Some(std::cmp::Ordering::Equal));
             all &= limit.is_some() && (same || request.is_none());
         }
     }

@@ -65,12 +65,18 @@ fn metadata(kind: &Kind, object: &Value) -> Errors {
         }
         let _ = value;
     }
-    let size: usize = meta["annotations"].as_object().into_iter().flatten().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    let size: usize =
+        meta["annotations"].as_object().into_iter().flatten().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
     if size > ANNOTATIONS {
         errors.push(FieldError::too_long("metadata.annotations", ANNOTATIONS as u64));
     }
     for owner in meta["ownerReferences"].as_array().into_iter().flatten() {
-        for (key, why) in [("apiVersion", "version must not be empty"), ("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")] {
+        for (key, why) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
             if owner[key].as_str().unwrap_or_default().is_empty() {
                 errors.push(FieldError::invalid(format!("metadata.ownerReferences.{key}"), &Value::from(""), why));
             }
@@ -78,14 +84,26 @@ fn metadata(kind: &Kind, object: &Value) -> Errors {
     }
     let controllers = meta["ownerReferences"].as_array().into_iter().flatten().filter(|owner| owner["controller"] == true).count();
     if controllers > 1 {
-        errors.push(FieldError::invalid("metadata.ownerReferences", &meta["ownerReferences"], "Only one reference can have Controller set to true"));
+        errors.push(FieldError::invalid(
+            "metadata.ownerReferences",
+            &meta["ownerReferences"],
+            "Only one reference can have Controller set to true",
+        ));
     }
     for (index, finalizer) in meta["finalizers"].as_array().into_iter().flatten().enumerate() {
         let text = finalizer.as_str().unwrap_or_default();
         if !is_label_key(text) {
             errors.push(FieldError::invalid("metadata.finalizers", finalizer, QUALIFIED));
-        } else if !text.contains('/') && !matches!(text, "orphan" | "foregroundDeletion" | "kubernetes") && !kind.is_custom() && kind.group != "apiextensions.k8s.io" {
-            errors.push(FieldError::invalid(format!("metadata.finalizers[{index}]"), finalizer, "name is neither a standard finalizer name nor is it fully qualified"));
+        } else if !text.contains('/')
+            && !matches!(text, "orphan" | "foregroundDeletion" | "kubernetes")
+            && !kind.is_custom()
+            && kind.group != "apiextensions.k8s.io"
+        {
+            errors.push(FieldError::invalid(
+                format!("metadata.finalizers[{index}]"),
+                finalizer,
+                "name is neither a standard finalizer name nor is it fully qualified",
+            ));
         }
     }
     errors
@@ -185,7 +203,11 @@ fn workload(kind: &Kind, spec: &Value, errors: &mut Errors) {
             errors.push(FieldError { value: Some(shown), ..FieldError::invalid("spec.template.metadata.labels", &Value::Null, detail) });
         }
         Some(selector) if selector.is_empty() => {
-            errors.push(FieldError::invalid("spec.selector", &spec["selector"], format!("empty selector is invalid for {}", kind.kind.to_lowercase())));
+            errors.push(FieldError::invalid(
+                "spec.selector",
+                &spec["selector"],
+                format!("empty selector is invalid for {}", kind.kind.to_lowercase()),
+            ));
         }
         Some(selector) => {
             if !selector.matches(&string_map(&template["metadata"]["labels"])) {
@@ -267,14 +289,19 @@ fn container(container: &Value, path: &str, volumes: &[&str], errors: &mut Error
         let at = format!("{path}.ports[{index}].containerPort");
         match port["containerPort"].as_i64() {
             None | Some(0) => errors.push(FieldError::required(at, "")),
-            Some(number) if !(1..=65535).contains(&number) => errors.push(FieldError::invalid(at, &port["containerPort"], "must be between 1 and 65535, inclusive")),
+            Some(number) if !(1..=65535).contains(&number) => {
+                errors.push(FieldError::invalid(at, &port["containerPort"], "must be between 1 and 65535, inclusive"))
+            }
             Some(_) => {}
         }
     }
     for (index, mount) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
         let name = mount["name"].as_str().unwrap_or_default();
         if !volumes.contains(&name) {
-            errors.push(FieldError { kind: crate::status::FieldErrorKind::NotFound, ..FieldError::invalid(format!("{path}.volumeMounts[{index}].name"), &mount["name"], "") });
+            errors.push(FieldError {
+                kind: crate::status::FieldErrorKind::NotFound,
+                ..FieldError::invalid(format!("{path}.volumeMounts[{index}].name"), &mount["name"], "")
+            });
         }
     }
     resources(&container["resources"], &format!("{path}.resources"), errors);
@@ -288,7 +315,11 @@ fn resources(resources: &Value, path: &str, errors: &mut Errors) {
                 errors.push(FieldError::invalid(format!("{path}.{list}[{name}]"), value, "must be greater than or equal to 0"));
             }
             if !name.contains('/') && !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") && !name.starts_with("hugepages-") {
-                errors.push(FieldError::invalid(format!("{path}.{list}[{name}]"), &Value::from(name.clone()), "must be a standard resource for containers"));
+                errors.push(FieldError::invalid(
+                    format!("{path}.{list}[{name}]"),
+                    &Value::from(name.clone()),
+                    "must be a standard resource for containers",
+                ));
             }
         }
     }
@@ -309,7 +340,11 @@ fn tolerations(list: &Value, path: &str, errors: &mut Errors) {
         let operator = one["operator"].as_str().unwrap_or_default();
         let key = one["key"].as_str().unwrap_or_default();
         if key.is_empty() && operator != "Exists" {
-            errors.push(FieldError::invalid(format!("{at}.operator"), &one["operator"], "operator must be Exists when `key` is empty, which means \"match all values and all keys\""));
+            errors.push(FieldError::invalid(
+                format!("{at}.operator"),
+                &one["operator"],
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+            ));
         }
         if operator == "Exists" && !one["value"].as_str().unwrap_or_default().is_empty() {
             errors.push(FieldError::invalid(format!("{at}.operator"), &one["value"], "value must be empty when `operator` is 'Exists'"));
@@ -318,7 +353,11 @@ fn tolerations(list: &Value, path: &str, errors: &mut Errors) {
             errors.push(FieldError::unsupported(format!("{at}.operator"), &one["operator"], &["Equal", "Exists"]));
         }
         if !one["tolerationSeconds"].is_null() && one["effect"] != "NoExecute" {
-            errors.push(FieldError::invalid(format!("{at}.effect"), &one["effect"], "effect must be 'NoExecute' when `tolerationSeconds` is set"));
+            errors.push(FieldError::invalid(
+                format!("{at}.effect"),
+                &one["effect"],
+                "effect must be 'NoExecute' when `tolerationSeconds` is set",
+            ));
         }
         let effect = one["effect"].as_str().unwrap_or_default();
         if !matches!(effect, "" | "NoSchedule" | "PreferNoSchedule" | "NoExecute") {
@@ -358,10 +397,16 @@ fn node_affinity(affinity: &Value, path: &str, errors: &mut Errors) {
                     errors.push(FieldError::required(format!("{at}.values"), "must be specified when `operator` is 'In' or 'NotIn'"));
                 }
                 "Exists" | "DoesNotExist" if values > 0 => {
-                    errors.push(FieldError::forbidden(format!("{at}.values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
+                    errors.push(FieldError::forbidden(
+                        format!("{at}.values"),
+                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                    ));
                 }
                 "Gt" | "Lt" if values != 1 => {
-                    errors.push(FieldError::required(format!("{at}.values"), "must be specified single value when `operator` is 'Lt' or 'Gt'"));
+                    errors.push(FieldError::required(
+                        format!("{at}.values"),
+                        "must be specified single value when `operator` is 'Lt' or 'Gt'",
+                    ));
                 }
                 "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
                 _ => errors.push(FieldError::invalid(format!("{at}.operator"), &one["operator"], "not a valid selector operator")),
@@ -429,9 +474,23 @@ fn immutable(kind: &Kind, old: &Value, new: &Value, errors: &mut Errors) {
         }
         "apps/deployments" | "apps/replicasets" | "apps/daemonsets" => fixed("spec.selector", errors),
         "apps/statefulsets" => {
-            let allowed = ["replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"];
+            let allowed = [
+                "replicas",
+                "ordinals",
+                "template",
+                "updateStrategy",
+                "revisionHistoryLimit",
+                "persistentVolumeClaimRetentionPolicy",
+                "minReadySeconds",
+            ];
             let rest = |object: &Value| -> Map<String, Value> {
-                object["spec"].as_object().cloned().unwrap_or_default().into_iter().filter(|(key, _)| !allowed.contains(&key.as_str())).collect()
+                object["spec"]
+                    .as_object()
+                    .cloned()
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|(key, _)| !allowed.contains(&key.as_str()))
+                    .collect()
             };
             if rest(old) != rest(new) {
                 errors.push(FieldError::forbidden("spec", "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"));

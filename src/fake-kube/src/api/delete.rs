@@ -30,7 +30,10 @@ impl Api {
         let kind = target.kind;
         let old = self.existing(kind, target.namespace, target.name)?.clone();
         check(kind, target.name, options, &old)?;
-        if kind.key == "namespaces" && matches!(target.name, "default" | "kube-system" | "kube-public" | "kube-node-lease") && target.name != "kube-node-lease" {
+        if kind.key == "namespaces"
+            && matches!(target.name, "default" | "kube-system" | "kube-public" | "kube-node-lease")
+            && target.name != "kube-node-lease"
+        {
             return Err(Status::forbidden(kind, target.name, "this namespace may not be deleted"));
         }
         let before = old.value();
@@ -67,7 +70,9 @@ fn check(kind: &Kind, name: &str, options: &DeleteOptions, old: &Object) -> Resu
         let uid_of = &old.meta.uid;
         let mut status = Status::conflict(kind, name, "");
         let object = if kind.group.is_empty() { kind.kind.clone() } else { format!("{}.{}", kind.kind, kind.group) };
-        status.message = format!("Operation cannot be fulfilled on {object} {name:?}: the UID in the precondition ({uid}) does not match the UID in record ({uid_of}). The object might have been deleted and then recreated");
+        status.message = format!(
+            "Operation cannot be fulfilled on {object} {name:?}: the UID in the precondition ({uid}) does not match the UID in record ({uid_of}). The object might have been deleted and then recreated"
+        );
         if let Some(details) = &mut status.details {
             details.kind = kind.kind.clone();
         }
@@ -77,7 +82,9 @@ fn check(kind: &Kind, name: &str, options: &DeleteOptions, old: &Object) -> Resu
     if let Some(wanted) = options.preconditions.resource_version.as_ref().filter(|wanted| **wanted != version) {
         let mut status = Status::conflict(kind, name, "");
         let object = if kind.group.is_empty() { kind.kind.clone() } else { format!("{}.{}", kind.kind, kind.group) };
-        status.message = format!("Operation cannot be fulfilled on {object} {name:?}: the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). The object might have been modified");
+        status.message = format!(
+            "Operation cannot be fulfilled on {object} {name:?}: the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). The object might have been modified"
+        );
         if let Some(details) = &mut status.details {
             details.kind = kind.kind.clone();
         }
@@ -140,16 +147,25 @@ fn mark(now: Timestamp, kind: &Kind, old: &Object, object: &mut Value, grace: i6
         (None, _) => now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX),
     };
     let first = old.meta.deletion.is_none();
+    if kind.group == "apiextensions.k8s.io" && first {
+        // `apiextensions-apiserver/pkg/registry/customresourcedefinition/etcd.go`
+        let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+        let condition = serde_json::json!({
+            "type": "Terminating", "status": "True", "lastTransitionTime": time::seconds(now), "reason": "InstanceDeletionPending", "message": message,
+        });
+        super::subresources::set_condition(object, condition);
+    }
     let generation = old.meta.generation;
     if kind.key == "namespaces" {
         object["status"]["phase"] = Value::from("Terminating");
     }
     let meta = metadata::of(object);
     meta.insert("deletionTimestamp".to_owned(), Value::from(time::seconds(at)));
-    if kind.key != "namespaces" {
+    let definition = kind.group == "apiextensions.k8s.io";
+    if kind.key != "namespaces" && !definition {
         meta.insert("deletionGracePeriodSeconds".to_owned(), Value::from(grace));
     }
-    if first && generation > 0 {
+    if first && generation > 0 && !definition {
         meta.insert("generation".to_owned(), Value::from(generation + 1));
     }
 }

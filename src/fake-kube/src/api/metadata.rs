@@ -77,7 +77,17 @@ pub(crate) fn desired_changed(kind: &Kind, old: &Value, new: &Value) -> bool {
 
 /// Carries over what an update cannot set.
 pub(crate) fn keep(meta: &mut Map<String, Value>, old: &Value) {
-    for key in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName", "selfLink"] {
+    for key in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "generateName",
+        "selfLink",
+    ] {
         match old.get(key) {
             Some(value) => meta.insert(key.to_owned(), value.clone()),
             None => meta.shift_remove(key),
@@ -94,8 +104,20 @@ pub(crate) fn keep(meta: &mut Map<String, Value>, old: &Value) {
 /// Puts `metadata` first and its fields in the API's order, and drops what is empty.
 pub(crate) fn arrange(object: &mut Value, kind: &Kind) {
     const ORDER: &[&str] = &[
-        "name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
-        "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers", "managedFields",
+        "name",
+        "generateName",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
     ];
     let Some(map) = object.as_object_mut() else { return };
     let mut meta = match map.shift_remove("metadata") {
@@ -128,7 +150,9 @@ pub(crate) fn arrange(object: &mut Value, kind: &Kind) {
 /// Whether two states differ in nothing but the resourceVersion.
 pub(crate) fn same(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return old == new };
-    let fields = |map: &Map<String, Value>| map.iter().filter(|(key, _)| *key != "metadata").map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>();
+    let fields = |map: &Map<String, Value>| {
+        map.iter().filter(|(key, _)| *key != "metadata").map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>()
+    };
     let meta = |map: &Map<String, Value>| -> Map<String, Value> {
         let meta = map.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
         meta.into_iter().filter(|(key, _)| key != "resourceVersion").collect()

@@ -36,9 +36,12 @@ impl Api {
         }
         let mut new = (*value).clone();
         new["spec"]["nodeName"] = Value::from(node);
-        set_condition(&mut new, json!({
-            "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time::seconds(now),
-        }));
+        set_condition(
+            &mut new,
+            json!({
+                "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time::seconds(now),
+            }),
+        );
         // Binding is no update of the spec: the generation stays (`assignPod`), and what was true for the API stays valid.
         super::metadata::arrange(&mut new, &kind);
         Ok(self.put(now, &kind, new))
@@ -87,7 +90,11 @@ impl Api {
         let too_many = || Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 0);
         if number("observedGeneration") < budget.meta.generation {
             let cause = format!("The disruption budget {name} is still being processed by the server.");
-            return Err(Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10).with_cause("DisruptionBudget", cause, ""));
+            return Err(Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10).with_cause(
+                "DisruptionBudget",
+                cause,
+                "",
+            ));
         }
         let allowed = number("disruptionsAllowed");
         if allowed < 0 {
@@ -95,12 +102,23 @@ impl Api {
             return Err(Status::forbidden(&pdb_kind(budget), name, &cause));
         }
         if status["disruptedPods"].as_object().is_some_and(|map| map.len() > DISRUPTED_POD_LIMIT) {
-            return Err(Status::forbidden(&pdb_kind(budget), name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
+            return Err(Status::forbidden(
+                &pdb_kind(budget),
+                name,
+                "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+            ));
         }
         if allowed == 0 {
-            let mut cause = format!("The disruption budget {name} needs {} healthy pods and has {} currently", number("desiredHealthy"), number("currentHealthy"));
+            let mut cause = format!(
+                "The disruption budget {name} needs {} healthy pods and has {} currently",
+                number("desiredHealthy"),
+                number("currentHealthy")
+            );
             if let Some(one) = conditions(&value).find(|one| one["type"] == "DisruptionAllowed" && one["reason"] == "SyncFailed") {
-                cause = format!("The disruption budget {name} does not allow evicting pods currently because it failed sync: {}", one["message"].as_str().unwrap_or_default());
+                cause = format!(
+                    "The disruption budget {name} does not allow evicting pods currently because it failed sync: {}",
+                    one["message"].as_str().unwrap_or_default()
+                );
             }
             return Err(too_many().with_cause("DisruptionBudget", cause, ""));
         }
@@ -188,7 +206,9 @@ fn selector_text(scale: &Scale, value: &Value) -> Option<String> {
         return at(value, path).as_str().map(str::to_owned);
     }
     let labels = match &value["spec"]["selector"] {
-        selector if selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some() => selector["matchLabels"].as_object(),
+        selector if selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some() => {
+            selector["matchLabels"].as_object()
+        }
         selector => selector.as_object(),
     };
     let mut pairs: Vec<String> = labels?.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();

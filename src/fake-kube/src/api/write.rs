@@ -165,7 +165,11 @@ impl Api {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
             let status = Status::forbidden(kind, name, &why);
-            return Err(status.with_cause("NamespaceTerminating", format!("namespace {namespace} is being terminated"), "metadata.namespace"));
+            return Err(status.with_cause(
+                "NamespaceTerminating",
+                format!("namespace {namespace} is being terminated"),
+                "metadata.namespace",
+            ));
         }
         Ok(())
     }
@@ -187,7 +191,8 @@ impl Api {
 
 /// Types, quantities, unknown fields. What comes back are warnings.
 fn decode(kind: &Kind, version: &str, object: &mut Value, options: &WriteOptions) -> Result<Vec<String>, Status> {
-    let handled = |why: &str| Status::bad_request(format!("{} in version {version:?} cannot be handled as a {}: {why}", kind.kind, kind.kind));
+    let handled =
+        |why: &str| Status::bad_request(format!("{} in version {version:?} cannot be handled as a {}: {why}", kind.kind, kind.kind));
     let Value::Object(map) = &mut *object else {
         let found = match object {
             Value::Array(_) => "array",
@@ -209,7 +214,14 @@ fn decode(kind: &Kind, version: &str, object: &mut Value, options: &WriteOptions
             Some(text) if text == wanted => {}
             Some("") | None if found.is_null() || found == "" => {}
             Some(text) if key == "kind" => {
-                let message = format!("{} in version {version:?} cannot be handled as a {}: converting ({}.{text}) to ({}.{}): unknown conversion", text, kind.kind, short(&api_version), if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() }, kind.kind);
+                let message = format!(
+                    "{} in version {version:?} cannot be handled as a {}: converting ({}.{text}) to ({}.{}): unknown conversion",
+                    text,
+                    kind.kind,
+                    short(&api_version),
+                    if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() },
+                    kind.kind
+                );
                 return Err(Status::bad_request(message));
             }
             Some(text) if kind.is_custom() => {
@@ -217,17 +229,28 @@ fn decode(kind: &Kind, version: &str, object: &mut Value, options: &WriteOptions
                 return Err(Status::bad_request(message));
             }
             Some(text) => {
-                let message = format!("{} in version {text:?} cannot be handled as a {}: no kind {:?} is registered for version {text:?} in scheme \"pkg/runtime/scheme.go:111\"", kind.kind, kind.kind, kind.kind);
+                let message = format!(
+                    "{} in version {text:?} cannot be handled as a {}: no kind {:?} is registered for version {text:?} in scheme \"pkg/runtime/scheme.go:111\"",
+                    kind.kind, kind.kind, kind.kind
+                );
                 return Err(Status::bad_request(message));
             }
-            None => return Err(handled(&format!("json: cannot unmarshal {} into Go struct field {}.{key} of type string", json_kind(&found), kind.kind))),
+            None => {
+                return Err(handled(&format!(
+                    "json: cannot unmarshal {} into Go struct field {}.{key} of type string",
+                    json_kind(&found),
+                    kind.kind
+                )));
+            }
         }
         map.insert(key.to_owned(), Value::from(if key == "kind" { kind.kind.clone() } else { kind.api_version() }));
     }
     let mut unknown = Vec::new();
     if let Some(custom) = kind.custom(version) {
         schema::prune(&custom.schema, object, true, &mut unknown);
-        if let (Some(meta), Some(schema)) = (object.get_mut("metadata"), schema::built_in("", "v1", "ConfigMap").and_then(|one| one.field("metadata").cloned())) {
+        if let (Some(meta), Some(schema)) =
+            (object.get_mut("metadata"), schema::built_in("", "v1", "ConfigMap").and_then(|one| one.field("metadata").cloned()))
+        {
             let mut below = Vec::new();
             schema::decode(&schema, meta, &mut below).map_err(|why| handled(&why))?;
             unknown.extend(below.into_iter().map(|path| format!("metadata.{path}")));
@@ -283,8 +306,15 @@ fn check_identity(kind: &Kind, target: Target, new: &mut Value, old: &Object) ->
     }
     let uid = text(meta, "uid");
     if !uid.is_empty() && uid != old.meta.uid {
-        let place = if kind.namespaced { format!("{}/{}/{}", kind.plural, target.namespace, target.name) } else { format!("{}/{}", kind.plural, target.name) };
-        let why = format!("StorageError: invalid object, Code: 4, Key: /registry/{place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta.uid);
+        let place = if kind.namespaced {
+            format!("{}/{}/{}", kind.plural, target.namespace, target.name)
+        } else {
+            format!("{}/{}", kind.plural, target.name)
+        };
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: /registry/{place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            old.meta.uid
+        );
         return Err(Status::conflict(kind, target.name, &why));
     }
     let version = text(meta, "resourceVersion");

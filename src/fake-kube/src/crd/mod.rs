@@ -85,7 +85,9 @@ pub(crate) fn prepare(api: &Api, now: Timestamp, crd: &mut Value, old: Option<&V
         }
         Some(old) => {
             let mut stored = old["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
-            stored.extend(storage.into_iter().filter(|one| !old["status"]["storedVersions"].as_array().is_some_and(|list| list.contains(one))));
+            stored.extend(
+                storage.into_iter().filter(|one| !old["status"]["storedVersions"].as_array().is_some_and(|list| list.contains(one))),
+            );
             crd["status"] = old["status"].clone();
             crd["status"]["acceptedNames"] = names;
             crd["status"]["storedVersions"] = Value::from(stored);
@@ -136,8 +138,11 @@ pub(crate) fn validate_definition(api: &Api, crd: &Value, errors: &mut Vec<Field
 }
 
 fn rule_errors(compiled: &CompiledSchema, path: &str) -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> =
-        compiled.compilation_errors().iter().map(|error| (format!("{path}.x-kubernetes-validations"), format!("compilation failed: {error}"))).collect();
+    let mut found: Vec<(String, String)> = compiled
+        .compilation_errors()
+        .iter()
+        .map(|error| (format!("{path}.x-kubernetes-validations"), format!("compilation failed: {error}")))
+        .collect();
     let mut names: Vec<&String> = compiled.properties.keys().collect();
     names.sort();
     for name in names {
@@ -252,7 +257,11 @@ pub(crate) fn validate(kind: &Kind, version: &str, object: &Value, old: Option<&
     // What was wrong before and did not change is let through (CRDValidationRatcheting).
     if let Some(old) = old {
         errors.retain(|error| {
-            let path = if error.kind == FieldErrorKind::Required { error.field.rsplit_once('.').map_or("", |(parent, _)| parent) } else { &error.field };
+            let path = if error.kind == FieldErrorKind::Required {
+                error.field.rsplit_once('.').map_or("", |(parent, _)| parent)
+            } else {
+                &error.field
+            };
             path.is_empty() || error.field == "<nil>" || at(object, path) != at(old, path)
         });
     }
@@ -260,9 +269,19 @@ pub(crate) fn validate(kind: &Kind, version: &str, object: &Value, old: Option<&
     if !version.has_rules {
         return errors;
     }
-    let blocking = |error: &FieldError| matches!(error.kind, FieldErrorKind::NotSupported | FieldErrorKind::Required | FieldErrorKind::TypeInvalid | FieldErrorKind::TooLong | FieldErrorKind::TooMany);
+    let blocking = |error: &FieldError| {
+        matches!(
+            error.kind,
+            FieldErrorKind::NotSupported
+                | FieldErrorKind::Required
+                | FieldErrorKind::TypeInvalid
+                | FieldErrorKind::TooLong
+                | FieldErrorKind::TooMany
+        )
+    };
     if errors.iter().any(blocking) {
-        let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+        let why =
+            "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
         errors.push(FieldError::invalid("<nil>", &Value::Null, why));
         return errors;
     }
@@ -272,7 +291,9 @@ pub(crate) fn validate(kind: &Kind, version: &str, object: &Value, old: Option<&
 
 fn rules(kind: &Kind, version: &Version, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let root = RootContext { api_version: kind.api_version_of(&version.name), api_group: kind.group.clone(), kind: kind.kind.clone() };
-    let Err(failures) = Validator::new().validate_compiled_with_context(&version.rules, object, old, Some(&root)) else { return Vec::new() };
+    let Err(failures) = Validator::new().validate_compiled_with_context(&version.rules, object, old, Some(&root)) else {
+        return Vec::new();
+    };
     failures
         .into_vec()
         .into_iter()
@@ -301,7 +322,9 @@ fn said<'a>(json: &'a Value, rule: &str) -> Option<&'a str> {
     match json {
         Value::Object(map) => {
             let here = map.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
-            here.filter(|one| one["rule"] == rule).find_map(|one| one["message"].as_str()).or_else(|| map.values().find_map(|inner| said(inner, rule)))
+            here.filter(|one| one["rule"] == rule)
+                .find_map(|one| one["message"].as_str())
+                .or_else(|| map.values().find_map(|inner| said(inner, rule)))
         }
         Value::Array(list) => list.iter().find_map(|inner| said(inner, rule)),
         _ => None,
@@ -370,8 +393,12 @@ fn clean(api: &mut Api, now: Timestamp, name: &str) -> bool {
     let Some(crd) = api.store().get(CRDS, "", name).filter(|crd| crd.meta.deletion.is_some()).map(|crd| crd.value()) else { return true };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let key = crate::kinds::key(&text(&crd["spec"]["group"]), &text(&crd["spec"]["names"]["plural"]));
-    let objects: Vec<(String, String)> =
-        api.store().list(&key).filter(|object| object.meta.deletion.is_none()).map(|object| (object.meta.namespace.clone(), object.meta.name.clone())).collect();
+    let objects: Vec<(String, String)> = api
+        .store()
+        .list(&key)
+        .filter(|object| object.meta.deletion.is_none())
+        .map(|object| (object.meta.namespace.clone(), object.meta.name.clone()))
+        .collect();
     for (namespace, name) in objects {
         // What a finalizer keeps is counted below, and tried again on the next change.
         let _: Result<_, Status> = api.delete(now, &key, &namespace, &name, DeleteOptions::background());

@@ -101,7 +101,8 @@ pub(crate) fn groups(store: &Store, form: Form) -> Response {
     if form == Form::Discovery {
         return aggregated(store, false);
     }
-    let groups: Vec<Value> = versions(store).iter().filter(|(group, _)| !group.is_empty()).map(|(group, versions)| one_group(group, versions)).collect();
+    let groups: Vec<Value> =
+        versions(store).iter().filter(|(group, _)| !group.is_empty()).map(|(group, versions)| one_group(group, versions)).collect();
     json_reply(StatusCode::OK, &json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups }))
 }
 
@@ -116,7 +117,8 @@ pub(crate) fn group(store: &Store, group: &str) -> Result<Response, Status> {
 }
 
 fn one_group(group: &str, versions: &[String]) -> Value {
-    let entries: Vec<Value> = versions.iter().map(|version| json!({ "groupVersion": group_version(group, version), "version": version })).collect();
+    let entries: Vec<Value> =
+        versions.iter().map(|version| json!({ "groupVersion": group_version(group, version), "version": version })).collect();
     json!({ "name": group, "versions": entries, "preferredVersion": entries.first() })
 }
 
@@ -129,9 +131,12 @@ pub(crate) fn version(store: &Store, group: &str, version: &str) -> Result<Respo
         resources.extend(entry.resources());
     }
     for (plural, kind, namespaced) in virtuals(group) {
-        resources.push(json!({ "name": plural, "singularName": kind.to_lowercase(), "namespaced": namespaced, "kind": kind, "verbs": ["create"] }));
+        resources.push(
+            json!({ "name": plural, "singularName": kind.to_lowercase(), "namespaced": namespaced, "kind": kind, "verbs": ["create"] }),
+        );
     }
-    let list = json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version(group, version), "resources": resources });
+    let list =
+        json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version(group, version), "resources": resources });
     Ok(json_reply(StatusCode::OK, &list))
 }
 
@@ -243,7 +248,8 @@ fn aggregated(store: &Store, core: bool) -> Response {
         .filter(|(group, _)| group.is_empty() == core)
         .map(|(group, versions)| {
             let versions: Vec<Value> = versions.iter().map(|version| aggregated_version(store, group, version)).collect();
-            let meta = if group.is_empty() { json!({ "creationTimestamp": null }) } else { json!({ "name": group, "creationTimestamp": null }) };
+            let meta =
+                if group.is_empty() { json!({ "creationTimestamp": null }) } else { json!({ "name": group, "creationTimestamp": null }) };
             json!({ "metadata": meta, "versions": versions })
         })
         .collect();

@@ -40,8 +40,13 @@ pub(crate) fn document(store: &Store, name: &str) -> Option<Value> {
             let gvk = json!({ "group": kind.group, "version": version, "kind": kind.kind });
             let parameter = |name: &str| json!({ "name": name, "in": "query", "schema": { "type": "string", "uniqueItems": true } });
             let parameters = json!([parameter("dryRun"), parameter("fieldManager"), parameter("fieldValidation")]);
-            let one = |action: &str| json!({ "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk, "parameters": parameters });
-            let base = if kind.namespaced { format!("/{name}/namespaces/{{namespace}}/{}", kind.plural) } else { format!("/{name}/{}", kind.plural) };
+            let one =
+                |action: &str| json!({ "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk, "parameters": parameters });
+            let base = if kind.namespaced {
+                format!("/{name}/namespaces/{{namespace}}/{}", kind.plural)
+            } else {
+                format!("/{name}/{}", kind.plural)
+            };
             paths.insert(base.clone(), json!({ "post": one("post") }));
             paths.insert(format!("{base}/{{name}}"), json!({ "put": one("put"), "patch": one("patch") }));
             let mut schema = kind.custom(version).map_or_else(|| json!({ "type": "object" }), |version| version.json.clone());

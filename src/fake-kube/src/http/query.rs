@@ -37,7 +37,8 @@ impl Query {
     }
 
     pub(crate) fn write_options(&self) -> Result<WriteOptions, Status> {
-        let dry_run: Vec<&str> = self.0.iter().filter(|(key, _)| key == "dryRun").map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()).collect();
+        let dry_run: Vec<&str> =
+            self.0.iter().filter(|(key, _)| key == "dryRun").map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()).collect();
         if let Some(bad) = dry_run.iter().find(|value| **value != "All") {
             return Err(invalid(vec![FieldError::unsupported("dryRun", &serde_json::json!([bad]), &["All"])]));
         }
@@ -66,7 +67,8 @@ pub(crate) fn propagation(text: &str) -> Result<Option<Propagation>, Status> {
         "Background" => Ok(Some(Propagation::Background)),
         "Foreground" => Ok(Some(Propagation::Foreground)),
         other => {
-            let error = FieldError::unsupported("propagationPolicy", &serde_json::json!(other), &["Foreground", "Background", "Orphan", "nil"]);
+            let error =
+                FieldError::unsupported("propagationPolicy", &serde_json::json!(other), &["Foreground", "Background", "Orphan", "nil"]);
             Err(Status::invalid_options("DeleteOptions", error))
         }
     }

@@ -84,16 +84,25 @@ impl Api {
         }
         let meta = list_meta(page.at, next, (selection.labels.is_empty() && selection.fields.is_empty()).then_some(left));
         Ok(match asked.form {
-            Form::Table => json_reply(StatusCode::OK, &table::table(asked.now, kind, &resource.version, &chosen, meta, asked.query.get("includeObject"))),
+            Form::Table => json_reply(
+                StatusCode::OK,
+                &table::table(asked.now, kind, &resource.version, &chosen, meta, asked.query.get("includeObject")),
+            ),
             Form::Partial => {
                 let items: Vec<Value> = chosen.iter().map(|object| partial(object)).collect();
                 // Go's nil slice.
                 let items = if items.is_empty() { Value::Null } else { Value::from(items) };
-                json_reply(StatusCode::OK, &json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "items": items }))
+                json_reply(
+                    StatusCode::OK,
+                    &json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "items": items }),
+                )
             }
             _ if resource.dialect != Dialect::Plain => {
                 let items: Vec<Value> = chosen.iter().map(|object| resource.dialect.say((*object.value()).clone())).collect();
-                json_reply(StatusCode::OK, &json!({ "kind": kind.list_kind, "apiVersion": "events.k8s.io/v1", "metadata": meta, "items": items }))
+                json_reply(
+                    StatusCode::OK,
+                    &json!({ "kind": kind.list_kind, "apiVersion": "events.k8s.io/v1", "metadata": meta, "items": items }),
+                )
             }
             _ => bytes_reply(StatusCode::OK, list_body(kind, &resource.version, &chosen, &meta)),
         })
@@ -126,16 +135,22 @@ impl Page {
             if !version.is_empty() && version != "0" {
                 return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
             }
-            let (at, start) = read_token(continued).ok_or_else(|| Status::bad_request(format!("invalid continue token: continue key is not valid: {continued}")))?;
+            let (at, start) = read_token(continued)
+                .ok_or_else(|| Status::bad_request(format!("invalid continue token: continue key is not valid: {continued}")))?;
             return Ok(Page { at: at.min(current), start: Some(start), limit });
         }
         let wanted = resource_version(version)?;
         if !rule.is_empty() && version.is_empty() {
-            return Err(list_options(FieldError::forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")));
+            return Err(list_options(FieldError::forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            )));
         }
         match rule {
             "" | "NotOlderThan" | "Exact" => {}
-            other => return Err(list_options(FieldError::unsupported("resourceVersionMatch", &json!(other), &["Exact", "NotOlderThan", ""]))),
+            other => {
+                return Err(list_options(FieldError::unsupported("resourceVersionMatch", &json!(other), &["Exact", "NotOlderThan", ""])));
+            }
         }
         if wanted > current {
             return Err(too_large(wanted, current));
@@ -156,7 +171,9 @@ pub(crate) fn resource_version(text: &str) -> Result<u64, Status> {
     }
     text.parse().map_err(|_| {
         let shown = crate::status::quoted(text);
-        Status::bad_request(format!("invalid resource version: resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"))
+        Status::bad_request(format!(
+            "invalid resource version: resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
+        ))
     })
 }
 
@@ -174,7 +191,9 @@ pub(crate) fn too_old(wanted: u64, compacted: Compacted) -> Status {
 }
 
 fn continue_expired() -> Status {
-    Status::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.")
+    Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+    )
 }
 
 type Start = (String, String);
@@ -185,7 +204,8 @@ fn token_key(object: &Object) -> Start {
 }
 
 fn token(at: u64, object: &Object) -> String {
-    URL_SAFE_NO_PAD.encode(json!({ "v": "meta.k8s.io/v1", "rv": at, "start": format!("{}/{}", object.meta.namespace, object.meta.name) }).to_string())
+    URL_SAFE_NO_PAD
+        .encode(json!({ "v": "meta.k8s.io/v1", "rv": at, "start": format!("{}/{}", object.meta.namespace, object.meta.name) }).to_string())
 }
 
 fn read_token(text: &str) -> Option<(u64, Start)> {

@@ -22,7 +22,10 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (pod, node) = (text(&body["metadata"]["name"]), text(&body["target"]["name"]));
         api.bind_asked(now, namespace, &pod, &node)?;
-        return Ok(json_reply(StatusCode::CREATED, &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 })));
+        return Ok(json_reply(
+            StatusCode::CREATED,
+            &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
+        ));
     }
     let (kind, status) = match plural {
         "selfsubjectaccessreviews" => ("SelfSubjectAccessReview", json!({ "allowed": true })),
@@ -35,7 +38,9 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
                 "incomplete": false,
             }),
         ),
-        "selfsubjectreviews" => ("SelfSubjectReview", json!({ "userInfo": { "username": "admin", "groups": ["system:masters", "system:authenticated"] } })),
+        "selfsubjectreviews" => {
+            ("SelfSubjectReview", json!({ "userInfo": { "username": "admin", "groups": ["system:masters", "system:authenticated"] } }))
+        }
         "tokenreviews" => ("TokenReview", json!({ "authenticated": true, "user": { "username": "admin", "groups": ["system:masters"] } })),
         _ => return Err(Status::no_such_resource()),
     };

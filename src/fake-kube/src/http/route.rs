@@ -35,14 +35,22 @@ pub(crate) enum Route {
     Core,
     Groups,
     Group(String),
-    Version { group: String, version: String },
+    Version {
+        group: String,
+        version: String,
+    },
     Resource(Resource),
     /// A review, or `…/bindings`: plural and namespace.
-    Virtual { group: String, plural: String, namespace: String },
+    Virtual {
+        group: String,
+        plural: String,
+        namespace: String,
+    },
 }
 
 pub(crate) fn route(store: &Store, path: &str) -> Result<Route, Status> {
-    let decoded: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
+    let decoded: Vec<String> =
+        path.split('/').filter(|part| !part.is_empty()).map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
     let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
     let (group, version, rest) = match parts.as_slice() {
         ["api"] => return Ok(Route::Core),
@@ -65,13 +73,19 @@ fn resource(store: &Store, group: &str, version: &str, parts: &[&str]) -> Result
     };
     let (namespace, parts) = match parts {
         // `/namespaces/NAME` and its subresources are the namespace itself.
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() && !(group.is_empty() && matches!(rest, ["status" | "finalize"])) => (Some(*namespace), rest),
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() && !(group.is_empty() && matches!(rest, ["status" | "finalize"])) => {
+            (Some(*namespace), rest)
+        }
         rest => (None, rest),
     };
     let (plural, rest) = parts.split_first().ok_or_else(Status::no_such_resource)?;
     let virtual_group = VIRTUAL.contains(&(group, version)) || (group.is_empty() && *plural == "bindings");
     if virtual_group && rest.is_empty() {
-        return Ok(Route::Virtual { group: group.to_owned(), plural: (*plural).to_owned(), namespace: namespace.unwrap_or_default().to_owned() });
+        return Ok(Route::Virtual {
+            group: group.to_owned(),
+            plural: (*plural).to_owned(),
+            namespace: namespace.unwrap_or_default().to_owned(),
+        });
     }
     // Events have two names and one store.
     if group == "events.k8s.io" && *plural != "events" {

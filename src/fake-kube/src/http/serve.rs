@@ -50,7 +50,8 @@ impl Server {
         if request.body().len() > MOST_BYTES {
             return Err(Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {MOST_BYTES}")));
         }
-        let header = |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header =
+            |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let asked = Asked {
             now,
             method: request.method(),
@@ -74,7 +75,9 @@ impl Server {
             Route::Group(group) if get => discovery::group(api.store(), &group).map(Answer::Reply),
             Route::Version { group, version } if get => discovery::version(api.store(), &group, &version).map(Answer::Reply),
             Route::Resource(resource) => self.resource(api, now, &resource, &asked),
-            Route::Virtual { group, plural, namespace } => reviews::answer(api, now, &asked, &group, &plural, &namespace).map(Answer::Reply),
+            Route::Virtual { group, plural, namespace } => {
+                reviews::answer(api, now, &asked, &group, &plural, &namespace).map(Answer::Reply)
+            }
             _ => Err(Status::method_not_allowed()),
         }
     }
@@ -133,7 +136,10 @@ impl Asked<'_> {
                 let text = String::from_utf8_lossy(self.body);
                 let shown: String = if text.is_empty() { "<empty>".to_owned() } else { text.chars().take(30).collect() };
                 let more = if text.chars().count() > 30 { " ..." } else { "" };
-                Status::bad_request(format!("the object provided is unrecognized (must be of type {}): couldn't get{rest} ({shown}{more})", kind.kind))
+                Status::bad_request(format!(
+                    "the object provided is unrecognized (must be of type {}): couldn't get{rest} ({shown}{more})",
+                    kind.kind
+                ))
             }
             None => status,
         })

@@ -46,7 +46,14 @@ fn columns(kind: &Kind, version: &str) -> Vec<Definition> {
         (name.to_owned(), "string".to_owned(), format.to_owned(), priority)
     };
     if let Some(custom) = kind.custom(version) {
-        let age = [Column { name: "Age".to_owned(), kind: "date".to_owned(), format: String::new(), description: String::new(), priority: 0, path: ".metadata.creationTimestamp".to_owned() }];
+        let age = [Column {
+            name: "Age".to_owned(),
+            kind: "date".to_owned(),
+            format: String::new(),
+            description: String::new(),
+            priority: 0,
+            path: ".metadata.creationTimestamp".to_owned(),
+        }];
         let own = if custom.columns.is_empty() { &age[..] } else { &custom.columns };
         let rest = own.iter().map(|column| (column.name.clone(), column.kind.clone(), column.format.clone(), column.priority));
         return std::iter::once(text("Name", 0)).chain(rest).collect();
@@ -59,10 +66,16 @@ fn columns(kind: &Kind, version: &str) -> Vec<Definition> {
 fn names(kind: &Kind) -> (&'static [&'static str], &'static [&'static str]) {
     match kind.key.as_str() {
         "pods" => (&["Name", "Ready", "Status", "Restarts", "Age"], &["IP", "Node", "Nominated Node", "Readiness Gates"]),
-        "nodes" => (&["Name", "Status", "Roles", "Age", "Version"], &["Internal-IP", "External-IP", "OS-Image", "Kernel-Version", "Container-Runtime"]),
+        "nodes" => (
+            &["Name", "Status", "Roles", "Age", "Version"],
+            &["Internal-IP", "External-IP", "OS-Image", "Kernel-Version", "Container-Runtime"],
+        ),
         "apps/deployments" => (&["Name", "Ready", "Up-to-date", "Available", "Age"], &["Containers", "Images", "Selector"]),
         "apps/replicasets" => (&["Name", "Desired", "Current", "Ready", "Age"], &["Containers", "Images", "Selector"]),
-        "apps/daemonsets" => (&["Name", "Desired", "Current", "Ready", "Up-to-date", "Available", "Node Selector", "Age"], &["Containers", "Images", "Selector"]),
+        "apps/daemonsets" => (
+            &["Name", "Desired", "Current", "Ready", "Up-to-date", "Available", "Node Selector", "Age"],
+            &["Containers", "Images", "Selector"],
+        ),
         "apps/statefulsets" => (&["Name", "Ready", "Age"], &["Containers", "Images"]),
         "batch/jobs" => (&["Name", "Status", "Completions", "Duration", "Age"], &["Containers", "Images", "Selector"]),
         "services" => (&["Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age"], &["Selector"]),
@@ -107,7 +120,9 @@ fn built_in(now: Timestamp, kind: &Kind, column: &str, object: &Value) -> Value 
         (_, "Selector") => json!(labels(&spec["selector"]["matchLabels"])),
         ("apps/deployments", "Up-to-date") => json!(number(&status["updatedReplicas"]).to_string()),
         ("apps/deployments", "Available") => json!(number(&status["availableReplicas"]).to_string()),
-        ("apps/deployments" | "apps/statefulsets", "Ready") => json!(format!("{}/{}", number(&status["readyReplicas"]), number(&spec["replicas"]))),
+        ("apps/deployments" | "apps/statefulsets", "Ready") => {
+            json!(format!("{}/{}", number(&status["readyReplicas"]), number(&spec["replicas"])))
+        }
         ("apps/replicasets", "Desired") => json!(number(&spec["replicas"]).to_string()),
         ("apps/replicasets", "Current") => json!(number(&status["replicas"]).to_string()),
         ("apps/replicasets", "Ready") => json!(number(&status["readyReplicas"]).to_string()),
@@ -136,9 +151,19 @@ fn pod(column: &str, pod: &Value) -> Value {
             json!(format!("{}/{total}", containers().filter(|one| one["ready"] == true).count()))
         }
         "Status" => {
-            let waiting = containers().find_map(|one| one["state"]["waiting"]["reason"].as_str().or(one["state"]["terminated"]["reason"].as_str()));
-            let gated = status["conditions"].as_array().into_iter().flatten().any(|one| one["type"] == "PodScheduled" && one["reason"] == "SchedulingGated");
-            let phase = status["reason"].as_str().or(waiting).or(gated.then_some("SchedulingGated")).or(status["phase"].as_str()).unwrap_or("Unknown");
+            let waiting =
+                containers().find_map(|one| one["state"]["waiting"]["reason"].as_str().or(one["state"]["terminated"]["reason"].as_str()));
+            let gated = status["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|one| one["type"] == "PodScheduled" && one["reason"] == "SchedulingGated");
+            let phase = status["reason"]
+                .as_str()
+                .or(waiting)
+                .or(gated.then_some("SchedulingGated"))
+                .or(status["phase"].as_str())
+                .unwrap_or("Unknown");
             let gone = !pod["metadata"]["deletionTimestamp"].is_null() && !matches!(phase, "Succeeded" | "Failed" | "Completed");
             json!(if gone { "Terminating" } else { phase })
         }
@@ -172,7 +197,8 @@ fn node(column: &str, node: &Value) -> Value {
         }
         "Roles" => {
             let labels = node["metadata"]["labels"].as_object();
-            let roles: Vec<&str> = labels.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/")).collect();
+            let roles: Vec<&str> =
+                labels.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/")).collect();
             json!(if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") })
         }
         "Version" => json!(status["nodeInfo"]["kubeletVersion"].as_str().unwrap_or_default()),
@@ -192,7 +218,9 @@ fn event(now: Timestamp, column: &str, event: &Value) -> Value {
         "First Seen" => time("firstTimestamp"),
         "Type" => event["type"].clone(),
         "Reason" => event["reason"].clone(),
-        "Object" => json!(format!("{}/{}", about["kind"].as_str().unwrap_or_default().to_lowercase(), about["name"].as_str().unwrap_or_default())),
+        "Object" => {
+            json!(format!("{}/{}", about["kind"].as_str().unwrap_or_default().to_lowercase(), about["name"].as_str().unwrap_or_default()))
+        }
         "Message" => json!(event["message"].as_str().unwrap_or_default().trim()),
         "Source" => json!(event["source"]["component"].as_str().or(event["reportingComponent"].as_str()).unwrap_or_default()),
         "Count" => json!(event["count"].as_i64().unwrap_or(1).to_string()),
@@ -202,7 +230,8 @@ fn event(now: Timestamp, column: &str, event: &Value) -> Value {
 }
 
 fn job_status(status: &Value) -> &str {
-    let holds = |kind: &str| status["conditions"].as_array().into_iter().flatten().any(|one| one["type"] == kind && one["status"] == "True");
+    let holds =
+        |kind: &str| status["conditions"].as_array().into_iter().flatten().any(|one| one["type"] == kind && one["status"] == "True");
     ["Complete", "Failed", "Suspended"].into_iter().find(|kind| holds(kind)).unwrap_or("Running")
 }
 
@@ -219,7 +248,8 @@ fn joined(list: &Value, key: &str) -> String {
 }
 
 fn labels(value: &Value) -> String {
-    let mut pairs: Vec<String> = value.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let mut pairs: Vec<String> =
+        value.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     pairs.sort();
     if pairs.is_empty() { "<none>".to_owned() } else { pairs.join(",") }
 }
@@ -295,7 +325,9 @@ fn age(now: Timestamp, at: &Value) -> String {
     let Some(at) = at.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else { return "<unknown>".to_owned() };
     let seconds = now.as_second() - at.as_second();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    let two = |whole: i64, unit: &str, part: i64, small: &str| if part == 0 { format!("{whole}{unit}") } else { format!("{whole}{unit}{part}{small}") };
+    let two = |whole: i64, unit: &str, part: i64, small: &str| {
+        if part == 0 { format!("{whole}{unit}") } else { format!("{whole}{unit}{part}{small}") }
+    };
     match seconds {
         ..-1 => "<invalid>".to_owned(),
         -1..0 => "0s".to_owned(),

@@ -94,7 +94,12 @@ impl Watcher {
         // No version, or 0, begins with the state as it is; a version begins after it. `sendInitialEvents` begins with the state and
         // says when that is through.
         if initial || (from == 0 && !given) {
-            let objects: Vec<Arc<Object>> = api.store().list_in(&resource.kind.key, &resource.namespace).filter(|object| watcher.selection.matches(object)).cloned().collect();
+            let objects: Vec<Arc<Object>> = api
+                .store()
+                .list_in(&resource.kind.key, &resource.namespace)
+                .filter(|object| watcher.selection.matches(object))
+                .cloned()
+                .collect();
             for object in &objects {
                 let chunks = watcher.render(now, EventType::Added, object);
                 watcher.first.extend(chunks);

@@ -20,7 +20,8 @@ use crate::store::Object;
 use crate::time;
 
 const APPLY: &str = "application/apply-patch+yaml";
-const ACCEPTED_PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
+const ACCEPTED_PATCHES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
 fn target<'a>(resource: &'a Resource, name: &'a str, subresource: Option<&'a str>) -> Target<'a> {
     Target { kind: &resource.kind, version: &resource.version, namespace: &resource.namespace, name, subresource }
@@ -37,7 +38,14 @@ impl Api {
         Ok(answer(StatusCode::CREATED, &written, resource, asked))
     }
 
-    pub(crate) fn replace(&mut self, now: Timestamp, resource: &Resource, asked: &Asked, name: &str, subresource: Option<&str>) -> Result<Response, Status> {
+    pub(crate) fn replace(
+        &mut self,
+        now: Timestamp,
+        resource: &Resource,
+        asked: &Asked,
+        name: &str,
+        subresource: Option<&str>,
+    ) -> Result<Response, Status> {
         let options = asked.query.write_options()?;
         let body = resource.dialect.read(asked.value_of(&resource.kind)?);
         let target = target(resource, name, subresource);
@@ -46,7 +54,8 @@ impl Api {
         }
         self.has_subresource(resource, subresource)?;
         let body = typed(&resource.kind, body)?;
-        let written = if subresource == Some("finalize") { self.finalize(now, target, &body)? } else { self.update_to(now, target, body, &options)? };
+        let written =
+            if subresource == Some("finalize") { self.finalize(now, target, &body)? } else { self.update_to(now, target, body, &options)? };
         Ok(answer(StatusCode::OK, &written, resource, asked))
     }
 
@@ -74,7 +83,14 @@ impl Api {
         Ok(Written { object, warnings: Vec::new(), created: false })
     }
 
-    pub(crate) fn patch(&mut self, now: Timestamp, resource: &Resource, asked: &Asked, name: &str, subresource: Option<&str>) -> Result<Response, Status> {
+    pub(crate) fn patch(
+        &mut self,
+        now: Timestamp,
+        resource: &Resource,
+        asked: &Asked,
+        name: &str,
+        subresource: Option<&str>,
+    ) -> Result<Response, Status> {
         let options = asked.query.write_options()?;
         let kind = &resource.kind;
         if subresource == Some("scale") && kind.scale.is_some() {
@@ -102,18 +118,31 @@ impl Api {
             "application/merge-patch+json" => patch::merge(value, &patch_body(asked)?),
             "application/strategic-merge-patch+json" => {
                 let schema = schema::built_in(&kind.group, &resource.version, &kind.kind).filter(|_| !kind.is_custom());
-                let schema = schema.ok_or_else(|| unsupported_patch("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml", kind))?;
+                let schema = schema.ok_or_else(|| {
+                    unsupported_patch("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml", kind)
+                })?;
                 patch::strategic(&schema, value, &patch_body(asked)?).map_err(Status::bad_request)?;
             }
             _ => return Err(unsupported_patch(ACCEPTED_PATCHES, kind)),
         }
         if !value.is_object() {
-            return Err(Status::invalid(kind, &name, vec![FieldError::invalid("patch", &Value::from("..."), "the patch made something that is no object")]));
+            return Err(Status::invalid(
+                kind,
+                &name,
+                vec![FieldError::invalid("patch", &Value::from("..."), "the patch made something that is no object")],
+            ));
         }
         Ok(())
     }
 
-    fn patch_scale(&mut self, now: Timestamp, resource: &Resource, asked: &Asked, name: &str, options: &WriteOptions) -> Result<Response, Status> {
+    fn patch_scale(
+        &mut self,
+        now: Timestamp,
+        resource: &Resource,
+        asked: &Asked,
+        name: &str,
+        options: &WriteOptions,
+    ) -> Result<Response, Status> {
         let stored = self.existing(&resource.kind, &resource.namespace, name)?.clone();
         let mut scale = self.scale_of(&stored).ok_or_else(Status::no_such_resource)?;
         match asked.content_type.as_str() {
@@ -190,12 +219,15 @@ impl Api {
 
     pub(crate) fn remove_all(&mut self, now: Timestamp, resource: &Resource, asked: &Asked) -> Result<Response, Status> {
         let kind = resource.kind.clone();
-        if kind.namespaced && resource.namespace.is_empty() || matches!(kind.key.as_str(), "namespaces" | "services") && kind.key == "namespaces" {
+        if kind.namespaced && resource.namespace.is_empty()
+            || matches!(kind.key.as_str(), "namespaces" | "services") && kind.key == "namespaces"
+        {
             return Err(Status::method_not_allowed());
         }
         let options = delete_options(asked)?;
         let selection = selection(resource, asked)?;
-        let chosen: Vec<Arc<Object>> = self.store().list_in(&kind.key, &resource.namespace).filter(|object| selection.matches(object)).cloned().collect();
+        let chosen: Vec<Arc<Object>> =
+            self.store().list_in(&kind.key, &resource.namespace).filter(|object| selection.matches(object)).cloned().collect();
         let mut items = Vec::with_capacity(chosen.len());
         for object in &chosen {
             match self.delete_with(now, Target { name: &object.meta.name, ..target(resource, "", None) }, &options) {
@@ -205,10 +237,20 @@ impl Api {
             }
         }
         let meta = json!({ "resourceVersion": self.store().resource_version().to_string() });
-        Ok(json_reply(StatusCode::OK, &json!({ "kind": kind.list_kind, "apiVersion": kind.api_version_of(&resource.version), "metadata": meta, "items": items })))
+        Ok(json_reply(
+            StatusCode::OK,
+            &json!({ "kind": kind.list_kind, "apiVersion": kind.api_version_of(&resource.version), "metadata": meta, "items": items }),
+        ))
     }
 
-    pub(crate) fn post_subresource(&mut self, now: Timestamp, resource: &Resource, asked: &Asked, name: &str, subresource: &str) -> Result<Response, Status> {
+    pub(crate) fn post_subresource(
+        &mut self,
+        now: Timestamp,
+        resource: &Resource,
+        asked: &Asked,
+        name: &str,
+        subresource: &str,
+    ) -> Result<Response, Status> {
         let namespace = resource.namespace.as_str();
         match (resource.kind.key.as_str(), subresource) {
             ("pods", "binding") => {
@@ -262,7 +304,8 @@ struct Manager<'a> {
 
 impl Manager<'_> {
     fn sign(&self, value: &mut Value) {
-        let mut entry = json!({ "manager": self.name, "operation": "Apply", "apiVersion": self.api_version, "time": time::seconds(self.now) });
+        let mut entry =
+            json!({ "manager": self.name, "operation": "Apply", "apiVersion": self.api_version, "time": time::seconds(self.now) });
         if let Some(subresource) = self.subresource {
             entry["subresource"] = Value::from(subresource);
         }
@@ -271,7 +314,9 @@ impl Manager<'_> {
             *entries = json!([]);
         }
         let Value::Array(list) = entries else { return };
-        let same = |one: &Value| one["manager"] == entry["manager"] && one["subresource"] == entry["subresource"] && one["apiVersion"] == entry["apiVersion"];
+        let same = |one: &Value| {
+            one["manager"] == entry["manager"] && one["subresource"] == entry["subresource"] && one["apiVersion"] == entry["apiVersion"]
+        };
         // The first time stays: an apply that changes nothing is no write.
         if !list.iter().any(same) {
             list.push(entry);
@@ -294,7 +339,10 @@ fn typed(kind: &Kind, body: Value) -> Result<Value, Status> {
         let text = body.to_string();
         let shown: String = text.chars().take(30).collect();
         let more = if text.len() > 30 { " ..." } else { "" };
-        let message = format!("the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{unnamed}' ({shown}{more})", kind.kind);
+        let message = format!(
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{unnamed}' ({shown}{more})",
+            kind.kind
+        );
         return Err(Status::bad_request(message));
     }
     Ok(body)
@@ -310,7 +358,9 @@ fn patch_body(asked: &Asked) -> Result<Value, Status> {
         Value::Bool(_) => "bool",
         Value::Null => "null",
     };
-    Err(Status::bad_request(format!("error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")))
+    Err(Status::bad_request(format!(
+        "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+    )))
 }
 
 /// A patch of a kind that the resource does not take.

@@ -91,7 +91,11 @@ impl Kind {
     }
 
     pub fn serves(&self, version: &str) -> bool {
-        if self.versions.is_empty() { self.version == version } else { self.versions.iter().any(|entry| entry.served && entry.name == version) }
+        if self.versions.is_empty() {
+            self.version == version
+        } else {
+            self.versions.iter().any(|entry| entry.served && entry.name == version)
+        }
     }
 
     /// The description of one version of a custom kind.

@@ -54,7 +54,8 @@ fn key_of<'a>(item: &'a Value, key: &str) -> &'a Value {
 fn fresh(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
-            let kept: Map<String, Value> = map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), fresh(value))).collect();
+            let kept: Map<String, Value> =
+                map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), fresh(value))).collect();
             Value::Object(kept)
         }
         other => other.clone(),

@@ -15,7 +15,8 @@ const MOST_OPERATIONS: usize = 10_000;
 
 /// RFC 6902. Applied as a whole or not at all.
 pub(crate) fn json(target: &mut Value, patch: &[u8]) -> Result<(), Status> {
-    let patch: json_patch::Patch = serde_json::from_slice(patch).map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    let patch: json_patch::Patch =
+        serde_json::from_slice(patch).map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
     if patch.0.len() > MOST_OPERATIONS {
         let message = format!("The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}", patch.0.len());
         return Err(Status::new(413, "RequestEntityTooLarge", message));

@@ -96,7 +96,9 @@ impl Reader<'_> {
         };
         let go = match kind {
             Type::Array => format!("[]{}", items.as_ref().map_or("string", |inner| inner.go.as_str())),
-            Type::Object if additional.is_some() => format!("map[string]{}", additional.as_ref().map_or("string", |inner| inner.go.as_str())),
+            Type::Object if additional.is_some() => {
+                format!("map[string]{}", additional.as_ref().map_or("string", |inner| inner.go.as_str()))
+            }
             Type::Boolean => "bool".to_owned(),
             Type::Integer => format.clone().unwrap_or_else(|| "int64".to_owned()),
             Type::Number => "float64".to_owned(),

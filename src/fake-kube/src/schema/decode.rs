@@ -27,7 +27,8 @@ impl Decoder<'_> {
             (Type::Any, _) | (_, Value::Null) => Ok(()),
             (Type::Object, Value::Object(map)) => {
                 let mut drop = Vec::new();
-                let outer = (!schema.properties.is_empty()).then(|| std::mem::replace(&mut self.owner, schema.go.rsplit('.').next().unwrap_or_default().to_owned()));
+                let outer = (!schema.properties.is_empty())
+                    .then(|| std::mem::replace(&mut self.owner, schema.go.rsplit('.').next().unwrap_or_default().to_owned()));
                 for (key, inner) in map.iter_mut() {
                     let Some(field) = schema.field(key) else {
                         self.unknown.push(join(at, key));

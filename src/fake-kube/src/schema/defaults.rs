@@ -18,10 +18,16 @@ pub(crate) fn fill_defaults(schema: &Schema, value: &mut Value) {
                 }
             }
             // Null where it may not be, and without a default: absent (`PruneNonNullableNullsWithoutDefaults`).
-            map.retain(|name, inner| !(inner.is_null() && schema.field(name).is_some_and(|field| !field.nullable && field.default.is_none() && field.kind != super::Type::Any)));
+            map.retain(|name, inner| {
+                !(inner.is_null()
+                    && schema.field(name).is_some_and(|field| !field.nullable && field.default.is_none() && field.kind != super::Type::Any))
+            });
             for (name, inner) in map.iter_mut() {
                 if let Some(field) = schema.field(name) {
-                    if inner.is_null() && !field.nullable && let Some(default) = &field.default {
+                    if inner.is_null()
+                        && !field.nullable
+                        && let Some(default) = &field.default
+                    {
                         *inner = default.clone();
                     }
                     fill_defaults(field, inner);
@@ -31,7 +37,10 @@ pub(crate) fn fill_defaults(schema: &Schema, value: &mut Value) {
         Value::Array(list) => {
             let Some(items) = &schema.items else { return };
             for inner in list {
-                if inner.is_null() && !items.nullable && let Some(default) = &items.default {
+                if inner.is_null()
+                    && !items.nullable
+                    && let Some(default) = &items.default
+                {
                     *inner = default.clone();
                 }
                 fill_defaults(items, inner);

@@ -17,8 +17,15 @@ pub(crate) fn holds(format: &str, text: &str) -> bool {
         "uuid4" => uuid(text, Some('4')),
         "uuid5" => uuid(text, Some('5')),
         "byte" => text.len() % 4 == 0 && text.trim_end_matches('=').bytes().all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/'),
-        "uri" => text.split_once(':').is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c))) || text.starts_with('/'),
-        "mac" => text.split([':', '-']).count() == 6 && text.split([':', '-']).all(|pair| pair.len() == 2 && u8::from_str_radix(pair, 16).is_ok()),
+        "uri" => {
+            text.split_once(':')
+                .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c)))
+                || text.starts_with('/')
+        }
+        "mac" => {
+            text.split([':', '-']).count() == 6
+                && text.split([':', '-']).all(|pair| pair.len() == 2 && u8::from_str_radix(pair, 16).is_ok())
+        }
         _ => true,
     }
 }
@@ -34,7 +41,9 @@ fn is_prefix(address: &str, bits: &str) -> bool {
 
 fn uuid(text: &str, version: Option<char>) -> bool {
     let digits: String = text.chars().filter(|&c| c != '-').collect();
-    digits.len() == 32 && digits.chars().all(|c| c.is_ascii_hexdigit()) && version.is_none_or(|wanted| digits.chars().nth(12) == Some(wanted))
+    digits.len() == 32
+        && digits.chars().all(|c| c.is_ascii_hexdigit())
+        && version.is_none_or(|wanted| digits.chars().nth(12) == Some(wanted))
 }
 
 /// `time.ParseDuration`: numbers with units, one after the other.

@@ -168,8 +168,22 @@ impl Schema {
 impl Rules {
     fn read(json: &Value, depth: usize) -> Option<Rules> {
         const KEYS: &[&str] = &[
-            "enum", "pattern", "minimum", "maximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems",
-            "minProperties", "maxProperties", "allOf", "anyOf", "oneOf", "not",
+            "enum",
+            "pattern",
+            "minimum",
+            "maximum",
+            "multipleOf",
+            "minLength",
+            "maxLength",
+            "minItems",
+            "maxItems",
+            "uniqueItems",
+            "minProperties",
+            "maxProperties",
+            "allOf",
+            "anyOf",
+            "oneOf",
+            "not",
         ];
         if !KEYS.iter().any(|key| json.get(*key).is_some()) {
             return None;

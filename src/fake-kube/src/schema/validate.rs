@@ -144,7 +144,10 @@ fn scalar(rules: &Rules, value: &Value, path: &str, errors: &mut Vec<FieldError>
 
 /// `anyOf`, `oneOf`, `allOf`, `not`. These errors name no field of their own.
 fn combined(rules: &Rules, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let say = |words: &str| FieldError { field: "<nil>".to_owned(), ..FieldError::invalid("", &Value::from(""), format!("{} {words}", crate::status::quoted(path))) };
+    let say = |words: &str| FieldError {
+        field: "<nil>".to_owned(),
+        ..FieldError::invalid("", &Value::from(""), format!("{} {words}", crate::status::quoted(path)))
+    };
     let tried = |schemas: &[Schema]| -> Vec<Vec<FieldError>> { schemas.iter().map(|one| validate(one, value, path)).collect() };
     let best = |tried: Vec<Vec<FieldError>>| tried.into_iter().min_by_key(Vec::len).unwrap_or_default();
     if !rules.any_of.is_empty() {
@@ -204,7 +207,12 @@ fn wrong_type_text(path: &str, value: &Value, words: &str) -> FieldError {
     // The server shows the name of the type that it found, not the value.
     let shown = words.rsplit_once(": ").map(|(_, found)| found.to_owned());
     let detail = format!("{path} in body {words}");
-    FieldError { field: path.to_owned(), kind: FieldErrorKind::TypeInvalid, value: shown.or_else(|| Some(crate::status::shown(value))), detail }
+    FieldError {
+        field: path.to_owned(),
+        kind: FieldErrorKind::TypeInvalid,
+        value: shown.or_else(|| Some(crate::status::shown(value))),
+        detail,
+    }
 }
 
 fn json_type(value: &Value) -> &'static str {
@@ -244,7 +252,9 @@ pub(crate) fn validate_list_kinds(schema: &Schema, value: &Value, path: &str, er
             let keys: Vec<Value> = match &schema.list {
                 ListKind::Atomic => Vec::new(),
                 ListKind::Set => list.clone(),
-                ListKind::Map(names) => list.iter().map(|item| names.iter().map(|name| (name.clone(), item[name].clone())).collect()).collect(),
+                ListKind::Map(names) => {
+                    list.iter().map(|item| names.iter().map(|name| (name.clone(), item[name].clone())).collect()).collect()
+                }
             };
             let mut seen = BTreeSet::new();
             for (index, key) in keys.iter().enumerate() {

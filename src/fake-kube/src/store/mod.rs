@@ -71,13 +71,7 @@ pub struct Store {
 impl Store {
     /// `history`: how many events each kind remembers.
     pub fn new(history: usize) -> Store {
-        Store {
-            resource_version: 1,
-            history: history.max(1),
-            kinds: BTreeMap::new(),
-            shelves: BTreeMap::new(),
-            recent: VecDeque::new(),
-        }
+        Store { resource_version: 1, history: history.max(1), kinds: BTreeMap::new(), shelves: BTreeMap::new(), recent: VecDeque::new() }
     }
 
     /// The newest resourceVersion given out.
@@ -160,9 +154,7 @@ impl Store {
 
     /// Whether a kind changed after `resource_version`.
     pub(crate) fn changed(&self, plural: &str, resource_version: u64) -> bool {
-        self.shelves
-            .get(plural)
-            .is_none_or(|shelf| shelf.ring.back().is_some_and(|change| change.resource_version > resource_version))
+        self.shelves.get(plural).is_none_or(|shelf| shelf.ring.back().is_some_and(|change| change.resource_version > resource_version))
     }
 
     /// The objects of a kind as they were at `resource_version`, ordered: today's, with every later change undone.

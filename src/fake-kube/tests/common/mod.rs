@@ -1,6 +1,8 @@
 //! A server and somebody who asks it things.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use fake_kube::{Config, Kube, Out, Ticket};
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +11,8 @@ use serde_json::Value;
 pub struct World {
     pub kube: Kube,
     pub now: Timestamp,
+    /// What streams said while somebody waited for something else.
+    streams: BTreeMap<Ticket, Vec<u8>>,
 }
 
 pub fn start() -> Timestamp {
@@ -21,7 +25,7 @@ impl World {
     }
 
     pub fn with(config: Config) -> World {
-        World { kube: Kube::new(config), now: start() }
+        World { kube: Kube::new(config), now: start(), streams: BTreeMap::new() }
     }
 
     pub fn pass(&mut self, seconds: i64) {
@@ -44,19 +48,24 @@ impl World {
         let ticket = self.submit(method, path, body, content_type, accept);
         let mut stream: Option<(u16, Vec<u8>)> = None;
         for _ in 0..100 {
+            let mut answer = None;
             for out in self.kube.advance(self.now) {
                 match out {
                     Out::Reply(one, response) if one == ticket => {
-                        return (response.status().as_u16(), String::from_utf8_lossy(response.body()).into_owned());
+                        answer = Some((response.status().as_u16(), String::from_utf8_lossy(response.body()).into_owned()));
                     }
                     Out::Head(one, parts) if one == ticket => stream = Some((parts.status.as_u16(), Vec::new())),
                     Out::Chunk(one, bytes) if one == ticket => stream.as_mut().unwrap().1.extend_from_slice(&bytes),
                     Out::End(one) if one == ticket => {
-                        let (code, bytes) = stream.unwrap();
-                        return (code, String::from_utf8_lossy(&bytes).into_owned());
+                        let (code, bytes) = stream.take().unwrap();
+                        answer = Some((code, String::from_utf8_lossy(&bytes).into_owned()));
                     }
+                    Out::Chunk(other, bytes) => self.streams.entry(other).or_default().extend_from_slice(&bytes),
                     _ => {}
                 }
+            }
+            if let Some(answer) = answer {
+                return answer;
             }
             self.now = self.now.max(self.kube.next_due().expect("an answer is due"));
         }
@@ -84,12 +93,12 @@ impl World {
 
     /// Events that a watch has for us now, one JSON value each.
     pub fn events(&mut self, ticket: Ticket) -> Vec<Value> {
-        let mut bytes = Vec::new();
+        let mut bytes = self.streams.remove(&ticket).unwrap_or_default();
         for out in self.kube.advance(self.now) {
-            if let Out::Chunk(one, chunk) = out
-                && one == ticket
-            {
-                bytes.extend_from_slice(&chunk);
+            match out {
+                Out::Chunk(one, chunk) if one == ticket => bytes.extend_from_slice(&chunk),
+                Out::Chunk(other, chunk) => self.streams.entry(other).or_default().extend_from_slice(&chunk),
+                _ => {}
             }
         }
         String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()

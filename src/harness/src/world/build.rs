@@ -70,7 +70,8 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     let aws_url = aws_address.as_ref().map(|(_, address)| format!("http://{address}"));
     let endpoint = control_plane.as_ref().map(|plane| plane.url.clone());
 
-    let board = Board::default();
+    let observer = Observer::new(clock.clone());
+    let board = Board::new(observer.clone());
     let aws = {
         let mut config = cloud_config(scenario, entropy.stream("fake-ec2").next_u64(), aws_url.clone(), endpoint.clone());
         if mode == Mode::Wire {
@@ -111,7 +112,6 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     if control_plane.is_none() {
         furnish::definitions(&mut objects).await?;
     }
-    let observer = Observer::new(clock.clone());
     spawn(&mut tasks, "the observer", observer.clone().run(client.clone()));
 
     let (kubelets, handle) = kubelets::Kubelets::new(client.clone(), Arc::new(board), clock.clone(), entropy.child("kubelets"), profile(scenario, mode, &aws).await?);
@@ -277,6 +277,7 @@ fn cloud(world: &World, scenario: &Scenario, entropy: &Entropy, url: Option<Stri
     let aws = &scenario.given.aws;
     let mut settings = cloud::Settings::new(&aws.cluster);
     settings.cluster_endpoint = Some(endpoint);
+    settings.cluster_ca = Some(authority());
     settings.interruption_queue = Some(aws.cluster.clone());
     settings.cluster_dns_ip = furnish::CLUSTER_DNS.parse().ok();
     let entropy = entropy.child("cloud");

@@ -1,6 +1,8 @@
 //! The fake cloud's machines, for kubelets and for the books.
 
+use crate::observe::Observer;
 use crate::pump::Line;
+use crate::timeline::Event;
 use fake_ec2::catalogue::MicroUsd;
 use fake_ec2::state::{LedgerEntry, Machine, Market, Phase};
 use futures::future::BoxFuture;
@@ -9,8 +11,9 @@ use tokio::sync::Notify;
 use vocabulary::UsdPerHour;
 
 /// The machines as the pump last saw them: kubelets read it without asking the fake.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Board {
+    observer: Observer,
     shared: Arc<Mutex<Seen>>,
     changed: Arc<Notify>,
     line: Arc<OnceLock<Line<fake_ec2::Cloud>>>,
@@ -23,6 +26,10 @@ struct Seen {
 }
 
 impl Board {
+    pub fn new(observer: Observer) -> Self {
+        Board { observer, shared: Arc::default(), changed: Arc::default(), line: Arc::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -59,6 +66,8 @@ impl kubelets::Machines for Board {
     }
 
     fn set_console(&self, id: &str, text: &str) {
+        // Kubelets write to a console when a machine does not join: what a person would look up first.
+        self.observer.note(Event::MachineRefused { instance: id.to_owned(), why: text.trim().to_owned() }, Vec::new());
         let (Some(line), id, text) = (self.line.get().cloned(), id.to_owned(), text.to_owned()) else { return };
         tokio::spawn(async move {
             // A world that ended needs no console.

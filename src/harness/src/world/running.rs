@@ -65,7 +65,8 @@ pub fn record(observer: Observer, trace: Trace, errors: Arc<Mutex<Vec<String>>>)
     Arc::new(move |decision: Decision| {
         trace.record(decision.at, "decision", || serde_json::to_value(&decision.what).unwrap_or_default());
         match &decision.what {
-            What::Planned { explanation, .. } => {
+            // A plan that launches nothing repeats what is known: pods that wait are planned again every ten seconds.
+            What::Planned { plan, explanation, .. } if !plan.launches.is_empty() => {
                 let because = planner::render(explanation).lines().map(str::to_owned).collect();
                 observer.lock().timeline.push(decision.at, Event::Batched { pods: explanation.pods.len() }, because);
             }
