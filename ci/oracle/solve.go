@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/karpenter/pkg/operator/logging"
 	"sigs.k8s.io/karpenter/pkg/operator/options"
 	nodepoolutils "sigs.k8s.io/karpenter/pkg/utils/nodepool"
+	podutils "sigs.k8s.io/karpenter/pkg/utils/pod"
 )
 
 // Answer is what upstream would do.
@@ -83,6 +84,13 @@ func solve(world *World) (*Answer, error) {
 		}
 	}
 	pods := lo.Map(world.Snapshot.Pending, func(p Pod, _ int) *corev1.Pod { return p.pod("") })
+	for _, node := range world.Snapshot.Nodes {
+		for _, pod := range node.Pods {
+			if node.Deleting && podutils.IsReschedulable(pod.pod(node.Name)) {
+				pods = append(pods, pod.pod(node.Name))
+			}
+		}
+	}
 	daemons := lo.Map(world.Snapshot.Daemons, func(d Daemon, _ int) *corev1.Pod { return d.Pod.pod("") })
 	if len(pods) == 0 || len(nodePools) == 0 {
 		return &Answer{}, nil

@@ -5,7 +5,8 @@ use harness::serve_cloud::{CloudOptions, serve};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-const AFTER: &str = "The account is fresh: a default VPC with a subnet per zone and a default security group, no roles, no clusters. Add what you need by
+const AFTER: &str =
+    "The account is fresh: a default VPC with a subnet per zone and a default security group, no roles, no clusters. Add what you need by
 its own API calls. Any access key is welcome.
 
   dryfit cloud --listen 127.0.0.1:4566 &
@@ -28,7 +29,10 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     if !arguments.listen.ip().is_loopback() {
-        eprintln!("{} is not a loopback address: this cloud checks no passwords, so it is served on 127.0.0.1 or [::1] alone", arguments.listen.ip());
+        eprintln!(
+            "{} is not a loopback address: this cloud checks no passwords, so it is served on 127.0.0.1 or [::1] alone",
+            arguments.listen.ip()
+        );
         return ExitCode::from(2);
     }
     let options = CloudOptions { listen: arguments.listen, region: arguments.region.clone(), seed: arguments.seed };

@@ -8,7 +8,8 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const AFTER: &str = "Exit codes: 0 all held; 1 an expectation failed; 2 a scenario or the command line is wrong; 3 the environment failed; 4 nothing ran.
+const AFTER: &str =
+    "Exit codes: 0 all held; 1 an expectation failed; 2 a scenario or the command line is wrong; 3 the environment failed; 4 nothing ran.
 
 Examples:
   dryfit test scenarios/                                        every scenario, embedded world, virtual time
@@ -112,7 +113,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if std::env::var_os(run::CHILD).is_some() {
         return tell_parent(&run::one(&scenarios[0], &options));
     }
-    let reports = if let [only] = scenarios.as_slice() { vec![run::one(only, &options)] } else { run::all(&scenarios, &options, &child_arguments(arguments)) };
+    let reports = if let [only] = scenarios.as_slice() {
+        vec![run::one(only, &options)]
+    } else {
+        run::all(&scenarios, &options, &child_arguments(arguments))
+    };
     match tell(&reports, arguments, colour) {
         Ok(()) => ExitCode::from(run::exit_code(&reports)),
         Err(message) => {

@@ -16,7 +16,12 @@ const ROOMS: [(&str, &str, &[&str], Reach); 14] = [
     ("fake-kube", "src/fake-kube", &["scheduler"], Reach::Schemas),
     ("kubelets", "src/kubelets", &["ambient"], Reach::Kube),
     ("fake-ec2", "fake-ec2", &[], Reach::Pure),
-    ("harness", "src/harness", &["vocabulary", "api", "ambient", "planner", "cluster", "cloud", "controller", "scheduler", "fake-kube", "kubelets", "fake-ec2"], Reach::Everything),
+    (
+        "harness",
+        "src/harness",
+        &["vocabulary", "api", "ambient", "planner", "cluster", "cloud", "controller", "scheduler", "fake-kube", "kubelets", "fake-ec2"],
+        Reach::Everything,
+    ),
     ("dryfit", "src/dryfit", &["harness"], Reach::Everything),
     ("workspace", ".", &[], Reach::Everything),
 ];

@@ -13,7 +13,7 @@ pub struct Status {
     pub code: u16,
     pub reason: &'static str,
     pub message: String,
-    pub details: Option<Details>,
+    pub details: Option<Box<Details>>,
 }
 
 /// `status.details`.
@@ -50,7 +50,7 @@ impl Status {
 
     /// A path that no resource serves.
     pub fn no_such_resource() -> Status {
-        Status { details: Some(Details::default()), ..Status::new(404, "NotFound", "the server could not find the requested resource") }
+        Status { details: Some(Box::default()), ..Status::new(404, "NotFound", "the server could not find the requested resource") }
     }
 
     pub fn already_exists(kind: &Kind, name: &str) -> Status {
@@ -90,14 +90,14 @@ impl Status {
         let message = format!("{} {name:?} is invalid: {why}", kind.qualified_kind());
         let causes = errors.into_iter().map(FieldError::cause).collect();
         let details = Details { name: name.to_owned(), group: kind.group.clone(), kind: kind.kind.clone(), causes, ..Details::default() };
-        Status { details: Some(details), ..Status::new(422, "Invalid", message) }
+        Status { details: Some(Box::new(details)), ..Status::new(422, "Invalid", message) }
     }
 
     /// What is wrong with the options of a request; `kind` is `ListOptions`, `DeleteOptions`, …
     pub fn invalid_options(kind: &str, error: FieldError) -> Status {
         let message = format!("{kind}.meta.k8s.io \"\" is invalid: {error}");
         let details = Details { group: "meta.k8s.io".to_owned(), kind: kind.to_owned(), causes: vec![error.cause()], ..Details::default() };
-        Status { details: Some(details), ..Status::new(422, "Invalid", message) }
+        Status { details: Some(Box::new(details)), ..Status::new(422, "Invalid", message) }
     }
 
     /// As [`Status::invalid`], named after the resource.
@@ -112,7 +112,7 @@ impl Status {
 
     pub fn method_not_allowed() -> Status {
         let message = "the server does not allow this method on the requested resource";
-        Status { details: Some(Details::default()), ..Status::new(405, "MethodNotAllowed", message) }
+        Status { details: Some(Box::default()), ..Status::new(405, "MethodNotAllowed", message) }
     }
 
     pub fn unsupported_media_type(accepted: &str) -> Status {
@@ -126,7 +126,7 @@ impl Status {
 
     pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: u32) -> Status {
         let details = Details { retry_after_seconds, ..Details::default() };
-        Status { details: Some(details), ..Status::new(429, "TooManyRequests", message) }
+        Status { details: Some(Box::new(details)), ..Status::new(429, "TooManyRequests", message) }
     }
 
     pub fn internal(message: impl std::fmt::Display) -> Status {
@@ -135,7 +135,8 @@ impl Status {
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Status {
-        self.details = Some(Details { name: name.to_owned(), group: kind.group.clone(), kind: kind.plural.clone(), ..Details::default() });
+        self.details =
+            Some(Box::new(Details { name: name.to_owned(), group: kind.group.clone(), kind: kind.plural.clone(), ..Details::default() }));
         self
     }
 

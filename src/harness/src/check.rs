@@ -1,7 +1,7 @@
 //! Judges: expectations against what was seen. Pure.
 
 use crate::observe::{ClaimSeen, NodeSeen, Observed, PodSeen};
-use crate::scenario::{Aggregate, Compare, Count, Expectation, LatencyOf, Noun, NodeTypes, Placed, PodExpectation};
+use crate::scenario::{Aggregate, Compare, Count, Expectation, LatencyOf, NodeTypes, Noun, Placed, PodExpectation};
 use crate::timeline::Event;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,9 @@ fn judge(expectation: &Expectation, observed: &Observed, facts: &Facts) -> (bool
             }
             (held, seen)
         }
-        Expectation::AwsCalls { operation, count } => counted(*count, facts.calls.get(operation).copied().unwrap_or(0) as usize, &format!("calls of {operation}")),
+        Expectation::AwsCalls { operation, count } => {
+            counted(*count, facts.calls.get(operation).copied().unwrap_or(0) as usize, &format!("calls of {operation}"))
+        }
         Expectation::Conditions { object, kinds } => {
             let Some(conditions) = facts.conditions.get(&object.to_string()) else { return (false, format!("{object} was not found")) };
             let shown = |kind: &String| format!("{kind}={}", conditions.get(kind).map_or("absent", String::as_str));
@@ -95,14 +97,17 @@ fn pods(expected: &PodExpectation, observed: &Observed) -> (bool, String) {
     let ours: Vec<&PodSeen> = observed
         .pods
         .iter()
-        .filter(|((namespace, _), pod)| !pod.system && !pod.terminating && !pod.finished && expected.namespace.as_ref().is_none_or(|n| n == namespace))
+        .filter(|((namespace, _), pod)| {
+            !pod.system && !pod.terminating && !pod.finished && expected.namespace.as_ref().is_none_or(|n| n == namespace)
+        })
         .map(|(_, pod)| pod)
         .collect();
     let ready = ours.iter().filter(|p| p.ready).count() as u64;
     let pending: Vec<_> = ours.iter().filter(|p| p.node.is_none()).collect();
     let holds = |count: Option<Count>, found: u64| count.is_none_or(|c| c.compare.holds(&found, &c.value));
     let reasons: BTreeSet<&str> = pending.iter().map(|p| p.refused.as_deref().unwrap_or("no reason given")).collect();
-    let named = expected.reason.as_ref().is_none_or(|word| !pending.is_empty() && reasons.iter().all(|reason| reason.contains(word.as_str())));
+    let named =
+        expected.reason.as_ref().is_none_or(|word| !pending.is_empty() && reasons.iter().all(|reason| reason.contains(word.as_str())));
     let held = holds(expected.ready, ready) && holds(expected.pending, pending.len() as u64) && named;
     let mut seen = format!("{ready} ready, {} pending", pending.len());
     if !reasons.is_empty() {
@@ -112,12 +117,17 @@ fn pods(expected: &PodExpectation, observed: &Observed) -> (bool, String) {
 }
 
 fn nodes(pool: Option<&str>, nouns: &[Noun], observed: &Observed) -> (bool, String) {
-    let ours: BTreeMap<&String, &NodeSeen> = observed.nodes.iter().filter(|(_, n)| !n.deleting && pool.is_none_or(|p| n.pool.as_deref() == Some(p))).collect();
+    let ours: BTreeMap<&String, &NodeSeen> =
+        observed.nodes.iter().filter(|(_, n)| !n.deleting && pool.is_none_or(|p| n.pool.as_deref() == Some(p))).collect();
     let mut types: BTreeMap<String, u64> = BTreeMap::new();
     for node in ours.values() {
         *types.entry(node.instance_type.clone()).or_insert(0) += 1;
     }
-    let mut seen = vec![if types.is_empty() { "no nodes".to_owned() } else { types.iter().map(|(t, n)| format!("{n} × {t}")).collect::<Vec<_>>().join(", ") }];
+    let mut seen = vec![if types.is_empty() {
+        "no nodes".to_owned()
+    } else {
+        types.iter().map(|(t, n)| format!("{n} × {t}")).collect::<Vec<_>>().join(", ")
+    }];
     let mut held = true;
     for noun in nouns {
         held &= match noun {
@@ -140,7 +150,9 @@ fn nodes(pool: Option<&str>, nouns: &[Noun], observed: &Observed) -> (bool, Stri
                 count.compare.holds(&(zones.len() as u64), &count.value)
             }
             Noun::PodsPerNode(wanted) => {
-                let on = |name: &str| observed.pods.values().filter(|p| !p.system && !p.terminating && p.node.as_deref() == Some(name)).count() as u64;
+                let on = |name: &str| {
+                    observed.pods.values().filter(|p| !p.system && !p.terminating && p.node.as_deref() == Some(name)).count() as u64
+                };
                 let mut counts: Vec<u64> = ours.keys().map(|name| on(name)).collect();
                 counts.sort_unstable_by(|a, b| b.cmp(a));
                 seen.push(format!("pods per node {counts:?}"));
@@ -151,7 +163,14 @@ fn nodes(pool: Option<&str>, nouns: &[Noun], observed: &Observed) -> (bool, Stri
     (held, seen.join("; "))
 }
 
-fn latency(of: LatencyOf, aggregate: Aggregate, compare: Compare, bound: SignedDuration, observed: &Observed, facts: &Facts) -> (bool, String) {
+fn latency(
+    of: LatencyOf,
+    aggregate: Aggregate,
+    compare: Compare,
+    bound: SignedDuration,
+    observed: &Observed,
+    facts: &Facts,
+) -> (bool, String) {
     let samples = match of {
         LatencyOf::PodReady => observed.became_ready.get(facts.ready_from..).unwrap_or_default(),
         LatencyOf::NodeReady => observed.became_initialized.get(facts.initialized_from..).unwrap_or_default(),

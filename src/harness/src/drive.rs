@@ -71,6 +71,8 @@ fn mark(world: &World) -> Mark {
 pub async fn begin(scenario: &Scenario, world: &mut World) -> Result<Vec<String>, DriveError> {
     for manifest in &scenario.given.apply {
         apply_error(world.objects.apply(manifest).await)?;
+        let file = manifest.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        world.observer.note(Event::Applied { file, objects: manifest.names() }, Vec::new());
     }
     settle(world, SignedDuration::from_mins(15), None).await
 }
@@ -89,7 +91,8 @@ pub async fn steps(scenario: &Scenario, world: &mut World) -> Result<(Vec<StepRe
     }
     let facts = facts(scenario, world, &whole, scenario.always.iter()).await?;
     let observed = world.observer.lock();
-    let always = scenario.always.iter().map(|e| Verdict { expected: format!("always {}", e.text), ..check(e, &observed, &facts) }).collect();
+    let always =
+        scenario.always.iter().map(|e| Verdict { expected: format!("always {}", e.text), ..check(e, &observed, &facts) }).collect();
     Ok((reports, always))
 }
 
@@ -103,7 +106,12 @@ async fn run(scenario: &Scenario, step: &Step, world: &mut World) -> Result<Step
     let moving = settle(world, scenario.within(step, world.mode), Some((scenario, step, &from))).await?;
     let verdicts = judge(scenario, step, world, &from).await?;
     let seconds = world.clock.now().duration_since(began).as_secs_f64();
-    Ok(StepReport { actions: step.actions.iter().map(|a| a.text.clone()).collect(), seconds: (seconds * 1000.0).round() / 1000.0, moving, verdicts })
+    Ok(StepReport {
+        actions: step.actions.iter().map(|a| a.text.clone()).collect(),
+        seconds: (seconds * 1000.0).round() / 1000.0,
+        moving,
+        verdicts,
+    })
 }
 
 async fn act(action: &Action, world: &mut World) -> Result<(), DriveError> {
@@ -169,7 +177,12 @@ async fn judge(scenario: &Scenario, step: &Step, world: &mut World, from: &Mark)
     Ok(expected.chain(step.never.iter().map(|e| check_never(e, &observed, &facts))).collect())
 }
 
-async fn facts(scenario: &Scenario, world: &mut World, from: &Mark, expectations: impl Iterator<Item = &Placed<Expectation>>) -> Result<Facts, DriveError> {
+async fn facts(
+    scenario: &Scenario,
+    world: &mut World,
+    from: &Mark,
+    expectations: impl Iterator<Item = &Placed<Expectation>>,
+) -> Result<Facts, DriveError> {
     let mut conditions = BTreeMap::new();
     for expectation in expectations {
         if let Expectation::Conditions { object, .. } = &expectation.value
@@ -179,7 +192,12 @@ async fn facts(scenario: &Scenario, world: &mut World, from: &Mark, expectations
         }
     }
     let hourly = world.hourly().await?;
-    let calls = world.trace.calls().into_iter().map(|(operation, count)| (operation.clone(), count - from.calls.get(&operation).copied().unwrap_or(0))).collect();
+    let calls = world
+        .trace
+        .calls()
+        .into_iter()
+        .map(|(operation, count)| (operation.clone(), count - from.calls.get(&operation).copied().unwrap_or(0)))
+        .collect();
     let observed = world.observer.lock();
     Ok(Facts {
         hourly,

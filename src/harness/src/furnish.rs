@@ -17,7 +17,8 @@ pub const CLUSTER_DNS: &str = "10.100.0.10";
 pub const SERVICE_CIDR: &str = "10.100.0.0/16";
 
 fn built_in(name: &str, text: &str) -> Manifest {
-    let objects = yaml::documents(text).expect("built-in manifests are YAML").into_iter().map(|node| (node.clone(), node.to_json())).collect();
+    let objects =
+        yaml::documents(text).expect("built-in manifests are YAML").into_iter().map(|node| (node.clone(), node.to_json())).collect();
     Manifest { path: PathBuf::from(name), source: Arc::from(text), objects }
 }
 
@@ -42,14 +43,32 @@ pub async fn add_ons(objects: &mut Objects, given: &Given) -> Result<(), WorldEr
 }
 
 /// A managed node group: instances of the recommended AL2023 image, started as EKS does it, with its own user data.
-pub async fn node_group(aws: &Line<fake_ec2::Cloud>, given: &Given, group: &NodeGroup, endpoint: &str, authority: &str) -> Result<(), WorldError> {
+pub async fn node_group(
+    aws: &Line<fake_ec2::Cloud>,
+    given: &Given,
+    group: &NodeGroup,
+    endpoint: &str,
+    authority: &str,
+) -> Result<(), WorldError> {
     if group.count == 0 {
         return Ok(());
     }
-    let parameter = format!("/aws/service/eks/optimized-ami/{}/amazon-linux-2023/x86_64/standard/recommended/image_id", given.kubernetes.version);
+    let parameter =
+        format!("/aws/service/eks/optimized-ami/{}/amazon-linux-2023/x86_64/standard/recommended/image_id", given.kubernetes.version);
     let found = json_call(aws, "AmazonSSM.GetParameter", "ssm", &given.aws.region, json!({"Name": parameter})).await?;
     let image = found["Parameter"]["Value"].as_str().unwrap_or_default().to_owned();
-    let subnets = query(aws, "ec2", &given.aws.region, &[("Action", "DescribeSubnets"), ("Version", "2016-11-15"), ("Filter.1.Name", "tag:karpenter.sh/discovery"), ("Filter.1.Value.1", &given.aws.cluster)]).await?;
+    let subnets = query(
+        aws,
+        "ec2",
+        &given.aws.region,
+        &[
+            ("Action", "DescribeSubnets"),
+            ("Version", "2016-11-15"),
+            ("Filter.1.Name", "tag:karpenter.sh/discovery"),
+            ("Filter.1.Value.1", &given.aws.cluster),
+        ],
+    )
+    .await?;
     let subnets: Vec<&str> = subnets.split("<subnetId>").skip(1).filter_map(|rest| rest.split('<').next()).collect();
     if subnets.is_empty() {
         return Err(WorldError::Cloud("the cluster has no subnets".to_owned()));
@@ -67,12 +86,25 @@ pub async fn node_group(aws: &Line<fake_ec2::Cloud>, given: &Given, group: &Node
             },
         },
     });
-    let user_data = format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"//\"\n\n--//\nContent-Type: application/node.eks.aws\n\n{config}\n--//--\n");
+    let user_data = format!(
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"//\"\n\n--//\nContent-Type: application/node.eks.aws\n\n{config}\n--//--\n"
+    );
     let user_data = base64::engine::general_purpose::STANDARD.encode(user_data);
     // EKS makes a profile of its own for the node role; without a role no machine may join.
     let profile = format!("eks-{}-{}", given.aws.cluster, group.name);
-    query(aws, "iam", &given.aws.region, &[("Action", "CreateInstanceProfile"), ("Version", "2010-05-08"), ("InstanceProfileName", &profile)]).await?;
-    let role = [("Action", "AddRoleToInstanceProfile"), ("Version", "2010-05-08"), ("InstanceProfileName", &profile), ("RoleName", &given.aws.node_role)];
+    query(
+        aws,
+        "iam",
+        &given.aws.region,
+        &[("Action", "CreateInstanceProfile"), ("Version", "2010-05-08"), ("InstanceProfileName", &profile)],
+    )
+    .await?;
+    let role = [
+        ("Action", "AddRoleToInstanceProfile"),
+        ("Version", "2010-05-08"),
+        ("InstanceProfileName", &profile),
+        ("RoleName", &given.aws.node_role),
+    ];
     query(aws, "iam", &given.aws.region, &role).await?;
     for index in 0..group.count {
         let subnet = subnets[usize::try_from(index).unwrap_or(0) % subnets.len()];
@@ -107,7 +139,8 @@ pub async fn node_group(aws: &Line<fake_ec2::Cloud>, given: &Given, group: &Node
 pub async fn describe_cluster(aws: &Line<fake_ec2::Cloud>, region: &str, cluster: &str) -> Result<String, WorldError> {
     let mut asked = request("eks", region, "application/json", None, String::new());
     *asked.method_mut() = http::Method::GET;
-    *asked.uri_mut() = format!("/clusters/{cluster}").parse().map_err(|error| WorldError::Cloud(format!("cluster {cluster:?}: {error}")))?;
+    *asked.uri_mut() =
+        format!("/clusters/{cluster}").parse().map_err(|error| WorldError::Cloud(format!("cluster {cluster:?}: {error}")))?;
     let text = send(aws, "DescribeCluster", asked).await?;
     let reply: Value = serde_json::from_str(&text).map_err(|error| WorldError::Cloud(format!("DescribeCluster: {error}")))?;
     Ok(reply["cluster"]["endpoint"].as_str().unwrap_or_default().to_owned())
@@ -121,8 +154,13 @@ fn taint(text: &str) -> Option<Value> {
 }
 
 fn request(service: &str, region: &str, content_type: &str, target: Option<&str>, body: String) -> Request {
-    let scope = format!("AWS4-HMAC-SHA256 Credential=AKIDRYFITHARNESS0000/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=00");
-    let mut builder = http::Request::post("/").header("host", format!("{service}.{region}.amazonaws.com")).header("content-type", content_type).header("authorization", scope);
+    let scope = format!(
+        "AWS4-HMAC-SHA256 Credential=AKIDRYFITHARNESS0000/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=00"
+    );
+    let mut builder = http::Request::post("/")
+        .header("host", format!("{service}.{region}.amazonaws.com"))
+        .header("content-type", content_type)
+        .header("authorization", scope);
     if let Some(target) = target {
         builder = builder.header("x-amz-target", target);
     }
@@ -153,5 +191,9 @@ async fn json_call(aws: &Line<fake_ec2::Cloud>, target: &str, service: &str, reg
 fn form(parameters: &[(&str, &str)]) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-    parameters.iter().map(|(key, value)| format!("{}={}", utf8_percent_encode(key, PLAIN), utf8_percent_encode(value, PLAIN))).collect::<Vec<_>>().join("&")
+    parameters
+        .iter()
+        .map(|(key, value)| format!("{}={}", utf8_percent_encode(key, PLAIN), utf8_percent_encode(value, PLAIN)))
+        .collect::<Vec<_>>()
+        .join("&")
 }

@@ -70,8 +70,16 @@ impl Objects {
                 let name = value["metadata"]["name"].as_str().unwrap_or("");
                 let kind = value["kind"].as_str().unwrap_or("");
                 let mistake = match &error {
-                    kube::Error::Api(status) => manifest.mistake(node, first_field(status).as_deref(), format!("the API refuses {kind} {name:?}: {}", status.message)),
-                    kube::Error::Discovery(_) => manifest.mistake(node, Some("kind"), format!("the API knows no kind {kind} in {}", value["apiVersion"].as_str().unwrap_or(""))),
+                    kube::Error::Api(status) => manifest.mistake(
+                        node,
+                        first_field(status).as_deref(),
+                        format!("the API refuses {kind} {name:?}: {}", status.message),
+                    ),
+                    kube::Error::Discovery(_) => manifest.mistake(
+                        node,
+                        Some("kind"),
+                        format!("the API knows no kind {kind} in {}", value["apiVersion"].as_str().unwrap_or("")),
+                    ),
                     other => return Err(ObjectError::Failed { what: format!("apply {kind} {name}"), message: other.to_string() }),
                 };
                 return Err(ObjectError::Refused(Box::new(mistake)));
@@ -123,7 +131,10 @@ impl Objects {
     /// Status conditions of an object: `Ready` → `True`, or `False (Reason: message)`.
     pub async fn conditions(&mut self, target: &Target) -> Result<Option<BTreeMap<String, String>>, ObjectError> {
         let api = self.target(target).await?;
-        let found = api.get_opt(&target.name).await.map_err(|error| ObjectError::Target { target: target.to_string(), message: error.to_string() })?;
+        let found = api
+            .get_opt(&target.name)
+            .await
+            .map_err(|error| ObjectError::Target { target: target.to_string(), message: error.to_string() })?;
         Ok(found.map(|object| {
             let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
             let text = |c: &Value, key: &str| c[key].as_str().unwrap_or("").to_owned();

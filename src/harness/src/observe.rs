@@ -1,5 +1,6 @@
 //! Sees what happens: watches the cluster as any client could, so that every mode and every controller is seen with the same eyes.
 
+use crate::report::NodeLine;
 use crate::timeline::{Event, Timeline};
 use ambient::Clock;
 use api::{NodeClaim, condition};
@@ -66,6 +67,8 @@ pub struct ClaimSeen {
     pub registered: bool,
     pub initialized: bool,
     pub deleting: bool,
+    pub node: String,
+    pub allocatable: BTreeMap<String, String>,
 }
 
 /// A shared view of [`Observed`].
@@ -180,7 +183,11 @@ impl Observed {
             }
             if ready && !before.as_ref().is_some_and(|b| b.ready) {
                 self.became_ready.push((seen.created, now));
-                self.timeline.push(now, Event::PodsReady { owner: seen.owner.clone(), node: seen.node.clone().unwrap_or_default(), count: 1 }, Vec::new());
+                self.timeline.push(
+                    now,
+                    Event::PodsReady { owner: seen.owner.clone(), node: seen.node.clone().unwrap_or_default(), count: 1 },
+                    Vec::new(),
+                );
             }
         }
         self.pods.insert(key, seen);
@@ -233,7 +240,13 @@ impl Observed {
         let pool = claim.labels().get(vocabulary::labels::NODEPOOL).cloned();
         if before.is_none() {
             self.launches += 1;
-            let types = claim.spec.requirements.iter().find(|r| r.key == vocabulary::labels::INSTANCE_TYPE).map(|r| r.values.clone()).unwrap_or_default();
+            let types = claim
+                .spec
+                .requirements
+                .iter()
+                .find(|r| r.key == vocabulary::labels::INSTANCE_TYPE)
+                .map(|r| r.values.clone())
+                .unwrap_or_default();
             self.timeline.push(now, Event::ClaimCreated { claim: name.clone(), pool: pool.clone().unwrap_or_default(), types }, Vec::new());
         }
         let seen = ClaimSeen {
@@ -243,6 +256,8 @@ impl Observed {
             registered: is("Registered"),
             initialized: is("Initialized"),
             deleting: claim.metadata.deletion_timestamp.is_some(),
+            node: status.node_name.clone().unwrap_or_default(),
+            allocatable: status.allocatable.iter().map(|(name, amount)| (name.clone(), amount.to_string())).collect(),
         };
         let was = |f: fn(&ClaimSeen) -> bool| before.as_ref().is_some_and(f);
         let node = status.node_name.clone().unwrap_or_default();
@@ -296,10 +311,34 @@ impl Observed {
         self.waiting.is_empty()
     }
 
+    /// The pools' nodes, in order of type and zone.
+    pub fn pool_nodes(&self) -> Vec<NodeLine> {
+        let mut lines: Vec<NodeLine> = self
+            .nodes
+            .iter()
+            .filter_map(|(name, node)| {
+                let claim = self.claims.values().find(|c| c.node == *name);
+                Some(NodeLine {
+                    pool: node.pool.clone()?,
+                    instance_type: node.instance_type.clone(),
+                    capacity_type: node.capacity_type.clone().unwrap_or_default(),
+                    zone: node.zone.clone().unwrap_or_default(),
+                    claim_allocatable: claim.map(|c| c.allocatable.clone()).unwrap_or_default(),
+                    node_allocatable: [node.cpu.clone(), node.memory.clone(), node.pods.clone()],
+                    pods: self.pods.values().filter(|p| !p.system && p.node.as_ref() == Some(name)).count(),
+                })
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+
     /// What could still move, as far as objects tell: for worlds whose controller cannot be asked.
     pub fn moving(&self) -> Vec<String> {
-        let claims = self.claims.iter().filter(|(_, c)| c.deleting || !c.initialized).map(|(name, _)| format!("NodeClaim {name} is on its way"));
-        let nodes = self.nodes.iter().filter(|(_, n)| n.deleting || !n.ready).map(|(name, _)| format!("node {name} is not ready or leaving"));
+        let claims =
+            self.claims.iter().filter(|(_, c)| c.deleting || !c.initialized).map(|(name, _)| format!("NodeClaim {name} is on its way"));
+        let nodes =
+            self.nodes.iter().filter(|(_, n)| n.deleting || !n.ready).map(|(name, _)| format!("node {name} is not ready or leaving"));
         let pods = self.pods.iter().filter(|(_, p)| p.terminating || (p.node.is_some() && !p.ready && !p.finished));
         claims.chain(nodes).chain(pods.map(|((namespace, name), _)| format!("pod {namespace}/{name} is starting or ending"))).collect()
     }

@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The environment variable that tells a process to run one scenario and print its report as JSON.
 pub const CHILD: &str = "DRYFIT_CHILD";
@@ -53,7 +53,10 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn is_scenario(path: &Path) -> bool {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(str::trim_end).find(|line| !line.is_empty() && !line.starts_with(['#', '-', ' '])).is_some_and(|line| line.starts_with("scenario:"))
+    text.lines()
+        .map(str::trim_end)
+        .find(|line| !line.is_empty() && !line.starts_with(['#', '-', ' ']))
+        .is_some_and(|line| line.starts_with("scenario:"))
 }
 
 /// Reads them all; every mistake of every file at once.
@@ -82,7 +85,9 @@ pub fn one(scenario: &Scenario, options: &Options) -> Report {
     };
     let mut report = match runtime.block_on(story(&scenario, options)) {
         Ok(report) => report,
-        Err(DriveError::Mistakes(mistakes)) => Report::not_run(&path, Outcome::Mistaken { message: mistakes.render(std::io::stderr().is_terminal()) }),
+        Err(DriveError::Mistakes(mistakes)) => {
+            Report::not_run(&path, Outcome::Mistaken { message: mistakes.render(std::io::stderr().is_terminal()) })
+        }
         Err(DriveError::World(error)) => broken(error.to_string()),
     };
     // Tasks that still wait are dropped with the runtime, children of the world with them.
@@ -101,7 +106,8 @@ async fn story(scenario: &Scenario, options: &Options) -> Result<Report, DriveEr
     let mut world = world::World::build(scenario, &options.world, options.trace.is_some()).await?;
     let told = tell(scenario, &mut world).await;
     if let Some(file) = &options.trace {
-        std::fs::write(file, world.trace.text()).map_err(|error| world::WorldError::Machine(format!("write the trace {}: {error}", file.display())))?;
+        std::fs::write(file, world.trace.text())
+            .map_err(|error| world::WorldError::Machine(format!("write the trace {}: {error}", file.display())))?;
     }
     let report = told?;
     world.end().await;
@@ -113,7 +119,12 @@ async fn tell(scenario: &Scenario, world: &mut world::World) -> Result<Report, D
     world.begin_story().await?;
     let (mut steps, always) = if moving.is_empty() { drive::steps(scenario, world).await? } else { (Vec::new(), Vec::new()) };
     if !moving.is_empty() {
-        steps.push(drive::StepReport { actions: vec!["the world before the first step".to_owned()], seconds: 0.0, moving, verdicts: Vec::new() });
+        steps.push(drive::StepReport {
+            actions: vec!["the world before the first step".to_owned()],
+            seconds: 0.0,
+            moving,
+            verdicts: Vec::new(),
+        });
     }
     let held = steps.len() == scenario.steps.len() && steps.iter().all(drive::StepReport::held) && always.iter().all(|v| v.held);
     let (timeline, story_seconds, costs) = world.account().await?;
@@ -128,6 +139,7 @@ async fn tell(scenario: &Scenario, world: &mut world::World) -> Result<Report, D
         always,
         timeline,
         costs,
+        nodes: world.observer.lock().pool_nodes(),
         story_seconds,
         wall_seconds: 0.0,
     })
@@ -136,13 +148,17 @@ async fn tell(scenario: &Scenario, world: &mut world::World) -> Result<Report, D
 /// Runs every scenario in its own process, `jobs` at a time, with progress on a terminal. Reports come in the order of the files.
 /// `arguments` are the command line's own words for a child, before the file.
 pub fn all(scenarios: &[Scenario], options: &Options, arguments: &[String]) -> Vec<Report> {
-    let bar = ProgressBar::with_draw_target(Some(scenarios.len() as u64), if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+    let bar = ProgressBar::with_draw_target(
+        Some(scenarios.len() as u64),
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+    );
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos} of {len} scenarios  {msg}") {
         bar.set_style(style);
     }
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<Option<Report>>> = Mutex::new(vec![None; scenarios.len()]);
-    let jobs = options.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1).clamp(1, scenarios.len().max(1));
+    let jobs =
+        options.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1).clamp(1, scenarios.len().max(1));
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {

@@ -33,24 +33,79 @@ mod seconds {
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Event {
     /// A step of the scenario, as written.
-    Step { text: String },
-    PodsPending { owner: String, count: usize },
+    Step {
+        text: String,
+    },
+    /// A manifest of the world before the story.
+    Applied {
+        file: String,
+        objects: Vec<String>,
+    },
+    PodsPending {
+        owner: String,
+        count: usize,
+    },
     /// No node takes them, and why.
-    PodsRefused { owner: String, count: usize, reason: String },
-    PodsReady { owner: String, node: String, count: usize },
-    PodsGone { owner: String, count: usize },
-    Batched { pods: usize },
+    PodsRefused {
+        owner: String,
+        count: usize,
+        reason: String,
+    },
+    PodsReady {
+        owner: String,
+        node: String,
+        count: usize,
+    },
+    PodsGone {
+        owner: String,
+        count: usize,
+    },
+    Batched {
+        pods: usize,
+    },
     /// A machine that runs and does not become a node, by its console.
-    MachineRefused { instance: String, why: String },
-    ClaimCreated { claim: String, pool: String, types: Vec<String> },
-    Launched { claim: String, instance: String, instance_type: String, capacity_type: String, zone: String, price: Option<String> },
-    Registered { claim: String, node: String },
-    Initialized { claim: String, node: String },
-    ClaimDeleted { claim: String },
-    ClaimGone { claim: String },
-    NodeReady { node: String, instance_type: String },
-    NodeDisrupted { node: String, instance_type: String },
-    NodeGone { node: String },
+    MachineRefused {
+        instance: String,
+        why: String,
+    },
+    ClaimCreated {
+        claim: String,
+        pool: String,
+        types: Vec<String>,
+    },
+    Launched {
+        claim: String,
+        instance: String,
+        instance_type: String,
+        capacity_type: String,
+        zone: String,
+        price: Option<String>,
+    },
+    Registered {
+        claim: String,
+        node: String,
+    },
+    Initialized {
+        claim: String,
+        node: String,
+    },
+    ClaimDeleted {
+        claim: String,
+    },
+    ClaimGone {
+        claim: String,
+    },
+    NodeReady {
+        node: String,
+        instance_type: String,
+    },
+    NodeDisrupted {
+        node: String,
+        instance_type: String,
+    },
+    NodeGone {
+        node: String,
+    },
 }
 
 impl Event {
@@ -58,8 +113,16 @@ impl Event {
     fn absorb(&mut self, next: &Event) -> bool {
         match (self, next) {
             (Event::PodsPending { owner, count }, Event::PodsPending { owner: other, count: more }) if owner == other => *count += more,
-            (Event::PodsRefused { owner, count, reason }, Event::PodsRefused { owner: other, count: more, reason: why }) if owner == other && reason == why => *count += more,
-            (Event::PodsReady { owner, node, count }, Event::PodsReady { owner: other, node: there, count: more }) if owner == other && node == there => *count += more,
+            (Event::PodsRefused { owner, count, reason }, Event::PodsRefused { owner: other, count: more, reason: why })
+                if owner == other && reason == why =>
+            {
+                *count += more
+            }
+            (Event::PodsReady { owner, node, count }, Event::PodsReady { owner: other, node: there, count: more })
+                if owner == other && node == there =>
+            {
+                *count += more
+            }
             (Event::PodsGone { owner, count }, Event::PodsGone { owner: other, count: more }) if owner == other => *count += more,
             _ => return false,
         }
@@ -70,6 +133,7 @@ impl Event {
         let pods = |count: usize| if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") };
         match self {
             Event::Step { text } => text.clone(),
+            Event::Applied { file, objects } => format!("applied {file}: {}", objects.join(", ")),
             Event::PodsPending { owner, count } => format!("{} of {owner} Pending", pods(*count)),
             Event::PodsRefused { owner, count, reason } => format!("{} of {owner} stay Pending: {reason}", pods(*count)),
             Event::PodsReady { owner, node, count } => format!("{} of {owner} ready on {node}", pods(*count)),

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Bodies up to this size are traced whole.
 const WHOLE: usize = 600;
+/// What a controller asks of AWS is the evidence: kept whole up to this size.
+const WHOLE_REQUEST: usize = 32 << 10;
 
 /// Collects what happens; cheap to clone.
 #[derive(Clone)]
@@ -104,22 +106,23 @@ impl Tap for WireTap {
         let name = self.name();
         self.trace.record(now, &format!("{name} request"), || {
             let target = request.uri().path_and_query().map_or("/", |p| p.as_str());
-            json!({"n": number, "operation": operation, "method": request.method().as_str(), "target": target, "body": body(request.body())})
+            json!({"n": number, "operation": operation, "method": request.method().as_str(), "target": target, "body": body(request.body(), if self.wire == Wire::Aws { WHOLE_REQUEST } else { WHOLE })})
         });
     }
 
     fn reply(&mut self, now: Timestamp, number: u64, status: u16, bytes: &[u8]) {
         if self.wire == Wire::Aws {
             let mut shared = self.trace.lock();
-            let denied = status == 403 && [&b"UnauthorizedOperation"[..], b"AccessDenied"].iter().any(|code| bytes.windows(code.len()).any(|w| w == *code));
+            let denied = status == 403
+                && [&b"UnauthorizedOperation"[..], b"AccessDenied"].iter().any(|code| bytes.windows(code.len()).any(|w| w == *code));
             shared.denied += u64::from(denied);
             shared.aws_operations.remove(&number);
         }
-        self.trace.record(now, &format!("{} reply", self.name()), || json!({"n": number, "status": status, "body": body(bytes)}));
+        self.trace.record(now, &format!("{} reply", self.name()), || json!({"n": number, "status": status, "body": body(bytes, WHOLE)}));
     }
 
     fn chunk(&mut self, now: Timestamp, number: u64, bytes: &[u8]) {
-        self.trace.record(now, &format!("{} event", self.name()), || json!({"n": number, "body": body(bytes)}));
+        self.trace.record(now, &format!("{} event", self.name()), || json!({"n": number, "body": body(bytes, WHOLE)}));
     }
 }
 
@@ -133,9 +136,9 @@ fn operation(request: &Request) -> String {
     from_body.or_else(|| request.uri().query().and_then(action)).unwrap_or_else(|| format!("{} {}", request.method(), request.uri().path()))
 }
 
-fn body(bytes: &[u8]) -> Value {
+fn body(bytes: &[u8], whole: usize) -> Value {
     match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.len() <= WHOLE => Value::String(text.to_owned()),
+        Ok(text) if bytes.len() <= whole => Value::String(text.to_owned()),
         _ => json!({"bytes": bytes.len(), "sha256": hex(&Sha256::digest(bytes))}),
     }
 }

@@ -80,7 +80,8 @@ impl<F: Fake> HttpConnector for AwsConnector<F> {
                 Ok(body) => body.to_bytes(),
                 Err(never) => match never {},
             };
-            HttpResponse::try_from(http::Response::from_parts(parts, SdkBody::from(body))).map_err(|error| ConnectorError::other(error.into(), None))
+            HttpResponse::try_from(http::Response::from_parts(parts, SdkBody::from(body)))
+                .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }

@@ -1,6 +1,6 @@
 //! YAML as a tree in which every key and value knows where it stands, so that a mistake can be shown in the file.
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{Event, Parser, ScalarStyle, StructureStyle};
 use serde_json::{Map, Value};
 use std::ops::Range;
 
@@ -98,20 +98,23 @@ impl<'s, I: granit_parser::BorrowedInput<'s>> Reader<'s, I> {
                 let kind = if plain { scalar(&text) } else { Kind::Text(text.into_owned()) };
                 Ok(self.keep(anchor, Node { span, kind }))
             }
-            Event::SequenceStart(_, anchor, _) => {
+            Event::SequenceStart(style, anchor, _) => {
                 let mut items = Vec::new();
                 loop {
                     let (event, at) = self.next()?;
                     if matches!(event, Event::SequenceEnd) {
-                        let end = at.end.max(span.end);
+                        let last = items.last().map_or(span.end, |item: &Node| item.span.end).max(span.end);
+                        let end = if style == StructureStyle::Flow { at.end.max(last) } else { last };
                         return Ok(self.keep(anchor, Node { span: span.start..end, kind: Kind::List(items) }));
                     }
                     items.push(self.node(event, at, depth + 1)?);
                 }
             }
-            Event::MappingStart(_, anchor, _) => {
-                let entries = self.entries(depth)?;
-                let end = entries.last().map_or(span.end, |(_, value)| value.span.end).max(span.end);
+            Event::MappingStart(style, anchor, _) => {
+                let (entries, closed) = self.entries(depth)?;
+                // A block has no closing sign: its end event stands at what follows.
+                let last = entries.last().map_or(span.end, |(_, value)| value.span.end).max(span.end);
+                let end = if style == StructureStyle::Flow { closed.max(last) } else { last };
                 Ok(self.keep(anchor, Node { span: span.start..end, kind: Kind::Map(entries) }))
             }
             Event::Alias(id) => {
@@ -127,12 +130,13 @@ impl<'s, I: granit_parser::BorrowedInput<'s>> Reader<'s, I> {
         }
     }
 
-    fn entries(&mut self, depth: usize) -> Result<Vec<(Key, Node)>, Broken> {
+    /// Up to the mapping's end, and where that is.
+    fn entries(&mut self, depth: usize) -> Result<(Vec<(Key, Node)>, usize), Broken> {
         let mut entries: Vec<(Key, Node)> = Vec::new();
         loop {
             let (event, at) = self.next()?;
             if matches!(event, Event::MappingEnd) {
-                return Ok(entries);
+                return Ok((entries, at.end));
             }
             let key = self.node(event, at, depth + 1)?;
             let name = match key.kind {
@@ -172,7 +176,11 @@ fn scalar(text: &str) -> Kind {
         "" | "~" | "null" | "Null" | "NULL" => Kind::Null,
         "true" | "True" | "TRUE" => Kind::Bool(true),
         "false" | "False" | "FALSE" => Kind::Bool(false),
-        _ if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) && text.parse::<f64>().is_ok_and(f64::is_finite) => Kind::Number(text.to_owned()),
+        _ if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
+            && text.parse::<f64>().is_ok_and(f64::is_finite) =>
+        {
+            Kind::Number(text.to_owned())
+        }
         _ => Kind::Text(text.to_owned()),
     }
 }
@@ -182,13 +190,17 @@ impl Node {
         match &self.kind {
             Kind::Null => Value::Null,
             Kind::Bool(value) => Value::Bool(*value),
-            Kind::Number(text) => serde_json::from_str(text.trim_start_matches('+')).unwrap_or_else(|_| match text.parse::<f64>().ok().and_then(serde_json::Number::from_f64) {
-                Some(number) => Value::Number(number),
-                None => Value::String(text.clone()),
+            Kind::Number(text) => serde_json::from_str(text.trim_start_matches('+')).unwrap_or_else(|_| {
+                match text.parse::<f64>().ok().and_then(serde_json::Number::from_f64) {
+                    Some(number) => Value::Number(number),
+                    None => Value::String(text.clone()),
+                }
             }),
             Kind::Text(text) => Value::String(text.clone()),
             Kind::List(items) => Value::Array(items.iter().map(Node::to_json).collect()),
-            Kind::Map(entries) => Value::Object(entries.iter().map(|(key, value)| (key.name.clone(), value.to_json())).collect::<Map<_, _>>()),
+            Kind::Map(entries) => {
+                Value::Object(entries.iter().map(|(key, value)| (key.name.clone(), value.to_json())).collect::<Map<_, _>>())
+            }
         }
     }
 
@@ -234,6 +246,8 @@ mod tests {
         assert_eq!(&source[entries[1].0.span.clone()], "b");
         assert_eq!(docs[0].to_json().to_string(), r#"{"a":1.10,"b":["x",true,null],"c":{"d":"no"},"e":{"d":"no"}}"#.replace("1.10", "1.1"));
         assert_eq!(&source[docs[0].at_path("b[1]").span.clone()], "true");
+        assert_eq!(&source[docs[0].at_path("b").span.clone()], "[x, true, ~]");
+        assert_eq!(&source[docs[0].at_path("c").span.clone()], "{d: 'no'}");
     }
 
     #[test]

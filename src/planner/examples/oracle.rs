@@ -160,5 +160,14 @@ fn alike(left: &Claim, right: &Claim) -> bool {
         |key: &String| left.requirements.get(key).is_some_and(|lines| !lines[0].contains("\"In\"") || lines[0].matches(',').count() > 2);
     let fixed = |claim: &Claim| claim.labels.clone().into_iter().filter(|(key, _)| !drawn(key)).collect::<BTreeMap<_, _>>();
     let same_labels = fixed(left) == fixed(right) && left.labels.keys().eq(right.labels.keys());
-    same_labels && Claim { labels: right.labels.clone(), ..left.clone() } == *right
+    let types = |claim: &Claim| {
+        let mut types = claim.types.clone();
+        // Types outside of a reservation have no price upstream, and so no order.
+        if claim.requirements.contains_key(vocabulary::labels::CAPACITY_RESERVATION_ID) {
+            types.sort();
+        }
+        types
+    };
+    let rest = Claim { labels: right.labels.clone(), types: right.types.clone(), ..left.clone() };
+    same_labels && types(left) == types(right) && rest == *right
 }

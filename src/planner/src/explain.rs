@@ -171,7 +171,8 @@ pub fn ruled_out(template: &Template, scheduler: &Scheduler<'_>, claim: &Claim) 
         limits: &claim.limits,
     };
     let refused = type_refusals(template, &scheduler.names, &asked);
-    let refused: Vec<(usize, Refusal)> = refused.into_iter().filter(|(t, _)| template.options.contains(*t) && !claim.options.contains(*t)).collect();
+    let refused: Vec<(usize, Refusal)> =
+        refused.into_iter().filter(|(t, _)| template.options.contains(*t) && !claim.options.contains(*t)).collect();
     named(template, refused)
 }
 

@@ -27,7 +27,8 @@ pub fn finish(scheduler: &Scheduler<'_>, claim: &Claim) -> Result<(NodeClaimPlan
         requirements.set(Requirement::is_in(labels::CAPACITY_TYPE, CapacityType::Reserved.as_str()));
         requirements.add(Requirement::new(labels::CAPACITY_RESERVATION_ID, Operator::In, claim.reserved.iter().cloned()));
     }
-    let chosen = cheapest(template, &claim.options, &requirements, scheduler.options.max_instance_types);
+    let free = scheduler.table.get(claim.requirements);
+    let chosen = cheapest(template, &claim.options, &requirements, free, scheduler.options.max_instance_types);
     let kept = Bits::from_fn(template.types.len(), |t| chosen.iter().any(|(position, _)| *position == t));
     if scheduler.options.min_values_policy == MinValuesPolicy::Strict
         && let Some((key, wanted, found)) = template.shortages(&claim.min_values, &kept).next()
@@ -72,13 +73,21 @@ pub fn full_name(pod: &Pod) -> Arc<str> {
     format!("{}/{}", pod.namespace, pod.name).into()
 }
 
-/// The options by their cheapest offering that meets the requirements, at most `limit` of them; equal prices by name.
-fn cheapest(template: &Template, options: &Bits, requirements: &Requirements, limit: usize) -> Vec<(usize, UsdPerHour)> {
-    let price = |t: usize| template.types[t].offerings.iter().filter(|o| buyable(o, requirements)).map(|o| o.price).min();
-    let mut priced: Vec<(usize, UsdPerHour)> = options.iter().filter_map(|t| Some((t, price(t)?))).collect();
-    priced.sort_by(|(a, x), (b, y)| x.cmp(y).then_with(|| template.types[*a].name.cmp(&template.types[*b].name)));
-    priced.truncate(limit);
-    priced
+/// The options by their cheapest offering that meets the requirements, at most `limit` of them; equal prices by name. A NodeClaim
+/// that is pinned to a reservation keeps the types outside of it as well, after the others by name, at the price they have without it.
+fn cheapest(template: &Template, options: &Bits, pinned: &Requirements, free: &Requirements, limit: usize) -> Vec<(usize, UsdPerHour)> {
+    let price = |t: usize, requirements: &Requirements| {
+        template.types[t].offerings.iter().filter(|offering| buyable(offering, requirements)).map(|offering| offering.price).min()
+    };
+    let priced = |t: usize| match price(t, pinned) {
+        Some(price) => Some((t, false, price)),
+        None => price(t, free).map(|price| (t, true, price)),
+    };
+    let mut all: Vec<(usize, bool, UsdPerHour)> = options.iter().filter_map(priced).collect();
+    let name = |t: usize| &template.types[t].name;
+    all.sort_by_key(|(t, outside, price)| (*outside, (!outside).then_some(*price), name(*t)));
+    all.truncate(limit);
+    all.into_iter().map(|(t, _, price)| (t, price)).collect()
 }
 
 /// Adds the instance types, and keeps the markets in which they can be had.

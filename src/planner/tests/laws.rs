@@ -2,23 +2,26 @@
 
 mod support;
 
-use planner::output::PodOutcome;
+use planner::output::{PodOutcome, PoolRefusal, Refusal};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use support::{World, now, random};
 use vocabulary::Resources;
 
-fn pod_names(world: &World) -> BTreeSet<String> {
-    world.snapshot.pending.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect()
+/// Pending pods and those of nodes that go away, by name.
+fn pods(world: &World) -> BTreeMap<String, Arc<planner::input::Pod>> {
+    let leaving = world.snapshot.nodes.iter().filter(|node| node.deleting).flat_map(|node| &node.pods);
+    let leaving = leaving.filter(|pod| !pod.daemon && !pod.terminal);
+    world.snapshot.pending.iter().chain(leaving).map(|pod| (format!("{}/{}", pod.namespace, pod.name), pod.clone())).collect()
 }
 
 /// Every pending pod has one verdict, and is where the verdict says and nowhere else.
 fn no_pod_is_lost(world: &World) {
     let (plan, explanation) = world.plan();
     let judged: Vec<String> = explanation.pods.iter().map(|verdict| verdict.pod.to_string()).collect();
-    assert_eq!(judged.len(), world.snapshot.pending.len());
-    assert_eq!(judged.into_iter().collect::<BTreeSet<_>>(), pod_names(world));
+    assert_eq!(judged.len(), pods(world).len());
+    assert_eq!(judged.into_iter().collect::<BTreeSet<_>>(), pods(world).into_keys().collect());
     let mut places: BTreeMap<Arc<str>, PodOutcome> = BTreeMap::new();
     for (number, launch) in plan.launches.iter().enumerate() {
         places.extend(launch.pods.iter().map(|pod| (pod.clone(), PodOutcome::Launch(number))));
@@ -39,10 +42,9 @@ fn no_pod_is_lost(world: &World) {
 
 /// The pods of a launch fit into the smallest of its instance types.
 fn launches_fit_their_smallest_type(world: &World) {
-    let requests: BTreeMap<String, &Resources> =
-        world.snapshot.pending.iter().map(|pod| (format!("{}/{}", pod.namespace, pod.name), &pod.requests)).collect();
+    let pods = pods(world);
     for launch in world.plan().0.launches {
-        let asked = Resources::sum(launch.pods.iter().map(|pod| requests[&**pod]));
+        let asked = Resources::sum(launch.pods.iter().map(|pod| &pods[&**pod].requests));
         assert!(!launch.instance_types.is_empty());
         for choice in &launch.instance_types {
             let chosen = world.offerings[&launch.pool].iter().find(|t| t.name == choice.instance_type).unwrap();
@@ -67,7 +69,7 @@ fn limits_hold(world: &World) {
             most
         });
         let largest: Vec<Resources> = largest.collect();
-        let nodes = world.snapshot.nodes.iter().filter(|node| node.pool.as_ref() == Some(&pool.name));
+        let nodes = world.snapshot.nodes.iter().filter(|node| !node.deleting && node.pool.as_ref() == Some(&pool.name));
         let used = Resources::sum(nodes.map(|node| &node.capacity));
         for (name, limit) in pool.limits.iter().filter(|(name, _)| *name != "nodes") {
             let launched = Resources::sum(&largest).get(name);
@@ -81,19 +83,22 @@ fn limits_hold(world: &World) {
     }
 }
 
-/// Once the plan is carried out, planning again launches nothing, and names no node for pods that have theirs.
+/// Once the plan is carried out, planning again launches nothing. Exempt are pods that were refused where the next pass has more
+/// room: limits count the largest option of a launch, but a node only what it became, and reservations are waited for.
 fn a_plan_carried_out_is_done(world: &World) {
-    let (plan, _) = world.plan();
-    let after = world.carried_out(&plan);
-    let (again, _) = after.plan();
-    // Limits count the largest option of a launch and a node only what it became, so what was refused may find room then.
+    let (plan, explanation) = world.plan();
+    let again = world.carried_out(&plan).plan().0;
     let limited = world.snapshot.pools.iter().any(|pool| !pool.limits.is_empty());
-    let refused = after.snapshot.pending.len();
-    if refused == 0 {
-        assert!(again.is_empty(), "{again:?}");
-    } else if !limited {
-        let launched = again.launches.iter().map(|launch| launch.pods.len()).sum::<usize>();
-        assert!(launched == 0 || !after.snapshot.daemons.is_empty(), "{:#?}", again.launches);
+    let waits = |pool: &PoolRefusal| pool.reason == Refusal::ReservedCapacity;
+    let later = explanation.pods.iter().any(|verdict| match &verdict.outcome {
+        PodOutcome::Unschedulable(pools) => limited || pools.iter().any(waits),
+        _ => false,
+    });
+    let refused = explanation.pods.iter().any(|verdict| matches!(verdict.outcome, PodOutcome::Unschedulable(_)));
+    // A node may suit a refused pod where no new one could be sure to: by a label that another pod brought about, for example.
+    assert!(refused || again.nominations.is_empty(), "{:#?}", again.nominations);
+    if !later {
+        assert!(again.launches.is_empty(), "{:#?}", again.launches);
     }
 }
 
@@ -113,7 +118,7 @@ fn order_of_input_is_nothing(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn hold_in_random_worlds(seed in 0u64..1_000_000) {

@@ -285,3 +285,80 @@ impl FromIterator<Requirement> for Requirements {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    /// Requirements over few values, so that they meet often.
+    fn any_requirement() -> impl Strategy<Value = Requirement> {
+        let operator = prop::sample::select(vec!["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt", "Gte", "Lte"]);
+        let values = prop::collection::btree_set(prop::sample::select(vec!["1", "2", "3", "4", "a", "b"]), 1..4);
+        (operator, values).prop_map(|(operator, values)| {
+            let operator = Operator::parse(operator).unwrap();
+            let takes_one = matches!(operator, Operator::Gt | Operator::Lt | Operator::Gte | Operator::Lte);
+            let values: Vec<&str> = if takes_one { vec!["2"] } else { values.into_iter().collect() };
+            Requirement::new("key", operator, values)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_intersection_has_what_both_have(a in any_requirement(), b in any_requirement(), c in any_requirement()) {
+            let all = a.intersection(&b).intersection(&c);
+            for value in ["0", "1", "2", "3", "4", "5", "a", "b", "z"] {
+                prop_assert_eq!(all.has(value), a.has(value) && b.has(value) && c.has(value), "{} of {}, {} and {}", value, a, b, c);
+            }
+        }
+
+        #[test]
+        fn order_is_nothing(a in any_requirement(), b in any_requirement()) {
+            prop_assert_eq!(a.intersection(&b), b.intersection(&a));
+            prop_assert_eq!(a.intersects(&b), b.intersects(&a));
+        }
+
+        #[test]
+        fn those_intersect_that_share_a_value(a in any_requirement(), b in any_requirement()) {
+            let shared = a.intersection(&b);
+            prop_assert_eq!(a.intersects(&b), shared.complement || !shared.values.is_empty());
+        }
+    }
+
+    #[rstest]
+    #[case(Operator::Gt, "9223372036854775807")]
+    #[case(Operator::Gt, "many")]
+    #[case(Operator::Lt, "")]
+    fn a_bound_that_is_none_allows_nothing(#[case] operator: Operator, #[case] value: &str) {
+        let made = Requirement::new("key", operator, [value]);
+        assert_eq!(made.operator(), Operator::DoesNotExist);
+        assert!(!made.has("1"));
+    }
+
+    #[test]
+    fn renamed_labels_meet() {
+        let old = Requirements::from_labels([("beta.kubernetes.io/arch", "arm64")]);
+        let new = Requirements::from_labels([("kubernetes.io/arch", "amd64")]);
+        assert!(!old.intersects(&new));
+    }
+
+    #[rstest]
+    #[case("team", Operator::In, false)]
+    #[case("team", Operator::Exists, false)]
+    #[case("team", Operator::NotIn, true)]
+    #[case("team", Operator::DoesNotExist, true)]
+    #[case("topology.kubernetes.io/zone", Operator::In, true)]
+    fn an_undefined_label_is_refused_unless_it_may_be_absent_or_set_later(#[case] key: &str, #[case] operator: Operator, #[case] ok: bool) {
+        let values: &[&str] = if matches!(operator, Operator::In | Operator::NotIn) { &["x"] } else { &[] };
+        let asked: Requirements = [Requirement::new(key, operator, values.iter().copied())].into_iter().collect();
+        assert_eq!(Requirements::new().is_compatible(&asked, labels::is_well_known), ok);
+    }
+
+    #[test]
+    fn the_larger_of_two_min_values_stays() {
+        let with = |least| Requirement { min_values: least, ..Requirement::new("key", Operator::Exists, [""; 0]) };
+        assert_eq!(with(Some(2)).intersection(&with(Some(5))).min_values, Some(5));
+        assert_eq!(with(None).intersection(&with(Some(5))).min_values, Some(5));
+    }
+}

@@ -127,3 +127,50 @@ impl Resources {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn of(items: &[(&str, i64)]) -> Resources {
+        items.iter().fold(Resources::new(), |made, (name, amount)| made.with(name, *amount))
+    }
+
+    #[rstest]
+    #[case(&[("cpu", 1)], &[("cpu", 1)], None)]
+    #[case(&[("cpu", 2)], &[("cpu", 1)], Some("cpu"))]
+    #[case(&[("gpu", 1)], &[("cpu", 1)], Some("gpu"))]
+    #[case(&[("gpu", 0)], &[("cpu", 1)], None)]
+    #[case(&[], &[("memory", -1)], Some("memory"))]
+    fn a_room_holds_what_it_has_and_nothing_when_overdrawn(
+        #[case] asked: &[(&str, i64)],
+        #[case] room: &[(&str, i64)],
+        #[case] short: Option<&str>,
+    ) {
+        let (asked, room) = (of(asked), of(room));
+        assert_eq!(asked.first_exceeding(&room), short);
+        assert_eq!(asked.fits(&room), short.is_none());
+    }
+
+    #[test]
+    fn minus_keeps_its_own_names_and_subtract_takes_on_the_others() {
+        let (mut left, right) = (of(&[("cpu", 3)]), of(&[("cpu", 1), ("gpu", 1)]));
+        assert_eq!(left.minus(&right), of(&[("cpu", 2)]));
+        left.subtract(&right);
+        assert_eq!(left, of(&[("cpu", 2), ("gpu", -1)]));
+    }
+
+    #[rstest]
+    #[case("cpu", 1930, "1930m")]
+    #[case("cpu", 2000, "2")]
+    #[case("memory", 6903 << 20, "6903Mi")]
+    #[case("memory", 75 << 30, "75Gi")]
+    #[case("memory", 0, "0")]
+    #[case("pods", 29, "29")]
+    fn amounts_print_as_kubernetes_prints_them(#[case] name: &str, #[case] amount: i64, #[case] text: &str) {
+        assert_eq!(Resources::print(name, amount), text);
+        let read = Resources::from_quantities([(name, text.parse::<Quantity>().unwrap())]);
+        assert_eq!(read.get(name), amount);
+    }
+}

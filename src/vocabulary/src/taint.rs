@@ -40,7 +40,7 @@ impl Toleration {
     }
 }
 
-/// The first taint that must be tolerated (not `PreferNoSchedule` when `soft` is true) and is not.
+/// The first taint that is not tolerated, `PreferNoSchedule` included (`C/pkg/scheduling/taints.go`, Tolerates).
 pub fn first_untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration]) -> Option<&'a Taint> {
     taints.iter().find(|taint| !tolerations.iter().any(|t| t.tolerates(taint)))
 }
@@ -52,5 +52,33 @@ impl std::fmt::Display for Taint {
         } else {
             write!(f, "{}={}:{:?}", self.key, self.value, self.effect)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("a", false, "1", None, true)]
+    #[case("a", false, "2", None, false)]
+    #[case("a", true, "", None, true)]
+    #[case("b", true, "", None, false)]
+    #[case("", true, "", None, true)]
+    #[case("", false, "1", None, false)]
+    #[case("a", true, "", Some(Effect::NoSchedule), true)]
+    #[case("a", true, "", Some(Effect::NoExecute), false)]
+    fn tolerations_match_key_value_and_effect(
+        #[case] key: &str,
+        #[case] exists: bool,
+        #[case] value: &str,
+        #[case] effect: Option<Effect>,
+        #[case] ok: bool,
+    ) {
+        let taint = Taint { key: "a".into(), value: "1".into(), effect: Effect::NoSchedule };
+        let toleration = Toleration { key: key.into(), exists, value: value.into(), effect };
+        assert_eq!(toleration.tolerates(&taint), ok);
+        assert_eq!(first_untolerated(std::slice::from_ref(&taint), &[toleration]).is_none(), ok);
     }
 }

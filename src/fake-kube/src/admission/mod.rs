@@ -36,30 +36,22 @@ pub(crate) fn on_create(api: &mut Api, now: Timestamp, kind: &Arc<Kind>, object:
             own_pods_of_job(object);
             object["status"] = json!({});
         }
-        "apiextensions.k8s.io/customresourcedefinitions" => crate::crd::prepare(api, now, object, None),
+        "apiextensions.k8s.io/customresourcedefinitions" => crate::crd::prepare(now, object, None),
         _ if kind.status && !kind.is_custom() => object["status"] = defaults::initial_status(kind),
         _ => {}
     }
     Ok(())
 }
 
-pub(crate) fn on_update(
-    api: &mut Api,
-    now: Timestamp,
-    kind: &Kind,
-    old: &Value,
-    new: &mut Value,
-    subresource: Option<&str>,
-) -> Result<(), Status> {
+pub(crate) fn on_update(now: Timestamp, kind: &Kind, old: &Value, new: &mut Value, subresource: Option<&str>) {
     match (kind.key.as_str(), subresource) {
         ("pods", None) => pods::on_update(old, new),
         ("pods", Some("status")) => pods::on_status(old, new),
         ("services", None) => services::keep(old, new),
         ("namespaces", None) => new["spec"]["finalizers"] = old["spec"]["finalizers"].clone(),
-        ("apiextensions.k8s.io/customresourcedefinitions", None) => crate::crd::prepare(api, now, new, Some(old)),
+        ("apiextensions.k8s.io/customresourcedefinitions", None) => crate::crd::prepare(now, new, Some(old)),
         _ => {}
     }
-    Ok(())
 }
 
 /// TaintNodesByCondition: a new node takes no pods until its kubelet says that it is ready, and the node lifecycle controller has

@@ -59,11 +59,10 @@ fn metadata(kind: &Kind, object: &Value) -> Errors {
         errors.extend(name_errors(kind, name).map(|why| FieldError::invalid("metadata.name", &meta["name"], why)));
     }
     labels(&meta["labels"], "metadata.labels", &mut errors);
-    for (key, value) in meta["annotations"].as_object().into_iter().flatten() {
+    for (key, _) in meta["annotations"].as_object().into_iter().flatten() {
         if !is_label_key(&key.to_lowercase()) {
             errors.push(FieldError::invalid("metadata.annotations", &Value::from(key.clone()), QUALIFIED));
         }
-        let _ = value;
     }
     let size: usize =
         meta["annotations"].as_object().into_iter().flatten().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
@@ -173,10 +172,8 @@ fn specific(api: &Api, kind: &Kind, object: &Value, errors: &mut Errors) {
         }
         "nodes" => taints(&spec["taints"], errors),
         "services" => service(spec, errors),
-        "policy/poddisruptionbudgets" => {
-            if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() {
-                errors.push(FieldError::invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set"));
-            }
+        "policy/poddisruptionbudgets" if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() => {
+            errors.push(FieldError::invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set"));
         }
         "scheduling.k8s.io/priorityclasses" => {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -429,7 +426,7 @@ fn taints(list: &Value, errors: &mut Errors) {
             errors.push(FieldError::unsupported(format!("{at}.effect"), &one["effect"], &["NoSchedule", "PreferNoSchedule", "NoExecute"]));
         }
         if seen.contains(&(&one["key"], &one["effect"])) {
-            let mut error = FieldError::duplicate(format!("{at}"), one);
+            let mut error = FieldError::duplicate(at.clone(), one);
             error.detail = "taints must be unique by key and effect pair".to_owned();
             errors.push(error);
         }
@@ -467,11 +464,7 @@ fn immutable(kind: &Kind, old: &Value, new: &Value, errors: &mut Errors) {
         }
     };
     match kind.key.as_str() {
-        "pods" => {
-            if mask(&old["spec"]) != mask(&new["spec"]) {
-                errors.push(FieldError::forbidden("spec", POD_UPDATE));
-            }
-        }
+        "pods" if mask(&old["spec"]) != mask(&new["spec"]) => errors.push(FieldError::forbidden("spec", POD_UPDATE)),
         "apps/deployments" | "apps/replicasets" | "apps/daemonsets" => fixed("spec.selector", errors),
         "apps/statefulsets" => {
             let allowed = [
@@ -509,10 +502,8 @@ fn immutable(kind: &Kind, old: &Value, new: &Value, errors: &mut Errors) {
                 errors.push(FieldError::forbidden("spec.providerID", "node updates may not change providerID except from \"\" to valid"));
             }
         }
-        "scheduling.k8s.io/priorityclasses" => {
-            if old["value"] != new["value"] {
-                errors.push(FieldError::forbidden("value", "may not be changed in an update."));
-            }
+        "scheduling.k8s.io/priorityclasses" if old["value"] != new["value"] => {
+            errors.push(FieldError::forbidden("value", "may not be changed in an update."));
         }
         "services" if old["spec"]["type"] != "ExternalName" && new["spec"]["type"] != "ExternalName" => fixed("spec.clusterIP", errors),
         _ => {}

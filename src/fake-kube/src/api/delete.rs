@@ -30,10 +30,7 @@ impl Api {
         let kind = target.kind;
         let old = self.existing(kind, target.namespace, target.name)?.clone();
         check(kind, target.name, options, &old)?;
-        if kind.key == "namespaces"
-            && matches!(target.name, "default" | "kube-system" | "kube-public" | "kube-node-lease")
-            && target.name != "kube-node-lease"
-        {
+        if kind.key == "namespaces" && matches!(target.name, "default" | "kube-system" | "kube-public") {
             return Err(Status::forbidden(kind, target.name, "this namespace may not be deleted"));
         }
         let before = old.value();

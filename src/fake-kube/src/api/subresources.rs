@@ -98,8 +98,7 @@ impl Api {
         }
         let allowed = number("disruptionsAllowed");
         if allowed < 0 {
-            let cause = format!("pdb disruptions allowed is negative");
-            return Err(Status::forbidden(&pdb_kind(budget), name, &cause));
+            return Err(Status::forbidden(&pdb_kind(budget), name, "pdb disruptions allowed is negative"));
         }
         if status["disruptedPods"].as_object().is_some_and(|map| map.len() > DISRUPTED_POD_LIMIT) {
             return Err(Status::forbidden(

@@ -85,7 +85,7 @@ impl Api {
         check_identity(kind, target, &mut new, &old)?;
         restrict(kind, target.subresource, &before, &mut new);
         admission::default(kind, &mut new);
-        admission::on_update(self, now, kind, &before, &mut new, target.subresource)?;
+        admission::on_update(now, kind, &before, &mut new, target.subresource);
         let meta = metadata::of(&mut new);
         metadata::keep(meta, &before["metadata"]);
         if metadata::has_generation(kind) && target.subresource != Some("status") && metadata::desired_changed(kind, &before, &new) {
@@ -155,9 +155,7 @@ impl Api {
         }
         let own = object["metadata"]["namespace"].as_str().unwrap_or_default();
         if !own.is_empty() && own != namespace {
-            return Err(Status::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )));
+            return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
         }
         let spaces = self.known("namespaces")?;
         let space = self.existing(&spaces, "", namespace)?;

@@ -54,7 +54,7 @@ const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 const CRDS: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
 /// Fills in names, list kind, status and conditions.
-pub(crate) fn prepare(api: &Api, now: Timestamp, crd: &mut Value, old: Option<&Value>) {
+pub(crate) fn prepare(now: Timestamp, crd: &mut Value, old: Option<&Value>) {
     let spec = &mut crd["spec"];
     let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();
     if spec["names"]["singular"].as_str().unwrap_or_default().is_empty() {
@@ -68,7 +68,6 @@ pub(crate) fn prepare(api: &Api, now: Timestamp, crd: &mut Value, old: Option<&V
     }
     let names = spec["names"].clone();
     let storage: Vec<Value> = versions(crd).filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect();
-    let _ = api;
     match old {
         None => {
             let at = time::seconds(now);

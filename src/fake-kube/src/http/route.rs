@@ -73,7 +73,7 @@ fn resource(store: &Store, group: &str, version: &str, parts: &[&str]) -> Result
     };
     let (namespace, parts) = match parts {
         // `/namespaces/NAME` and its subresources are the namespace itself.
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() && !(group.is_empty() && matches!(rest, ["status" | "finalize"])) => {
+        ["namespaces", namespace, rest @ ..] if !(rest.is_empty() || group.is_empty() && matches!(rest, ["status" | "finalize"])) => {
             (Some(*namespace), rest)
         }
         rest => (None, rest),

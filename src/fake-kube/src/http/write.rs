@@ -192,7 +192,7 @@ impl Api {
                 return Err(Status::not_found(kind, name));
             }
             let written = self.create_with(now, target(resource, name, None), config, &options)?;
-            let object = if options.dry_run { written.object } else { self.record(now, &written.object, &manager) };
+            let object = if options.dry_run { written.object } else { self.record(&written.object, &manager) };
             return Ok(answer(StatusCode::CREATED, &Written { object, ..written }, resource, asked));
         };
         let mut value = in_version(&stored, &resource.version);
@@ -219,9 +219,7 @@ impl Api {
 
     pub(crate) fn remove_all(&mut self, now: Timestamp, resource: &Resource, asked: &Asked) -> Result<Response, Status> {
         let kind = resource.kind.clone();
-        if kind.namespaced && resource.namespace.is_empty()
-            || matches!(kind.key.as_str(), "namespaces" | "services") && kind.key == "namespaces"
-        {
+        if kind.namespaced && resource.namespace.is_empty() || kind.key == "namespaces" {
             return Err(Status::method_not_allowed());
         }
         let options = delete_options(asked)?;
@@ -289,7 +287,7 @@ impl Api {
     }
 
     /// Signs a new object with its manager, without a second event.
-    fn record(&mut self, _now: Timestamp, object: &Arc<Object>, manager: &Manager) -> Arc<Object> {
+    fn record(&mut self, object: &Arc<Object>, manager: &Manager) -> Arc<Object> {
         self.store_mut().amend(object, |value| manager.sign(value))
     }
 }

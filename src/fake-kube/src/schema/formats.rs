@@ -16,7 +16,9 @@ pub(crate) fn holds(format: &str, text: &str) -> bool {
         "uuid3" => uuid(text, Some('3')),
         "uuid4" => uuid(text, Some('4')),
         "uuid5" => uuid(text, Some('5')),
-        "byte" => text.len() % 4 == 0 && text.trim_end_matches('=').bytes().all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/'),
+        "byte" => {
+            text.len().is_multiple_of(4) && text.trim_end_matches('=').bytes().all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/')
+        }
         "uri" => {
             text.split_once(':')
                 .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c)))

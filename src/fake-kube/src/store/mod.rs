@@ -34,6 +34,7 @@ pub struct Change {
 
 impl Change {
     /// `"pods"`, `"apps/deployments"`: the key of the object's kind.
+    #[expect(clippy::misnamed_getters, reason = "the key is the plural with its group")]
     pub fn plural(&self) -> &str {
         &self.object.kind.key
     }

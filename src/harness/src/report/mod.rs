@@ -25,6 +25,8 @@ pub struct Report {
     pub always: Vec<Verdict>,
     pub timeline: Vec<Entry>,
     pub costs: Costs,
+    /// The pools' nodes at the end, in order of type and zone.
+    pub nodes: Vec<NodeLine>,
     /// Seconds of the story, virtual or real.
     pub story_seconds: f64,
     /// Seconds of the machine. Not part of what two runs have in common.
@@ -38,9 +40,13 @@ pub enum Outcome {
     /// An expectation failed, or the world did not settle.
     Failed,
     /// The scenario or a manifest is wrong: nothing was judged.
-    Mistaken { message: String },
+    Mistaken {
+        message: String,
+    },
     /// The world broke: nothing can be said.
-    Broken { message: String },
+    Broken {
+        message: String,
+    },
 }
 
 impl Outcome {
@@ -53,6 +59,20 @@ impl Outcome {
             Outcome::Broken { .. } => 3,
         }
     }
+}
+
+/// A node of a pool: what was bought, and what the controller and the kubelet say is left for pods.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NodeLine {
+    pub pool: String,
+    pub instance_type: String,
+    pub capacity_type: String,
+    pub zone: String,
+    /// `status.allocatable` of the NodeClaim.
+    pub claim_allocatable: std::collections::BTreeMap<String, String>,
+    /// cpu, memory and pods of the Node.
+    pub node_allocatable: [String; 3],
+    pub pods: usize,
 }
 
 /// What the machines cost.
@@ -86,6 +106,7 @@ impl Report {
             always: Vec::new(),
             timeline: Vec::new(),
             costs: Costs::default(),
+            nodes: Vec::new(),
             story_seconds: 0.0,
             wall_seconds: 0.0,
         }

@@ -102,8 +102,12 @@ fn verdicts_of(out: &mut String, paint: &Paint, step: Option<&crate::drive::Step
 }
 
 fn one_verdict(out: &mut String, paint: &Paint, verdict: &Verdict) {
-    let (sign, seen) = if verdict.held { (paint.good("✓"), paint.dim(&verdict.seen)) } else { (paint.bad("✗"), format!("{}  (line {})", paint.bad(&verdict.seen), verdict.line)) };
-    let _ = writeln!(out, "           {sign} {}  {}", verdict.expected, if seen.is_empty() { String::new() } else { format!("— {seen}") });
+    let (sign, seen) = if verdict.held {
+        (paint.good("✓"), paint.dim(&verdict.seen))
+    } else {
+        (paint.bad("✗"), format!("{}  (line {})", paint.bad(&verdict.seen), verdict.line))
+    };
+    let _ = writeln!(out, "           {sign} {}  — {seen}", verdict.expected);
 }
 
 fn wrapped(out: &mut String, indent: &str, text: &str) {
@@ -122,7 +126,8 @@ fn wrapped(out: &mut String, indent: &str, text: &str) {
 }
 
 fn costs(out: &mut String, report: &Report) {
-    let shown: Vec<String> = report.costs.hourly.iter().filter_map(|(pool, dollars)| Some(format!("{pool} {}/h", UsdPerHour::new(*dollars)?))).collect();
+    let shown: Vec<String> =
+        report.costs.hourly.iter().filter_map(|(pool, dollars)| Some(format!("{pool} {}/h", UsdPerHour::new(*dollars)?))).collect();
     let shown = if shown.is_empty() { "no machines".to_owned() } else { shown.join(", ") };
     let _ = writeln!(out, "\ncost at the end: {shown}; spent ${:.4} in {}", report.costs.spent, human(report.story_seconds));
     let _ = writeln!(out, "prices: {}", report.costs.source);
@@ -151,7 +156,13 @@ pub fn summary(reports: &[Report], colour: bool) -> String {
         };
         let held = report.verdicts().filter(|v| v.held).count();
         let all = report.verdicts().count();
-        let _ = writeln!(out, "{word}  {}  {held} of {all} expectations, {} in {:.2}s", report.scenario, human(report.story_seconds), report.wall_seconds);
+        let _ = writeln!(
+            out,
+            "{word}  {}  {held} of {all} expectations, {} in {:.2}s",
+            report.scenario,
+            human(report.story_seconds),
+            report.wall_seconds
+        );
     }
     let held = reports.iter().filter(|r| r.outcome == Outcome::Held).count();
     let _ = writeln!(out, "{} scenarios: {held} held, {} did not", reports.len(), reports.len() - held);

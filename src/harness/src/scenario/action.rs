@@ -28,11 +28,17 @@ impl std::fmt::Display for Target {
 
 #[derive(Clone, Debug)]
 pub enum Action {
-    Scale { target: Target, replicas: u32 },
+    Scale {
+        target: Target,
+        replicas: u32,
+    },
     Apply(Manifest),
     Delete(Target),
     /// A JSON merge patch.
-    Patch { target: Target, patch: Value },
+    Patch {
+        target: Target,
+        patch: Value,
+    },
     /// Lets time pass.
     Advance(SignedDuration),
 }
@@ -60,7 +66,9 @@ pub fn action(reader: &Reader, folder: &Path, node: &Node) -> Option<Action> {
             let at = Node { span: node.span.clone(), kind: Kind::Text((*file).to_owned()) };
             manifest(reader, folder, &at).map(Action::Apply)
         }
-        ["delete", object] => target(object).map(Action::Delete).or_else(|| wrong("write: delete KIND/NAMESPACE/NAME, or KIND/NAME for kinds without namespaces")),
+        ["delete", object] => target(object)
+            .map(Action::Delete)
+            .or_else(|| wrong("write: delete KIND/NAMESPACE/NAME, or KIND/NAME for kinds without namespaces")),
         ["advance", time] => match units::duration(time) {
             Ok(duration) => Some(Action::Advance(duration)),
             Err(help) => wrong(&help),
@@ -86,7 +94,8 @@ fn mapping(reader: &Reader, folder: &Path, node: &Node) -> Option<Action> {
         reader.wrong(&node.span, "an action as a mapping is {patch: KIND/NAME, with: {…}}", None);
         return None;
     };
-    let target = reader.parsed(object, "do.patch", |text| target(text).ok_or_else(|| "write KIND/NAMESPACE/NAME, or KIND/NAME".to_owned()))?;
+    let target =
+        reader.parsed(object, "do.patch", |text| target(text).ok_or_else(|| "write KIND/NAMESPACE/NAME, or KIND/NAME".to_owned()))?;
     Some(Action::Patch { target, patch: with.to_json() })
 }
 

@@ -21,7 +21,9 @@ fn document(reader: &Reader) -> Option<Node> {
     match yaml::documents(&reader.source) {
         Err(broken) => reader.wrong(&broken.span, format!("not YAML: {}", broken.message), None),
         Ok(mut documents) if documents.len() == 1 => return documents.pop(),
-        Ok(documents) if documents.is_empty() => reader.wrong(&(0..0), "the file is empty", "a scenario begins with `scenario: a-name`".to_owned()),
+        Ok(documents) if documents.is_empty() => {
+            reader.wrong(&(0..0), "the file is empty", "a scenario begins with `scenario: a-name`".to_owned())
+        }
         Ok(documents) => reader.wrong(&documents[1].span, "one scenario a file: here begins a second document", None),
     }
     None
@@ -38,9 +40,14 @@ fn decode(reader: &Reader, path: &Path, node: &Node) -> Scenario {
         }
         String::new()
     });
-    let steps: Vec<Step> = fields.get("steps").map(|n| reader.list(n)).unwrap_or_default().into_iter().map(|n| step(reader, folder, n)).collect();
+    let steps: Vec<Step> =
+        fields.get("steps").map(|n| reader.list(n)).unwrap_or_default().into_iter().map(|n| step(reader, folder, n)).collect();
     if steps.is_empty() {
-        reader.wrong(&(node.span.start..node.span.start + 1), "the scenario has no steps", "add `steps:` with at least one `- expect:`".to_owned());
+        reader.wrong(
+            &(node.span.start..node.span.start + 1),
+            "the scenario has no steps",
+            "add `steps:` with at least one `- expect:`".to_owned(),
+        );
     }
     text("source");
     Scenario {
@@ -102,7 +109,9 @@ impl Scenario {
     pub fn within(&self, step: &Step, mode: Mode) -> jiff::SignedDuration {
         let base = step.within.unwrap_or(jiff::SignedDuration::from_mins(10));
         match (mode, self.on_wire.within) {
-            (Mode::Wire, Some(factor)) => jiff::SignedDuration::try_from_secs_f64(base.as_secs_f64() * factor).unwrap_or(jiff::SignedDuration::MAX),
+            (Mode::Wire, Some(factor)) => {
+                jiff::SignedDuration::try_from_secs_f64(base.as_secs_f64() * factor).unwrap_or(jiff::SignedDuration::MAX)
+            }
             _ => base,
         }
     }

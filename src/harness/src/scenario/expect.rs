@@ -55,10 +55,24 @@ impl std::fmt::Display for Count {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expectation {
     Pods(PodExpectation),
-    Nodes { pool: Option<String>, nouns: Vec<Noun> },
-    NodeClaims { pool: Option<String>, count: Count },
-    Cost { pool: Option<String>, hourly: UsdPerHour },
-    Latency { of: LatencyOf, aggregate: Aggregate, compare: Compare, bound: SignedDuration },
+    Nodes {
+        pool: Option<String>,
+        nouns: Vec<Noun>,
+    },
+    NodeClaims {
+        pool: Option<String>,
+        count: Count,
+    },
+    Cost {
+        pool: Option<String>,
+        hourly: UsdPerHour,
+    },
+    Latency {
+        of: LatencyOf,
+        aggregate: Aggregate,
+        compare: Compare,
+        bound: SignedDuration,
+    },
     /// NodeClaims created in this step (under `always`: in the whole run).
     Launches(Count),
     /// Nodes disrupted voluntarily in this step.
@@ -68,11 +82,34 @@ pub enum Expectation {
     /// ERROR lines of the controller in this step.
     ControllerErrors(Count),
     /// Calls of one operation in this step.
-    AwsCalls { operation: String, count: Count },
+    AwsCalls {
+        operation: String,
+        count: Count,
+    },
     /// Conditions that must be True on an object, `nodepool/default: [Ready]`.
-    Conditions { object: super::Target, kinds: Vec<String> },
+    Conditions {
+        object: super::Target,
+        kinds: Vec<String>,
+    },
     /// Actions on nodes of this step in order, as rendered in the timeline.
     Actions(Vec<String>),
+}
+
+impl std::fmt::Display for Expectation {
+    /// For those of which one key holds several; the others are shown as they are written.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Expectation::Conditions { object, kinds } => write!(f, "conditions: {{ {object}: [{}] }}", kinds.join(", ")),
+            Expectation::AwsCalls { operation, count } => write!(f, "aws: {{ calls: {{ {operation}: {count} }} }}"),
+            Expectation::AwsDenied(count) => write!(f, "aws: {{ denied: {count} }}"),
+            Expectation::Latency { of, aggregate, compare, bound } => {
+                let of = if *of == LatencyOf::PodReady { "pod-ready" } else { "node-ready" };
+                let aggregate = if let Aggregate::Percentile(p) = aggregate { format!("p{p}") } else { "max".to_owned() };
+                write!(f, "latency: {{ {of}: {aggregate} {}{bound:#} }}", compare.sign())
+            }
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 /// Pods of the user's workloads: not DaemonSets', not in `kube-system`.
@@ -119,7 +156,8 @@ pub enum Aggregate {
     Percentile(u8),
 }
 
-const KNOWN: [&str; 11] = ["pods", "nodes", "nodeclaims", "cost", "latency", "launches", "disruptions", "aws", "conditions", "actions", "controller"];
+const KNOWN: [&str; 11] =
+    ["pods", "nodes", "nodeclaims", "cost", "latency", "launches", "disruptions", "aws", "conditions", "actions", "controller"];
 
 /// The expectations of one block, each with its own place.
 pub fn expectations(reader: &Reader, node: &Node, what: &str) -> Vec<Placed<Expectation>> {
@@ -127,8 +165,11 @@ pub fn expectations(reader: &Reader, node: &Node, what: &str) -> Vec<Placed<Expe
     let fields = reader.map(node, what, &[&KNOWN[..], &["aws.denied"]].concat());
     for (key, value) in fields.iter() {
         let span = key.span.start..value.span.end;
-        for expectation in one(reader, &key.name, value) {
-            found.push(Placed { value: expectation, text: reader.text(&span), line: reader.line(&span) });
+        let several = one(reader, &key.name, value);
+        let alone = several.len() == 1;
+        for expectation in several {
+            let text = if alone { reader.text(&span) } else { expectation.to_string() };
+            found.push(Placed { value: expectation, text, line: reader.line(&span) });
         }
     }
     found
@@ -141,7 +182,12 @@ fn one(reader: &Reader, name: &str, node: &Node) -> Vec<Expectation> {
         "nodeclaims" => {
             let fields = reader.map(node, "nodeclaims", &["pool", "count"]);
             let pool = pool(reader, &fields);
-            fields.get("count").and_then(|n| count(reader, n, "nodeclaims.count")).map(|count| Expectation::NodeClaims { pool, count }).into_iter().collect()
+            fields
+                .get("count")
+                .and_then(|n| count(reader, n, "nodeclaims.count"))
+                .map(|count| Expectation::NodeClaims { pool, count })
+                .into_iter()
+                .collect()
         }
         "cost" => {
             let fields = reader.map(node, "cost", &["pool", "hourly"]);
@@ -157,7 +203,12 @@ fn one(reader: &Reader, name: &str, node: &Node) -> Vec<Expectation> {
         "conditions" => conditions(reader, node),
         "controller" => {
             let fields = reader.map(node, "controller", &["errors"]);
-            fields.get("errors").and_then(|n| count(reader, n, "controller.errors")).map(Expectation::ControllerErrors).into_iter().collect()
+            fields
+                .get("errors")
+                .and_then(|n| count(reader, n, "controller.errors"))
+                .map(Expectation::ControllerErrors)
+                .into_iter()
+                .collect()
         }
         "actions" => vec![Expectation::Actions(reader.texts(node, "actions"))],
         _ => Vec::new(),
@@ -197,7 +248,9 @@ fn nodes(reader: &Reader, node: &Node) -> Option<Expectation> {
     }));
     if let Some(types) = fields.get("types") {
         nouns.push(Noun::Types(match &types.kind {
-            Kind::Map(entries) => NodeTypes::Exactly(entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.whole(value, "a number of nodes")?))).collect()),
+            Kind::Map(entries) => NodeTypes::Exactly(
+                entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.whole(value, "a number of nodes")?))).collect(),
+            ),
             _ => NodeTypes::Among(reader.texts(types, "nodes.types")),
         }));
     }
@@ -227,7 +280,9 @@ fn bound(text: &str) -> Result<(Aggregate, Compare, SignedDuration), String> {
     let [aggregate, compare, time] = words.as_slice() else { return Err(help()) };
     let aggregate = match *aggregate {
         "max" => Aggregate::Max,
-        other => Aggregate::Percentile(other.strip_prefix('p').and_then(|n| n.parse().ok()).filter(|n| (1..=100).contains(n)).ok_or_else(help)?),
+        other => {
+            Aggregate::Percentile(other.strip_prefix('p').and_then(|n| n.parse().ok()).filter(|n| (1..=100).contains(n)).ok_or_else(help)?)
+        }
     };
     Ok((aggregate, comparison(compare).ok_or_else(help)?, units::duration(time)?))
 }
@@ -255,7 +310,8 @@ fn count(reader: &Reader, node: &Node, what: &str) -> Option<Count> {
 
 fn aws(reader: &Reader, node: &Node) -> Vec<Expectation> {
     let fields = reader.map(node, "aws", &["denied", "calls"]);
-    let mut found: Vec<Expectation> = fields.get("denied").and_then(|n| count(reader, n, "aws.denied")).map(Expectation::AwsDenied).into_iter().collect();
+    let mut found: Vec<Expectation> =
+        fields.get("denied").and_then(|n| count(reader, n, "aws.denied")).map(Expectation::AwsDenied).into_iter().collect();
     if let Some(calls) = fields.get("calls") {
         let Kind::Map(entries) = &calls.kind else {
             reader.wrong(&calls.span, "aws.calls must map operations to numbers", "for example {CreateFleet: 1}".to_owned());

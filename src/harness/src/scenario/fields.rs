@@ -14,7 +14,13 @@ pub struct Reader {
 
 impl Reader {
     pub fn wrong(&self, span: &Span, message: impl Into<String>, help: impl Into<Option<String>>) {
-        let mistake = Mistake { file: self.file.clone(), source: self.source.clone(), span: span.clone(), message: message.into(), help: help.into() };
+        let mistake = Mistake {
+            file: self.file.clone(),
+            source: self.source.clone(),
+            span: span.clone(),
+            message: message.into(),
+            help: help.into(),
+        };
         self.mistakes.borrow_mut().push(mistake);
     }
 
@@ -31,7 +37,11 @@ impl Reader {
     /// A mapping whose keys must be among `known`.
     pub fn map<'n>(&self, node: &'n Node, what: &str, known: &[&str]) -> Fields<'n> {
         let Kind::Map(entries) = &node.kind else {
-            self.wrong(&node.span, format!("{what} must be a mapping, not {}", node.describe()), format!("known keys: {}", known.join(", ")));
+            self.wrong(
+                &node.span,
+                format!("{what} must be a mapping, not {}", node.describe()),
+                format!("known keys: {}", known.join(", ")),
+            );
             return Fields { entries: &[] };
         };
         for (key, _) in entries {

@@ -106,6 +106,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// `kind/name` of its objects.
+    pub fn names(&self) -> Vec<String> {
+        let text = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or("").to_owned();
+        self.objects.iter().map(|(_, value)| format!("{}/{}", text(value, "/kind").to_lowercase(), text(value, "/metadata/name"))).collect()
+    }
+
     /// What an API server says of an object, shown in the manifest at the field it names.
     pub fn mistake(&self, object: &Node, field: Option<&str>, message: String) -> Mistake {
         let place = field.map_or(object, |path| object.at_path(path));
@@ -161,7 +167,10 @@ fn kubernetes(reader: &Reader, node: &Node) -> Kubernetes {
     if let Some(node) = fields.get("version") {
         let version = reader.parsed(node, "given.kubernetes.version", |text| {
             let minor = text.strip_prefix("1.").and_then(|minor| minor.parse::<u32>().ok());
-            minor.filter(|minor| (26..=36).contains(minor)).map(|_| text.to_owned()).ok_or_else(|| "write a minor version from 1.26 to 1.36, quoted: \"1.36\"".to_owned())
+            minor
+                .filter(|minor| (26..=36).contains(minor))
+                .map(|_| text.to_owned())
+                .ok_or_else(|| "write a minor version from 1.26 to 1.36, quoted: \"1.36\"".to_owned())
         });
         made.version = version.unwrap_or(made.version);
     }
@@ -196,7 +205,8 @@ fn aws(reader: &Reader, node: &Node) -> Aws {
     }
     if let Some(node) = fields.get("subnets") {
         let fields = reader.map(node, "given.aws.subnets", &["freeIPs"]);
-        made.subnet_free_ips = fields.get("freeIPs").and_then(|n| reader.whole(n, "given.aws.subnets.freeIPs")).unwrap_or(made.subnet_free_ips);
+        made.subnet_free_ips =
+            fields.get("freeIPs").and_then(|n| reader.whole(n, "given.aws.subnets.freeIPs")).unwrap_or(made.subnet_free_ips);
     }
     if let Some(node) = fields.get("boot") {
         let (registered, ready) = boot(reader, node, "given.aws.boot");
@@ -208,7 +218,8 @@ fn aws(reader: &Reader, node: &Node) -> Aws {
             reader.wrong(&node.span, "given.aws.prices must map instance types to prices", "for example {m5.large: $0.096}".to_owned());
             return made;
         };
-        made.prices = entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.parsed(value, "price", units::money)?))).collect();
+        made.prices =
+            entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.parsed(value, "price", units::money)?))).collect();
     }
     made
 }
@@ -218,7 +229,9 @@ pub fn boot(reader: &Reader, node: &Node, what: &str) -> (Option<Span>, Option<S
     let fields = reader.map(node, what, &["registered", "ready"]);
     let registered = fields.get("registered").and_then(|n| reader.parsed(n, &format!("{what}.registered"), units::span));
     let ready = fields.get("ready").and_then(|n| {
-        reader.parsed(n, &format!("{what}.ready"), |text| units::duration(text.strip_prefix('+').ok_or("write it as the time after registration: +5s")?))
+        reader.parsed(n, &format!("{what}.ready"), |text| {
+            units::duration(text.strip_prefix('+').ok_or("write it as the time after registration: +5s")?)
+        })
     });
     (registered, ready)
 }
@@ -230,7 +243,11 @@ pub fn manifest(reader: &Reader, folder: &Path, node: &Node) -> Option<Manifest>
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) => {
-            reader.wrong(&node.span, format!("manifest {} cannot be read: {error}", path.display()), "paths are relative to the scenario file".to_owned());
+            reader.wrong(
+                &node.span,
+                format!("manifest {} cannot be read: {error}", path.display()),
+                "paths are relative to the scenario file".to_owned(),
+            );
             return None;
         }
     };
@@ -258,7 +275,11 @@ pub fn manifest(reader: &Reader, folder: &Path, node: &Node) -> Option<Manifest>
             if named("/apiVersion") && named("/kind") && named("/metadata/name") {
                 objects.push((item, value));
             } else {
-                beside.wrong(&(item.span.start..item.span.start + 1), "not a Kubernetes object: apiVersion, kind and metadata.name are needed", None);
+                beside.wrong(
+                    &(item.span.start..item.span.start + 1),
+                    "not a Kubernetes object: apiVersion, kind and metadata.name are needed",
+                    None,
+                );
             }
         }
     }

@@ -12,7 +12,7 @@ mod mistake;
 mod units;
 
 pub use action::{Action, Target};
-pub use expect::{Aggregate, Compare, Count, Expectation, LatencyOf, Noun, NodeTypes, PodExpectation};
+pub use expect::{Aggregate, Compare, Count, Expectation, LatencyOf, NodeTypes, Noun, PodExpectation};
 pub use given::{Aws, Daemonsets, Given, Kubernetes, Manifest, NodeGroup, Span as DurationRange};
 pub use mistake::{Mistake, Mistakes};
 
@@ -74,7 +74,9 @@ pub struct Step {
 /// Reads a scenario file and all that it refers to.
 pub fn read(path: &Path) -> Result<Scenario, Mistakes> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| bare(&shown, format!("cannot be read: {error}"), Some("give the path of a scenario file or of a folder with some".to_owned())))?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        bare(&shown, format!("cannot be read: {error}"), Some("give the path of a scenario file or of a folder with some".to_owned()))
+    })?;
     let text = String::from_utf8(bytes).map_err(|_| bare(&shown, "is not UTF-8 text".to_owned(), None))?;
     parse(path, &text)
 }

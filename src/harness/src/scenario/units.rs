@@ -5,7 +5,9 @@ use jiff::SignedDuration;
 use vocabulary::UsdPerHour;
 
 pub fn duration(text: &str) -> Result<SignedDuration, String> {
-    api::duration::parse_go(text.trim()).filter(|d| !d.is_negative()).ok_or_else(|| "write a time with its unit, such as 90s, 5m or 1h30m".to_owned())
+    api::duration::parse_go(text.trim())
+        .filter(|d| !d.is_negative())
+        .ok_or_else(|| "write a time with its unit, such as 90s, 5m or 1h30m".to_owned())
 }
 
 /// `25s..45s`, or `30s` for no spread.
@@ -28,5 +30,8 @@ pub fn money(text: &str) -> Result<UsdPerHour, String> {
 
 /// `x4` or `x0.5`.
 pub fn factor(text: &str) -> Result<f64, String> {
-    text.strip_prefix('x').and_then(|digits| digits.parse::<f64>().ok()).filter(|f| f.is_finite() && *f > 0.0).ok_or_else(|| "write a factor such as x4".to_owned())
+    text.strip_prefix('x')
+        .and_then(|digits| digits.parse::<f64>().ok())
+        .filter(|f| f.is_finite() && *f > 0.0)
+        .ok_or_else(|| "write a factor such as x4".to_owned())
 }

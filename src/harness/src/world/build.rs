@@ -28,12 +28,16 @@ const FURNISHING: SignedDuration = SignedDuration::from_mins(20);
 const AUTHORITY: &str = "dryfit embedded authority";
 
 pub async fn validate(scenario: &Scenario) -> Result<(), DriveError> {
-    let kube = fake_kube::Kube::new(fake_kube::Config { seed: 0, ..Default::default() });
+    let kube = fake_kube::Kube::new(fake_kube::Config { seed: 0, start: EPOCH, ..Default::default() });
     let line = pump::start(kube, Clock::virtual_from(EPOCH), None, |_| {});
     let mut objects = Objects::new(KubeService::client(line));
     furnish::definitions(&mut objects).await?;
     let given = scenario.given.apply.iter();
-    let later = scenario.steps.iter().flat_map(|s| &s.actions).filter_map(|a| if let Action::Apply(manifest) = &a.value { Some(manifest) } else { None });
+    let later = scenario
+        .steps
+        .iter()
+        .flat_map(|s| &s.actions)
+        .filter_map(|a| if let Action::Apply(manifest) = &a.value { Some(manifest) } else { None });
     let mut mistakes = Vec::new();
     for manifest in given.chain(later) {
         match objects.apply(manifest).await {
@@ -65,7 +69,11 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     };
     let aws_address = match mode {
         Mode::Sim => None,
-        Mode::Wire => Some(wires::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.map_err(|error| WorldError::Machine(format!("listen on loopback: {error}")))?),
+        Mode::Wire => Some(
+            wires::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+                .await
+                .map_err(|error| WorldError::Machine(format!("listen on loopback: {error}")))?,
+        ),
     };
     let aws_url = aws_address.as_ref().map(|(_, address)| format!("http://{address}"));
     let endpoint = control_plane.as_ref().map(|plane| plane.url.clone());
@@ -99,7 +107,8 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
         Some(plane) => (plane.client()?, None),
         None => {
             let seed = entropy.stream("fake-kube").next_u64();
-            let config = fake_kube::Config { seed, version: format!("{}.3", scenario.given.kubernetes.version), ..Default::default() };
+            let config =
+                fake_kube::Config { seed, start: EPOCH, version: format!("{}.3", scenario.given.kubernetes.version), ..Default::default() };
             let mut kube = fake_kube::Kube::new(config);
             for controller in fake_kube::controllers::all(seed) {
                 kube.add_controller(controller);
@@ -114,7 +123,13 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     }
     spawn(&mut tasks, "the observer", observer.clone().run(client.clone()));
 
-    let (kubelets, handle) = kubelets::Kubelets::new(client.clone(), Arc::new(board), clock.clone(), entropy.child("kubelets"), profile(scenario, mode, &aws).await?);
+    let (kubelets, handle) = kubelets::Kubelets::new(
+        client.clone(),
+        Arc::new(board),
+        clock.clone(),
+        entropy.child("kubelets"),
+        profile(scenario, mode, &aws).await?,
+    );
     spawn(&mut tasks, "the kubelets", async move { kubelets.run().await });
     furnish::add_ons(&mut objects, &scenario.given).await?;
     let cluster_endpoint = cluster_endpoint(&aws, scenario).await?;
@@ -169,7 +184,11 @@ fn furnish_account(cloud: &mut fake_ec2::Cloud, scenario: &Scenario, now: Timest
     lab.free_addresses = u32::try_from(aws.subnet_free_ips).ok();
     lab.node_role = aws.node_role.clone();
     lab.interruption_queue = Some(aws.cluster.clone());
-    cloud.state_mut().furnish_eks(now, &lab).map(drop).map_err(|error| WorldError::Cloud(format!("furnish the account: {}: {}", error.code, error.message)))
+    cloud
+        .state_mut()
+        .furnish_eks(now, &lab)
+        .map(drop)
+        .map_err(|error| WorldError::Cloud(format!("furnish the account: {}: {}", error.code, error.message)))
 }
 
 async fn cluster_endpoint(aws: &Line<fake_ec2::Cloud>, scenario: &Scenario) -> Result<String, WorldError> {
@@ -257,14 +276,18 @@ async fn start_controller(
             upstream.ready().await?;
             Running::Upstream(upstream)
         }
-        (Controller::Command(_), ..) => return Err(WorldError::Controller("a controller of its own process needs --cluster local".to_owned())),
+        (Controller::Command(_), ..) => {
+            return Err(WorldError::Controller("a controller of its own process needs --cluster local".to_owned()));
+        }
         (Controller::BuiltIn, _, url) => {
-            let cloud = cloud(world, scenario, entropy, url, cluster_endpoint)?;
+            let mut cloud_settings = cloud_settings(scenario, cluster_endpoint);
             let errors = Arc::default();
             let mut settings = controller::Settings::new(&aws.cluster);
-            super::running::configure(&mut settings, &scenario.given.settings)?;
+            super::running::configure(&mut settings, &mut cloud_settings, &scenario.given.settings)?;
+            let cloud = cloud(world, scenario, entropy, url, cloud_settings)?;
             settings.observer = Some(super::running::record(world.observer.clone(), world.trace.clone(), Arc::clone(&errors)));
-            let (controller, handle) = controller::Controller::new(client, Arc::new(cloud), world.clock.clone(), entropy.child("controller"), settings);
+            let (controller, handle) =
+                controller::Controller::new(client, Arc::new(cloud), world.clock.clone(), entropy.child("controller"), settings);
             spawn(&mut world.tasks, "the controller", async move { _ = controller.run().await });
             Running::BuiltIn { handle, errors }
         }
@@ -272,14 +295,24 @@ async fn start_controller(
     Ok(())
 }
 
-/// The adapter of our controller: over memory in virtual time, over the loopback socket in real time.
-fn cloud(world: &World, scenario: &Scenario, entropy: &Entropy, url: Option<String>, endpoint: String) -> Result<cloud::AwsCloud, WorldError> {
-    let aws = &scenario.given.aws;
-    let mut settings = cloud::Settings::new(&aws.cluster);
+fn cloud_settings(scenario: &Scenario, endpoint: String) -> cloud::Settings {
+    let mut settings = cloud::Settings::new(&scenario.given.aws.cluster);
     settings.cluster_endpoint = Some(endpoint);
     settings.cluster_ca = Some(authority());
-    settings.interruption_queue = Some(aws.cluster.clone());
+    settings.interruption_queue = Some(scenario.given.aws.cluster.clone());
     settings.cluster_dns_ip = furnish::CLUSTER_DNS.parse().ok();
+    settings
+}
+
+/// The adapter of our controller: over memory in virtual time, over the loopback socket in real time.
+fn cloud(
+    world: &World,
+    scenario: &Scenario,
+    entropy: &Entropy,
+    url: Option<String>,
+    settings: cloud::Settings,
+) -> Result<cloud::AwsCloud, WorldError> {
+    let aws = &scenario.given.aws;
     let entropy = entropy.child("cloud");
     let Some(url) = url else {
         let http = wires::aws_client(world.aws.clone());
@@ -293,5 +326,6 @@ fn cloud(world: &World, scenario: &Scenario, entropy: &Entropy, url: Option<Stri
         .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(key))
         .build();
     let http = aws_smithy_http_client::Builder::new().build_http();
-    cloud::AwsCloud::from_config(settings, &config, http, world.clock.clone(), &entropy).map_err(|error| WorldError::Cloud(error.to_string()))
+    cloud::AwsCloud::from_config(settings, &config, http, world.clock.clone(), &entropy)
+        .map_err(|error| WorldError::Cloud(error.to_string()))
 }

@@ -149,5 +149,9 @@ pub fn price_source(region: &str, own: bool) -> String {
         Some(_) => format!("on-demand prices of {region} derived from us-east-1's list"),
         None => format!("no list prices for {region}"),
     };
-    if own { format!("the scenario's own where it names a type, else {listed}; Spot prices are derived") } else { format!("{listed}; Spot prices are derived") }
+    if own {
+        format!("the scenario's own where it names a type, else {listed}; Spot prices are derived")
+    } else {
+        format!("{listed}; Spot prices are derived")
+    }
 }

@@ -177,7 +177,8 @@ impl World {
         let now = self.clock.now();
         let (machines, ledger) = self.aws.visit(|cloud, _| (cloud.state().machines(), cloud.state().ledger().to_vec())).await?;
         let mut entries = self.observer.lock().timeline.entries.clone();
-        let prices: BTreeMap<&str, UsdPerHour> = ledger.iter().map(|entry| (entry.instance_id.as_str(), machines::ledger_price(entry))).collect();
+        let prices: BTreeMap<&str, UsdPerHour> =
+            ledger.iter().map(|entry| (entry.instance_id.as_str(), machines::ledger_price(entry))).collect();
         for entry in &mut entries {
             if let Event::Launched { instance, price, .. } = &mut entry.event {
                 *price = prices.get(instance.as_str()).map(ToString::to_string);
@@ -185,7 +186,8 @@ impl World {
         }
         let mut hourly: BTreeMap<String, UsdPerHour> = BTreeMap::new();
         for machine in machines.iter().filter(|m| machines::runs(m)) {
-            let pool = machine.tags.get(vocabulary::labels::NODEPOOL).map_or_else(|| "other nodes".to_owned(), |pool| format!("pool {pool}"));
+            let pool =
+                machine.tags.get(vocabulary::labels::NODEPOOL).map_or_else(|| "other nodes".to_owned(), |pool| format!("pool {pool}"));
             *hourly.entry(pool).or_default() += machines::price(machine);
         }
         let spent = ledger.iter().map(|entry| {
@@ -217,7 +219,12 @@ impl World {
 }
 
 /// Settings of the fake account for a scenario.
-fn cloud_config(scenario: &scenario::Scenario, seed: u64, queue_url_base: Option<String>, cluster_endpoint: Option<String>) -> fake_ec2::Config {
+fn cloud_config(
+    scenario: &scenario::Scenario,
+    seed: u64,
+    queue_url_base: Option<String>,
+    cluster_endpoint: Option<String>,
+) -> fake_ec2::Config {
     let aws = &scenario.given.aws;
     let prices = aws.prices.iter().map(|(instance_type, price)| fake_ec2::state::OnDemandPrice {
         region: None,

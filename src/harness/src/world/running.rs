@@ -14,7 +14,10 @@ use std::sync::{Arc, Mutex};
 pub enum Running {
     /// Not started yet.
     None,
-    BuiltIn { handle: controller::Handle, errors: Arc<Mutex<Vec<String>>> },
+    BuiltIn {
+        handle: controller::Handle,
+        errors: Arc<Mutex<Vec<String>>>,
+    },
     Upstream(UpstreamController),
 }
 
@@ -67,7 +70,15 @@ pub fn record(observer: Observer, trace: Trace, errors: Arc<Mutex<Vec<String>>>)
         match &decision.what {
             // A plan that launches nothing repeats what is known: pods that wait are planned again every ten seconds.
             What::Planned { plan, explanation, .. } if !plan.launches.is_empty() => {
-                let because = planner::render(explanation).lines().map(str::to_owned).collect();
+                let mut because: Vec<(usize, String)> = Vec::new();
+                for line in planner::render(explanation).lines() {
+                    match because.iter_mut().find(|(_, known)| known == line) {
+                        Some((times, _)) => *times += 1,
+                        None => because.push((1, line.to_owned())),
+                    }
+                }
+                let because =
+                    because.into_iter().map(|(times, line)| if times > 1 { format!("{times} times: {line}") } else { line }).collect();
                 observer.lock().timeline.push(decision.at, Event::Batched { pods: explanation.pods.len() }, because);
             }
             What::Log(line) if line.level == Level::Error => {
@@ -81,15 +92,33 @@ pub fn record(observer: Observer, trace: Trace, errors: Arc<Mutex<Vec<String>>>)
 }
 
 /// Settings of a scenario under the names of upstream's environment variables. A name that ours does not read is an error.
-pub fn configure(settings: &mut controller::Settings, given: &BTreeMap<String, String>) -> Result<(), WorldError> {
+pub fn configure(
+    settings: &mut controller::Settings,
+    cloud: &mut cloud::Settings,
+    given: &BTreeMap<String, String>,
+) -> Result<(), WorldError> {
     for (name, value) in given {
         let wrong = |what: &str| WorldError::Controller(format!("given.controller.settings.{name}: {value:?} is no {what}"));
         let duration = || api::duration::parse_go(value).ok_or_else(|| wrong("duration"));
         match name.as_str() {
             "BATCH_IDLE_DURATION" => settings.batch_idle = duration()?,
             "BATCH_MAX_DURATION" => settings.batch_max = duration()?,
-            "DISABLE_DRY_RUN" => settings.disable_dry_run = value.parse().map_err(|_| wrong("truth value"))?,
-            _ => return Err(WorldError::Controller(format!("given.controller.settings: {name} is not read by the built-in controller; it reads BATCH_IDLE_DURATION, BATCH_MAX_DURATION, DISABLE_DRY_RUN"))),
+            "DISABLE_DRY_RUN" => {
+                settings.disable_dry_run = value.parse().map_err(|_| wrong("truth value"))?;
+                cloud.disable_dry_run = settings.disable_dry_run;
+            }
+            "VM_MEMORY_OVERHEAD_PERCENT" => {
+                let fraction: f64 = value.parse().map_err(|_| wrong("fraction"))?;
+                cloud.vm_memory_overhead_percent =
+                    if fraction.is_finite() && fraction >= 0.0 { fraction } else { return Err(wrong("fraction of zero or more")) };
+            }
+            "RESERVED_ENIS" => cloud.reserved_enis = value.parse().map_err(|_| wrong("whole number"))?,
+            _ => {
+                let known = "BATCH_IDLE_DURATION, BATCH_MAX_DURATION, DISABLE_DRY_RUN, VM_MEMORY_OVERHEAD_PERCENT, RESERVED_ENIS";
+                return Err(WorldError::Controller(format!(
+                    "given.controller.settings: {name} is not read by the built-in controller; it reads {known}"
+                )));
+            }
         }
     }
     Ok(())

@@ -185,6 +185,12 @@ impl World {
         let mut snapshot = self.snapshot.clone();
         let pods: BTreeMap<String, Arc<Pod>> =
             snapshot.pending.iter().map(|pod| (format!("{}/{}", pod.namespace, pod.name), pod.clone())).collect();
+        // What leaves is gone by then, and its pods were recreated as pending ones.
+        let mut pods = pods;
+        for node in snapshot.nodes.iter().filter(|node| node.deleting) {
+            pods.extend(node.pods.iter().map(|pod| (format!("{}/{}", pod.namespace, pod.name), pod.clone())));
+        }
+        snapshot.nodes.retain(|node| !node.deleting);
         let mut placed: Vec<Arc<str>> = Vec::new();
         for (number, launch) in plan.launches.iter().enumerate() {
             let name = format!("node-{:03}", self.snapshot.nodes.len() + number);

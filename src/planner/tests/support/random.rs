@@ -92,6 +92,9 @@ fn instance_types(dice: &mut Dice) -> Vec<InstanceType> {
             made.requirements.set(Requirement::new(labels::instance::GPU_NAME, Operator::DoesNotExist, [""; 0]));
             let places = zones.iter().flat_map(|zone| MARKETS.map(|market| (*zone, market)));
             made.offerings = places.map(|(zone, market)| random_offering(dice, zone, market, dollars)).collect();
+            if dice.percent(8) {
+                reserve(dice, &mut made, n, zones[0]);
+            }
             if dice.percent(15) {
                 made.capacity.set("example.com/gpu", 2);
                 made.allocatable.set("example.com/gpu", 2);
@@ -106,6 +109,17 @@ fn random_offering(dice: &mut Dice, zone: &str, market: CapacityType, dollars: f
     let mut made = offering(zone, market, dollars * rebate);
     made.available = dice.percent(85);
     made
+}
+
+/// A few machines of this type in a capacity reservation.
+fn reserve(dice: &mut Dice, made: &mut InstanceType, n: i64, zone: &str) {
+    let id: Arc<str> = format!("cr-{n}").into();
+    let mut reserved = offering(zone, CapacityType::Reserved, 0.000_001 * n as f64);
+    reserved.requirements.add(Requirement::is_in(labels::CAPACITY_RESERVATION_ID, id.clone()));
+    reserved.reservation_capacity = Some(u32::try_from(dice.between(0, 3)).unwrap());
+    made.offerings.push(reserved);
+    made.requirements.set(Requirement::new(labels::CAPACITY_TYPE, Operator::In, ["on-demand", "reserved", "spot"]));
+    made.requirements.set(Requirement::is_in(labels::CAPACITY_RESERVATION_ID, id));
 }
 
 fn random_requirement(dice: &mut Dice, names: &[&str]) -> Requirement {
@@ -235,7 +249,8 @@ fn random_node(dice: &mut Dice, n: i64, types: &[InstanceType], pools: &[Arc<Poo
         }
     }
     let bound = |dice: &mut Dice, k: i64| {
-        let mut made = pod(&format!("bound-{n}-{k}"), *dice.pick(&["100m", "500m"]), *dice.pick(&["128Mi", "512Mi"]));
+        let (cpu, memory) = *dice.pick(&[("100m", "128Mi"), ("100m", "512Mi"), ("500m", "128Mi"), ("500m", "512Mi")]);
+        let mut made = pod(&format!("bound-{n}-{k}"), cpu, memory);
         made.daemon = dice.percent(30);
         made.terminal = dice.percent(10);
         made
@@ -250,7 +265,7 @@ fn random_node(dice: &mut Dice, n: i64, types: &[InstanceType], pools: &[Arc<Poo
         registered: true,
         initialized,
         ready: true,
-        deleting: false,
+        deleting: dice.percent(15),
         nominated_until: None,
         labels: all,
         annotations: Labels::new(),
