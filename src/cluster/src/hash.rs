@@ -1,21 +1,20 @@
 //! Hashes of templates: equal hashes mean that a node made from the one is a node made from the other.
 //!
-//! Upstream hashes Go structs (`C/pkg/apis/v1/nodepool.go`, Hash). Ours is another function, so it carries another version: nodes
-//! with another version are stamped anew instead of being taken for drifted (`C/designs/drift-hash-versioning.md`).
+//! NodePools have upstream's own hash, bit for bit (`api::hash`). Upstream's hash of an EC2NodeClass takes in the cluster's CA bundle
+//! (`A/pkg/apis/v1/ec2nodeclass.go`, Hash), which this room does not know: ours is another function under another version, and
+//! nodes with another version are stamped anew instead of being taken for drifted (`C/designs/drift-hash-versioning.md`).
 
 use api::{EC2NodeClass, NodePool};
 use serde_json::Value;
 
-/// Value of the annotations `…-hash-version`.
-pub const VERSION: &str = "dryfit-v1";
+/// Value of the annotation `karpenter.k8s.aws/ec2nodeclass-hash-version`.
+pub const CLASS_VERSION: &str = "dryfit-v1";
+/// Value of the annotation `karpenter.sh/nodepool-hash-version`.
+pub const POOL_VERSION: &str = vocabulary::labels::NODEPOOL_HASH_VERSION_VALUE;
 
 /// Of `spec.template` without its requirements (they are compared with the labels of nodes instead).
 pub fn node_pool(pool: &NodePool) -> String {
-    let mut template = serde_json::to_value(&pool.spec.template).unwrap_or_default();
-    if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.remove("requirements");
-    }
-    digest(&template)
+    api::hash::nodepool(&pool.spec.template)
 }
 
 /// Of the spec without the selectors, which are resolved into the status and compared there.

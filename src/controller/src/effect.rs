@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use vocabulary::Requirements;
 
 /// Names an object of a watched kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +65,11 @@ pub enum Effect {
     ResolveSubnets(Arc<EC2NodeClass>),
     ResolveSecurityGroups(Arc<EC2NodeClass>),
     EnsureInstanceProfile(Arc<EC2NodeClass>),
-    Validate(Arc<EC2NodeClass>),
+    /// `pools`: requirements, labels included, of the NodePools of this class.
+    Validate {
+        class: Arc<EC2NodeClass>,
+        pools: Vec<Requirements>,
+    },
     Launch(LaunchRequest),
     GetInstance {
         id: String,
@@ -113,7 +118,7 @@ impl Effect {
             Effect::ResolveSubnets(c) => ("resolve-subnets", class(c)),
             Effect::ResolveSecurityGroups(c) => ("resolve-security-groups", class(c)),
             Effect::EnsureInstanceProfile(c) => ("ensure-instance-profile", class(c)),
-            Effect::Validate(c) => ("validate", class(c)),
+            Effect::Validate { class: c, .. } => ("validate", class(c)),
             Effect::Launch(request) => ("launch", format!("nodeclaim/{}", request.claim.metadata.name.as_deref().unwrap_or(""))),
             Effect::GetInstance { id } => ("get-instance", id.clone()),
             Effect::ListInstances => ("list-instances", String::new()),

@@ -70,7 +70,7 @@ async fn call(cloud: &dyn Cloud, effect: &Effect) -> Reply {
         Effect::ResolveSubnets(class) => Outcome::Subnets(cloud.resolve_subnets(class).await?),
         Effect::ResolveSecurityGroups(class) => Outcome::SecurityGroups(cloud.resolve_security_groups(class).await?),
         Effect::EnsureInstanceProfile(class) => Outcome::Text(Some(cloud.ensure_instance_profile(class).await?)),
-        Effect::Validate(class) => Outcome::Validated(cloud.validate(class).await),
+        Effect::Validate { class, pools } => Outcome::Validated(cloud.validate_for(class, pools).await),
         Effect::Launch(request) => Outcome::Launch(cloud.launch(request.clone()).await.map(Box::new)),
         Effect::GetInstance { id } => Outcome::Instance(cloud.get(id).await?.map(Box::new)),
         Effect::ListInstances => Outcome::Instances(cloud.list().await?),

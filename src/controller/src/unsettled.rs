@@ -19,7 +19,7 @@ pub fn is_poll(world: &World, work: Option<&Work>, effect: &Effect) -> bool {
         | Effect::ResolveSubnets(_)
         | Effect::ResolveSecurityGroups(_)
         | Effect::EnsureInstanceProfile(_)
-        | Effect::Validate(_) => match work {
+        | Effect::Validate { .. } => match work {
             Some(Work::NodeClass(name)) => world.index.class(name).is_some_and(|class| is_ready(class)),
             _ => false,
         },

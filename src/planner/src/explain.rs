@@ -176,12 +176,14 @@ pub fn ruled_out(template: &Template, scheduler: &Scheduler<'_>, claim: &Claim) 
     named(template, refused)
 }
 
-/// Why no pool of the snapshot takes a pod of this shape, in the order in which they are tried.
-pub fn unschedulable(scheduler: &mut Scheduler<'_>, snapshot: &Snapshot, shape: usize) -> Vec<PoolRefusal> {
+/// Why no pool of the snapshot takes a pod of this shape, in the order in which they are tried: at the stage at which it waits for a
+/// reservation, or with all preferences given up.
+pub fn unschedulable(scheduler: &mut Scheduler<'_>, snapshot: &Snapshot, shape: usize, stage: Option<usize>) -> Vec<PoolRefusal> {
     let mut pools: Vec<&Arc<Pool>> = snapshot.pools.iter().collect();
     pools.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| b.name.cmp(&a.name)));
     let shape = &scheduler.shapes.shapes[shape];
-    let stage = shape.stages.last().expect("a shape has a stage at least");
+    let last = shape.stages.last().expect("a shape has a stage at least");
+    let stage = stage.map_or(last, |index| &shape.stages[index]);
     let mut refusal = |pool: &Arc<Pool>| {
         let bare = |reason| PoolRefusal { pool: pool.name.clone(), reason, types: Vec::new() };
         if !pool.ready {

@@ -79,7 +79,7 @@ fn write(scheduler: &mut Scheduler<'_>, snapshot: &Snapshot, placements: &[Place
         };
         launch_of_claim.insert(position, outcome);
     }
-    let mut refusals: BTreeMap<usize, Vec<PoolRefusal>> = BTreeMap::new();
+    let mut refusals: BTreeMap<(usize, Option<usize>), Vec<PoolRefusal>> = BTreeMap::new();
     for (pod, placement) in placements.iter().enumerate() {
         let name = full_name(&scheduler.pods[pod]);
         let outcome = match placement {
@@ -92,9 +92,10 @@ fn write(scheduler: &mut Scheduler<'_>, snapshot: &Snapshot, placements: &[Place
                 Ok(launch) => PodOutcome::Launch(*launch),
                 Err(refusal) => PodOutcome::Unschedulable(vec![refusal.clone()]),
             },
-            Placement::Nowhere { .. } => {
+            Placement::Nowhere { deferred } => {
                 let shape = scheduler.shapes.of_pod[pod];
-                let known = refusals.entry(shape).or_insert_with(|| explain::unschedulable(scheduler, snapshot, shape));
+                let known =
+                    refusals.entry((shape, *deferred)).or_insert_with(|| explain::unschedulable(scheduler, snapshot, shape, *deferred));
                 PodOutcome::Unschedulable(known.clone())
             }
         };

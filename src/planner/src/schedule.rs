@@ -8,7 +8,7 @@ use crate::input::{Offerings, Options, Pod, Pool, Snapshot};
 use crate::intern::{RequirementTable, ResourceNames};
 use crate::order;
 use crate::reservation::Reservations;
-use crate::shape::{Shapes, Stage};
+use crate::shape::Shapes;
 use crate::template::Template;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -38,9 +38,8 @@ pub enum Placement {
     Node(usize),
     /// Position in `claims`.
     Claim(usize),
-    Nowhere {
-        deferred: bool,
-    },
+    /// Waiting for a reservation at this stage of its relaxation, or refused at every one.
+    Nowhere { deferred: Option<usize> },
 }
 
 impl<'a> Scheduler<'a> {
@@ -66,7 +65,7 @@ impl<'a> Scheduler<'a> {
 
     /// Places what can be placed. A pod that failed is tried again as long as another one found a place since.
     pub fn run(&mut self) -> Vec<Placement> {
-        let mut placements = vec![Placement::Nowhere { deferred: false }; self.pods.len()];
+        let mut placements = vec![Placement::Nowhere { deferred: None }; self.pods.len()];
         let mut queue: VecDeque<usize> = self.queue().into();
         let mut last_length: BTreeMap<usize, usize> = BTreeMap::new();
         while let Some(pod) = queue.front().copied() {
@@ -100,17 +99,17 @@ impl<'a> Scheduler<'a> {
         let shape = self.shapes.of_pod[pod];
         for stage in 0..self.shapes.shapes[shape].stages.len() {
             match self.place_stage(pod, shape, stage) {
-                Placement::Nowhere { deferred: false } => {}
+                Placement::Nowhere { deferred: None } => {}
                 // Waiting for a reservation relaxes nothing.
                 decided => return decided,
             }
         }
-        Placement::Nowhere { deferred: false }
+        Placement::Nowhere { deferred: None }
     }
 
-    fn place_stage(&mut self, pod: usize, shape: usize, stage: usize) -> Placement {
+    fn place_stage(&mut self, pod: usize, shape: usize, index: usize) -> Placement {
         let shape = &self.shapes.shapes[shape];
-        let stage = &shape.stages[stage];
+        let stage = &shape.stages[index];
         if let Some(node) = self.existing.iter_mut().position(|node| node.try_add(pod, shape, stage, &mut self.table)) {
             return Placement::Node(node);
         }
@@ -123,13 +122,13 @@ impl<'a> Scheduler<'a> {
                 return Placement::Claim(claim);
             }
         }
-        self.open(pod, stage.id)
+        self.open(pod, index)
     }
 
     /// Opens a NodeClaim of the first pool that allows the pod.
-    fn open(&mut self, pod: usize, stage: usize) -> Placement {
+    fn open(&mut self, pod: usize, index: usize) -> Placement {
         let shape = &self.shapes.shapes[self.shapes.of_pod[pod]];
-        let stage: &Stage = shape.stages.iter().find(|s| s.id == stage).expect("the stage is one of the shape's");
+        let stage = &shape.stages[index];
         for position in 0..self.templates.len() {
             let template = &mut self.templates[position];
             let options = template.within_limits();
@@ -152,11 +151,11 @@ impl<'a> Scheduler<'a> {
                     return Placement::Claim(self.claims.len() - 1);
                 }
                 // A pool that could give reserved capacity, were it free, keeps lighter pools from being used.
-                Err(Misfit::Reservation) => return Placement::Nowhere { deferred: true },
+                Err(Misfit::Reservation) => return Placement::Nowhere { deferred: Some(index) },
                 Err(Misfit::Constraint) => {}
             }
         }
-        Placement::Nowhere { deferred: false }
+        Placement::Nowhere { deferred: None }
     }
 }
 

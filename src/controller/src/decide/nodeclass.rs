@@ -44,7 +44,7 @@ fn metadata(world: &World, class: &Arc<EC2NodeClass>) -> Option<Step> {
         stamped.finalizers_mut().push(labels::EC2NODECLASS_FINALIZER.to_owned());
     }
     stamped.annotations_mut().insert(labels::EC2NODECLASS_HASH.to_owned(), digest.clone());
-    stamped.annotations_mut().insert(labels::EC2NODECLASS_HASH_VERSION.to_owned(), hash::VERSION.to_owned());
+    stamped.annotations_mut().insert(labels::EC2NODECLASS_HASH_VERSION.to_owned(), hash::CLASS_VERSION.to_owned());
     let body = patch::of_field("metadata", &**class, &stamped)?;
     let mut step = Step::act(locked(Kind::EC2NodeClass, &**class, false, body));
     let claims = world.index.claims().filter(|claim| claim.spec.node_class_ref.name == class.name_any());
@@ -56,11 +56,11 @@ fn metadata(world: &World, class: &Arc<EC2NodeClass>) -> Option<Step> {
 
 /// The patch that carries a claim over to our hash version.
 pub(super) fn restamp(claim: &api::NodeClaim, hash_key: &str, version_key: &str, digest: &str) -> Option<Act> {
-    if claim.annotations().get(version_key).is_some_and(|version| version == hash::VERSION) {
+    if claim.annotations().get(version_key).is_some_and(|version| version == hash::CLASS_VERSION) {
         return None;
     }
     let mut stamped = claim.clone();
-    stamped.annotations_mut().insert(version_key.to_owned(), hash::VERSION.to_owned());
+    stamped.annotations_mut().insert(version_key.to_owned(), hash::CLASS_VERSION.to_owned());
     if !api::condition::is_true(crate::world::conditions(claim), "Drifted") {
         stamped.annotations_mut().insert(hash_key.to_owned(), digest.to_owned());
     }

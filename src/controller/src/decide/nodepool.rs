@@ -44,7 +44,7 @@ fn stamp(world: &World, pool: &Arc<NodePool>) -> Option<Step> {
     let digest = hash::node_pool(pool);
     let mut stamped = (**pool).clone();
     stamped.annotations_mut().insert(labels::NODEPOOL_HASH.to_owned(), digest.clone());
-    stamped.annotations_mut().insert(labels::NODEPOOL_HASH_VERSION.to_owned(), hash::VERSION.to_owned());
+    stamped.annotations_mut().insert(labels::NODEPOOL_HASH_VERSION.to_owned(), hash::POOL_VERSION.to_owned());
     let body = patch::of_field("metadata", &**pool, &stamped)?;
     let mut step = Step::act(unlocked(Kind::NodePool, &**pool, false, body));
     let claims = world.index.claims().filter(|claim| claim.labels().get(labels::NODEPOOL) == Some(&pool.name_any()));

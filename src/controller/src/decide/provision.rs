@@ -161,7 +161,7 @@ pub fn claim(launch: &NodeClaimPlan, pool: Option<&api::NodePool>, name: String)
     let mut annotations = text(&launch.annotations);
     if let Some(pool) = pool {
         annotations.insert(labels::NODEPOOL_HASH.to_owned(), hash::node_pool(pool));
-        annotations.insert(labels::NODEPOOL_HASH_VERSION.to_owned(), hash::VERSION.to_owned());
+        annotations.insert(labels::NODEPOOL_HASH_VERSION.to_owned(), hash::POOL_VERSION.to_owned());
     }
     claim.metadata.annotations = Some(annotations);
     claim.metadata.owner_references = Some(vec![OwnerReference {

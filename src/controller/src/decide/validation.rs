@@ -12,6 +12,7 @@ use cluster::hash;
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use serde_json::json;
+use vocabulary::{Requirement, Requirements};
 
 const KIND: &str = "ValidationSucceeded";
 const NEEDS: [&str; 4] = ["AMIsReady", "InstanceProfileReady", "SecurityGroupsReady", "SubnetsReady"];
@@ -47,8 +48,8 @@ pub fn decide(world: &World, run: &mut Run<'_>) -> Option<Step> {
         run.refresh_after(every);
         return None;
     }
-    match run.answer(|e| if let Effect::Validate(class) = e { Some(class) } else { None }) {
-        None => Some(Step::act(Act::from(Effect::Validate(run.draft())).tolerant())),
+    match run.answer(|e| if let Effect::Validate { class, .. } = e { Some(class) } else { None }) {
+        None => Some(Step::act(Act::from(Effect::Validate { class: run.draft(), pools: pools(world, run.class) }).tolerant())),
         Some(Ok(Outcome::Validated(Validation::Again(error)))) => {
             tracing::debug!(%error, "the NodeClass is validated again");
             run.again = true;
@@ -66,6 +67,17 @@ pub fn decide(world: &World, run: &mut Run<'_>) -> Option<Step> {
         }
         Some(Ok(_)) => None,
     }
+}
+
+/// What machines of this class will be asked for: a type that no NodePool allows may be one that the account may not launch.
+fn pools(world: &World, class: &EC2NodeClass) -> Vec<Requirements> {
+    let ours = world.index.pools().filter(|pool| pool.spec.template.spec.node_class_ref.name == class.name_any());
+    ours.map(|pool| {
+        let pool = cluster::pool::convert(pool);
+        let labels = pool.labels.iter().map(|(key, value)| Requirement::is_in(key.clone(), value.clone()));
+        pool.requirements.iter().cloned().chain(labels).collect()
+    })
+    .collect()
 }
 
 fn apply(run: &mut Run<'_>, verdict: &Validation) {
