@@ -163,19 +163,20 @@ impl AwsCloud {
     fn types_to_try(&self, class: &EC2NodeClass, pools: &[Requirements]) -> Result<Vec<InstanceType>, String> {
         let all = self.types(class, self.clock.now())?;
         let carried = self.catalogue.compatible(class);
-        let all: Vec<InstanceType> = all.iter().filter(|kind| carried.contains(&*kind.name)).cloned().collect();
-        let mut types: Vec<InstanceType> = Vec::new();
+        let all: Vec<&InstanceType> = all.iter().filter(|kind| carried.contains(&*kind.name)).collect();
+        let mut types: Vec<&InstanceType> = Vec::new();
         for pool in pools {
             let fits = |kind: &&InstanceType| kind.requirements.intersects(pool) && types.iter().all(|held| held.name != kind.name);
-            let found: Vec<InstanceType> = all.iter().filter(fits).cloned().collect();
+            let found: Vec<&InstanceType> = all.iter().copied().filter(fits).collect();
             types.extend(found);
         }
         if types.is_empty() || Family::of(class).is_windows() {
-            types = all.iter().filter(|kind| FALLBACK_TYPES.iter().any(|(name, _)| *kind.name == **name)).cloned().collect();
+            types = all.iter().copied().filter(|kind| FALLBACK_TYPES.iter().any(|(name, _)| *kind.name == **name)).collect();
         }
         if types.is_empty() {
             types = all;
         }
+        let types: Vec<InstanceType> = types.into_iter().cloned().collect();
         let amis = class.status.as_ref().map_or(&[][..], |status| &status.amis);
         let mapped = images::by_image(&types, amis);
         let plain = |id: &str| amis.iter().any(|ami| ami.id == id && images::is_standard(ami));
