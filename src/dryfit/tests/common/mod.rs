@@ -24,8 +24,8 @@ impl Ran {
     }
 
     pub fn says(&self, words: &str) -> &Self {
-        // Explanations are wrapped; what counts are the words.
-        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Explanations and mistakes are wrapped, mistakes behind a bar; what counts are the words.
+        let flat = |text: &str| text.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat(&self.all()).contains(&flat(words)), "{words:?} is missing in\n{}", self.all());
         self
     }
