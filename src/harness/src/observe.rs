@@ -78,6 +78,7 @@ pub struct Observer {
     clock: Clock,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, from the stream into the state")]
 enum Seen {
     Pod(watcher::Event<core::Pod>),
     Node(watcher::Event<core::Node>),

@@ -39,9 +39,13 @@ pub trait Tap: Send {
     fn chunk(&mut self, now: Timestamp, number: u64, body: &[u8]);
 }
 
+/// Looks at a fake between two of its steps.
+type Visit<F> = Box<dyn FnOnce(&mut F, Timestamp) + Send>;
+
+#[expect(clippy::large_enum_variant, reason = "nearly all are requests, the largest")]
 enum Command<F: Fake> {
     Submit(Request, oneshot::Sender<http::Response<ReplyBody>>),
-    Visit(Box<dyn FnOnce(&mut F, Timestamp) + Send>),
+    Visit(Visit<F>),
     Gone(F::Ticket),
 }
 

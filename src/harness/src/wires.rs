@@ -73,7 +73,7 @@ impl<F: Fake> HttpConnector for AwsConnector<F> {
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             let (parts, body) = request.into_parts();
-            let body = body.collect().await.map_err(|error| ConnectorError::user(error))?.to_bytes();
+            let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
             let reply = line.call(http::Request::from_parts(parts, body)).await.map_err(|error| ConnectorError::io(error.into()))?;
             let (parts, body) = reply.into_parts();
             let body = match body.collect().await {

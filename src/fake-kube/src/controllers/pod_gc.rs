@@ -31,10 +31,8 @@ impl Controller for PodGc {
         for change in changed {
             let value = change.object.value();
             match (change.plural(), change.event) {
-                ("nodes", EventType::Deleted) => {
-                    if api.store().list("pods").any(|pod| node_name(&pod.value()) == change.name()) {
-                        self.missing.insert(change.name().to_owned(), after(now, QUARANTINE_SECONDS));
-                    }
+                ("nodes", EventType::Deleted) if api.store().list("pods").any(|pod| node_name(&pod.value()) == change.name()) => {
+                    self.missing.insert(change.name().to_owned(), after(now, QUARANTINE_SECONDS));
                 }
                 ("nodes", _) => drop(self.missing.remove(change.name())),
                 ("pods", EventType::Added | EventType::Modified) => {
