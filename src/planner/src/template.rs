@@ -54,7 +54,13 @@ impl Template {
             requirement
         };
         let requirements = table.intern(requirements.iter().cloned().map(without_min).collect());
-        let offering_keys = types.iter().flat_map(|t| &t.offerings).flat_map(|o| o.requirements.iter().map(|r| r.key.clone())).collect();
+        // A handful of keys among tens of thousands of offerings: looked up, not collected and sorted.
+        let mut offering_keys: BTreeSet<Arc<str>> = BTreeSet::new();
+        for requirement in types.iter().flat_map(|t| &t.offerings).flat_map(|o| o.requirements.iter()) {
+            if !offering_keys.contains(&requirement.key) {
+                offering_keys.insert(requirement.key.clone());
+            }
+        }
         let mut made = Template {
             pool: pool.clone(),
             types: types.clone(),
