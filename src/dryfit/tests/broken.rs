@@ -11,6 +11,7 @@ use rstest::rstest;
 #[case::the_type_list(("nodepool.yaml", "[t3.small, t3.medium, m5.large]", "[t3.small, t3.medium]"), "2 × t3.medium")]
 #[case::a_rule_of_sizing(("lab.yaml", "given:\n", "given:\n  controller: { settings: { VM_MEMORY_OVERHEAD_PERCENT: \"0.2\" } }\n"), "✗ nodes: { pool: default, count: 2")]
 #[case::the_pods(("inflate.yaml", "memory: 1Gi", "memory: 3Gi"), "✗ nodes: { pool: default, count: 1")]
+#[case::types_of_no_node(("lab.yaml", "nodes: { pool: default, count: 0 }", "nodes: { pool: default, types: [m5.large] }"), "✗ nodes: { pool: default, types: [m5.large] } — no nodes")]
 #[case::a_bound(("lab.yaml", "p95 < 60s", "p95 < 30s"), "✗ latency: { pod-ready: p95 < 30s }")]
 #[case::the_limit(("lab.yaml", "cpu: \"20\"", "cpu: \"40\""), "✗ pods: { ready: 60, pending: 1, reason: limits }")]
 #[case::over_the_whole_run(("lab.yaml", "launches: \"<= 10\"", "launches: \"<= 9\""), "✗ always launches: \"<= 9\" — 10 launches")]

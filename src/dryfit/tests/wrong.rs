@@ -53,6 +53,13 @@ fn the_command_line_is_checked() {
 }
 
 #[test]
+fn another_version_is_not_answered_by_the_local_one() {
+    let folder = changed(&[("lab.yaml", "version: \"1.36\"", "version: \"1.35\"")]);
+    let file = folder.path().join("lab.yaml");
+    dryfit(&["test".as_ref(), file.as_os_str(), "--cluster".as_ref(), "local".as_ref()]).exits(3).says("the scenario asks for 1.35");
+}
+
+#[test]
 fn a_missing_control_plane_is_the_environments_fault() {
     let folder = changed(&[]);
     let file = folder.path().join("lab.yaml");

@@ -137,12 +137,13 @@ fn nodes(pool: Option<&str>, nouns: &[Noun], observed: &Observed) -> (bool, Stri
                 seen.push(format!("{ready} ready"));
                 count.compare.holds(&(ready as u64), &count.value)
             }
-            Noun::Types(NodeTypes::Among(list)) => types.keys().all(|t| list.contains(t)),
+            // Of no node nothing can be said: an expectation on types or markets wants one at least.
+            Noun::Types(NodeTypes::Among(list)) => !types.is_empty() && types.keys().all(|t| list.contains(t)),
             Noun::Types(NodeTypes::Exactly(wanted)) => types == *wanted,
             Noun::Capacity(list) => {
                 let found: BTreeSet<&str> = ours.values().map(|n| n.capacity_type.as_deref().unwrap_or("none")).collect();
                 seen.push(found.iter().copied().collect::<Vec<_>>().join(", "));
-                found.iter().all(|kind| list.iter().any(|allowed| allowed == kind))
+                !found.is_empty() && found.iter().all(|kind| list.iter().any(|allowed| allowed == kind))
             }
             Noun::Zones(count) => {
                 let zones: BTreeSet<_> = ours.values().filter_map(|n| n.zone.clone()).collect();

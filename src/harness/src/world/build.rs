@@ -63,6 +63,12 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     let (control_plane, folder) = match mode {
         Mode::Sim => (None, None),
         Mode::Wire => {
+            let asked = &scenario.given.kubernetes.version;
+            if asked != LOCAL_VERSION {
+                let message =
+                    format!("the local control plane is {LOCAL_VERSION}, the scenario asks for {asked}; run it on the embedded one");
+                return Err(WorldError::Machine(message));
+            }
             let (control_plane, folder) = local_control_plane(options).await?;
             (Some(control_plane), folder)
         }
@@ -232,6 +238,9 @@ async fn stands(world: &mut World) -> Result<(), WorldError> {
         }
     }
 }
+
+/// The version that `ci/judges/kubernetes` pins; another one asked for must not be answered by this.
+const LOCAL_VERSION: &str = "1.36";
 
 async fn local_control_plane(options: &WorldOptions) -> Result<(local::ControlPlane, Option<tempfile::TempDir>), WorldError> {
     let binaries = local::find_binaries(options.control_plane.as_deref(), |name| std::env::var(name).ok(), &local::Binary::CONTROL_PLANE)?;
