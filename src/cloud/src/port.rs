@@ -157,6 +157,17 @@ pub trait Cloud: Send + Sync {
     fn known(&self, _instance_id: &str) -> Option<Instance> {
         None
     }
+    /// Why the machine is no longer what its NodeClass would launch, as far as is known at `now`; `None` when it is. No call is
+    /// made. `Err` says what is not known.
+    fn drift(
+        &self,
+        _claim: &NodeClaim,
+        _class: &EC2NodeClass,
+        _instance: &Instance,
+        _now: Timestamp,
+    ) -> Result<Option<&'static str>, String> {
+        Ok(None)
+    }
     /// All machines of this cluster.
     fn list(&self) -> Answer<'_, Vec<Instance>>;
     /// `false` when there was nothing left to terminate.

@@ -2,13 +2,14 @@
 
 use crate::machine::{self, Parts};
 use crate::store::{Key, Replaced, Store};
-use crate::{daemon, pod, pool};
+use crate::{daemon, pod, pod_budget, pool};
 use api::{EC2NodeClass, NodeClaim, NodePool};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use planner::Snapshot;
-use planner::input::{Daemon, Node, Pod, Pool};
+use planner::input::{Daemon, Node, Pod, PodBudget, Pool};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vocabulary::Resources;
@@ -21,10 +22,19 @@ pub enum Kind {
     NodePool,
     EC2NodeClass,
     DaemonSet,
+    PodDisruptionBudget,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] = [Kind::Pod, Kind::Node, Kind::NodeClaim, Kind::NodePool, Kind::EC2NodeClass, Kind::DaemonSet];
+    pub const ALL: [Kind; 7] = [
+        Kind::Pod,
+        Kind::Node,
+        Kind::NodeClaim,
+        Kind::NodePool,
+        Kind::EC2NodeClass,
+        Kind::DaemonSet,
+        Kind::PodDisruptionBudget,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,6 +44,7 @@ impl Kind {
             Kind::NodePool => "NodePool",
             Kind::EC2NodeClass => "EC2NodeClass",
             Kind::DaemonSet => "DaemonSet",
+            Kind::PodDisruptionBudget => "PodDisruptionBudget",
         }
     }
 }
@@ -47,6 +58,7 @@ pub enum Object {
     NodePool(Arc<NodePool>),
     EC2NodeClass(Arc<EC2NodeClass>),
     DaemonSet(Arc<DaemonSet>),
+    PodDisruptionBudget(Arc<PodDisruptionBudget>),
 }
 
 /// What a watch, or the reply to a write, says.
@@ -86,6 +98,7 @@ pub struct Index {
     pools: Store<NodePool>,
     classes: Store<EC2NodeClass>,
     daemon_sets: Store<DaemonSet>,
+    pod_budgets: Store<PodDisruptionBudget>,
 
     pods_by_node: BTreeMap<Arc<str>, BTreeSet<Key>>,
     nodes_by_provider: Names,
@@ -97,11 +110,13 @@ pub struct Index {
     dirty: BTreeSet<MachineKey>,
     planned_pools: BTreeMap<Arc<str>, Arc<Pool>>,
     daemons: BTreeMap<Key, Arc<Daemon>>,
+    planned_budgets: BTreeMap<Key, Arc<PodBudget>>,
 
     nominations: BTreeMap<MachineKey, Timestamp>,
     marked: BTreeSet<Arc<str>>,
     /// Changes whenever a snapshot would.
     version: u64,
+    churn: u64,
     last: Option<(u64, Arc<Snapshot>)>,
 }
 
@@ -156,6 +171,7 @@ impl Index {
             Kind::NodePool => self.pools.begin(),
             Kind::EC2NodeClass => self.classes.begin(),
             Kind::DaemonSet => self.daemon_sets.begin(),
+            Kind::PodDisruptionBudget => self.pod_budgets.begin(),
         }
     }
 
@@ -167,6 +183,7 @@ impl Index {
             Kind::NodePool => self.pools.end().into_iter().map(|r| self.pool_changed(r)).collect(),
             Kind::EC2NodeClass => self.classes.end().into_iter().map(|r| self.class_changed(r)).collect(),
             Kind::DaemonSet => self.daemon_sets.end().into_iter().map(|r| self.daemon_changed(r)).collect(),
+            Kind::PodDisruptionBudget => self.pod_budgets.end().into_iter().map(|r| self.budget_changed(r)).collect(),
         }
     }
 
@@ -184,6 +201,7 @@ impl Index {
             Object::NodeClaim(_) | Object::NodePool(_) => None,
             Object::EC2NodeClass(o) => self.classes.apply(Arc::unwrap_or_clone(o)).map(|r| self.class_changed(r)),
             Object::DaemonSet(o) => self.daemon_sets.apply(Arc::unwrap_or_clone(o)).map(|r| self.daemon_changed(r)),
+            Object::PodDisruptionBudget(o) => self.pod_budgets.apply(Arc::unwrap_or_clone(o)).map(|r| self.budget_changed(r)),
         }
     }
 
@@ -195,6 +213,7 @@ impl Index {
             Object::NodePool(o) => self.pools.delete(o).map(|r| self.pool_changed(r)),
             Object::EC2NodeClass(o) => self.classes.delete(o).map(|r| self.class_changed(r)),
             Object::DaemonSet(o) => self.daemon_sets.delete(o).map(|r| self.daemon_changed(r)),
+            Object::PodDisruptionBudget(o) => self.pod_budgets.delete(o).map(|r| self.budget_changed(r)),
         }
     }
 
@@ -212,6 +231,10 @@ impl Index {
         }
         if let Some(is) = &nodes[1] {
             self.pods_by_node.entry(is.clone()).or_default().insert(key.clone());
+        }
+        let bound = new.as_deref().is_some_and(|pod| nodes[1].is_some() && !pod::is_terminal(pod));
+        if new.is_none() || bound && nodes[0] != nodes[1] {
+            self.churn += 1;
         }
         let planned = new.as_deref().map(|pod| pod::convert(pod, Timestamp::UNIX_EPOCH));
         let provisionable = new.as_deref().is_some_and(pod::is_provisionable);
@@ -306,6 +329,20 @@ impl Index {
         Touched { kind: Kind::DaemonSet, key, old: old.map(Object::DaemonSet), new: new.map(Object::DaemonSet) }
     }
 
+    fn budget_changed(&mut self, change: Replaced<PodDisruptionBudget>) -> Touched {
+        let Replaced { key, old, new } = change;
+        let planned = new.as_deref().map(pod_budget::convert);
+        if planned.as_ref() != self.planned_budgets.get(&key).map(|b| &**b) {
+            self.version += 1;
+            match planned {
+                Some(planned) => self.planned_budgets.insert(key.clone(), Arc::new(planned)),
+                None => self.planned_budgets.remove(&key),
+            };
+        }
+        let (old, new) = (old.map(Object::PodDisruptionBudget), new.map(Object::PodDisruptionBudget));
+        Touched { kind: Kind::PodDisruptionBudget, key, old, new }
+    }
+
     // Questions.
 
     pub fn pod(&self, key: &Key) -> Option<&Arc<core::Pod>> {
@@ -377,6 +414,7 @@ impl Index {
             Kind::NodePool => self.pools.is_listed(),
             Kind::EC2NodeClass => self.classes.is_listed(),
             Kind::DaemonSet => self.daemon_sets.is_listed(),
+            Kind::PodDisruptionBudget => self.pod_budgets.is_listed(),
         })
     }
 
@@ -410,6 +448,22 @@ impl Index {
         }
     }
 
+    /// Changes when something happened after which nodes may be consolidated that could not be before: a pod was bound or is gone,
+    /// a machine came, went, was initialized or marked (`C/pkg/controllers/state/cluster.go`, MarkUnconsolidated).
+    pub fn churn(&self) -> u64 {
+        self.churn
+    }
+
+    /// Whether somebody decided that the machine of this NodeClaim goes.
+    pub fn is_marked(&self, claim: &str) -> bool {
+        self.marked.contains(claim)
+    }
+
+    /// The machines as the planner sees them, as of the last [`Index::refresh`].
+    pub fn machines(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.machines.values()
+    }
+
     // Answers.
 
     /// Changes when a snapshot would come out differently, or a NodeClass changed.
@@ -433,6 +487,7 @@ impl Index {
             nodes,
             pending: self.pending.iter().filter_map(|key| self.planned_pods.get(key).cloned()).collect(),
             daemons: self.daemons.values().cloned().collect(),
+            pod_budgets: self.planned_budgets.values().cloned().collect(),
         });
         self.last = Some((self.version, snapshot.clone()));
         snapshot
@@ -446,6 +501,10 @@ impl Index {
                 continue;
             }
             self.version += 1;
+            let stage = |node: Option<&Node>| node.map(|n| (n.initialized, n.deleting));
+            if stage(made.as_ref()) != stage(self.machines.get(&key).map(|m| &**m)) {
+                self.churn += 1;
+            }
             match made {
                 Some(made) => self.machines.insert(key, Arc::new(made)),
                 None => self.machines.remove(&key),

@@ -4,7 +4,7 @@
 //! chance. Every answer is a function of the changes that were applied, in their order.
 //!
 //! Map: [`index`] takes changes and hands out snapshots; [`store`] keeps one kind in order and drops what is older than what it
-//! has; [`pod`], [`machine`], [`pool`] and [`daemon`] turn objects into the planner's words; [`hash`] tells whether a template
+//! has; [`pod`], [`machine`], [`pool`], [`daemon`] and [`pod_budget`] turn objects into the planner's words; [`hash`] tells whether a template
 //! changed.
 
 pub mod daemon;
@@ -12,6 +12,7 @@ pub mod hash;
 pub mod index;
 pub mod machine;
 pub mod pod;
+pub mod pod_budget;
 pub mod pool;
 pub mod store;
 

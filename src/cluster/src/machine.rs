@@ -90,6 +90,10 @@ pub fn merge(parts: Parts<'_>) -> Node {
         pods,
         price: None,
         consolidatable: since("Consolidatable").and_then(|c| c.last_transition_time),
+        quiet_since: since("Initialized").and_then(|c| status.and_then(|s| s.last_pod_event_time).or(c.last_transition_time)),
+        instance_terminating: since("InstanceTerminating").is_some(),
+        grace_limited: claim.is_some_and(|c| c.spec.termination_grace_period.is_some()),
+        has_node: node.is_some(),
         drifted: since("Drifted").and_then(|c| Some((c.last_transition_time?, Arc::from(c.reason.as_str())))),
     }
 }

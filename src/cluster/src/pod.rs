@@ -44,6 +44,8 @@ pub fn convert(pod: &core::Pod, created: Timestamp) -> Pod {
     let meta = &pod.metadata;
     let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
     let annotations = meta.annotations.as_ref();
+    let protection = annotations.and_then(|a| a.get(labels::DO_NOT_DISRUPT)).map(String::as_str);
+    let status = pod.status.as_ref();
     Pod {
         uid: meta.uid.as_deref().unwrap_or("").into(),
         namespace: meta.namespace.as_deref().unwrap_or("").into(),
@@ -58,7 +60,8 @@ pub fn convert(pod: &core::Pod, created: Timestamp) -> Pod {
         labels: text_labels(meta.labels.as_ref()),
         owner: owner(meta),
         daemon: is_owned_by(meta, "apps/v1", "DaemonSet"),
-        do_not_disrupt: annotations.and_then(|a| a.get(labels::DO_NOT_DISRUPT)).is_some_and(|value| protects(value)),
+        do_not_disrupt: protection == Some("true"),
+        do_not_disrupt_until: protection.and_then(|value| protected_until(value, pod)),
         priority: spec.priority.unwrap_or(0),
         deletion_cost: annotations
             .and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"))
@@ -66,14 +69,20 @@ pub fn convert(pod: &core::Pod, created: Timestamp) -> Pod {
             .unwrap_or(0.0),
         terminating: meta.deletion_timestamp.is_some(),
         terminal: is_terminal(pod),
+        phase_pending: status.and_then(|s| s.phase.as_deref()) == Some("Pending"),
+        unhealthy: status.and_then(|s| s.conditions.as_ref()).into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "False"),
         undecided: undecided(spec),
     }
 }
 
-/// `"true"`, or a positive Go duration. The duration form protects for that long from the pod's start; it counts as protection
-/// here without an end, since the index has no clock.
-fn protects(value: &str) -> bool {
-    value == "true" || api::duration::parse_go(value).is_some_and(|d| d.is_positive())
+/// The end of a protection for a time: a positive Go duration from the pod's start, without a start never. Anything else protects
+/// nothing (`C/pkg/utils/pod/scheduling.go`, IsDoNotDisruptActive).
+fn protected_until(value: &str, pod: &core::Pod) -> Option<Timestamp> {
+    let duration = api::duration::parse_go(value).filter(|d| d.is_positive())?;
+    match pod.status.as_ref().and_then(|s| s.start_time.as_ref()) {
+        Some(start) => Some(start.0.saturating_add(duration).unwrap_or(Timestamp::MAX)),
+        None => Some(Timestamp::MAX),
+    }
 }
 
 pub fn is_terminal(pod: &core::Pod) -> bool {

@@ -101,6 +101,10 @@ impl ConditionSet {
         self.set(kind, Status::True, kind, "")
     }
 
+    pub fn set_true_because(&mut self, kind: &str, reason: &str, message: &str) -> bool {
+        self.set(kind, Status::True, reason, message)
+    }
+
     pub fn set_false(&mut self, kind: &str, reason: &str, message: &str) -> bool {
         self.set(kind, Status::False, reason, message)
     }

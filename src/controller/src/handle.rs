@@ -1,5 +1,6 @@
 //! What others may ask of a running controller, and tell it.
 
+use jiff::Timestamp;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -7,6 +8,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     pub unsettled: Mutex<Vec<String>>,
+    pub upcoming: Mutex<Vec<(Timestamp, String)>>,
     pub mail: AtomicUsize,
     pub stop: Notify,
 }
@@ -28,6 +30,11 @@ impl Handle {
         list
     }
 
+    /// What will come by itself when nothing else happens before, and when: NodeClaims that become Consolidatable.
+    pub fn upcoming(&self) -> Vec<(Timestamp, String)> {
+        self.shared.upcoming.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Ends [`crate::Controller::run`] after the present decision; effects in flight are dropped.
     pub fn stop(&self) {
         self.shared.stop.notify_one();
@@ -35,7 +42,8 @@ impl Handle {
 }
 
 impl Shared {
-    pub fn publish(&self, list: Vec<String>) {
+    pub fn publish(&self, list: Vec<String>, upcoming: Vec<(Timestamp, String)>) {
         *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner) = list;
+        *self.upcoming.lock().unwrap_or_else(PoisonError::into_inner) = upcoming;
     }
 }

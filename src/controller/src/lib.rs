@@ -9,14 +9,14 @@
 //!
 //! Map: [`Controller`] and [`Handle`] are for others; [`settings`] and [`record`] are what they set and see. Inside, `shell` is the
 //! loop, [`work`] its queue, [`step`] what a decision yields, [`effect`] what can be done, `perform` does it; [`world`] is what is
-//! known, [`conditions`] and [`patch`] are how objects are written, [`recorder`] and [`log`] how things are said.
+//! known, [`disruption`] what the disruption of nodes remembers, [`conditions`] and [`patch`] are how objects are written, [`recorder`] and [`log`] how things are said.
 //!
-//! Not here yet: consolidation, drift, interruptions, leader election, metrics. Their places: a decision each in [`decide`], a
-//! [`work::Work`] each; replacements use [`decide::provision`]; what is marked for deletion is marked in the index.
+//! Not here yet: interruptions, leader election, metrics. Their places: a decision each in [`decide`], a [`work::Work`] each.
 
 pub mod batcher;
 pub mod conditions;
 pub mod decide;
+pub mod disruption;
 pub mod effect;
 mod handle;
 pub mod log;

@@ -6,6 +6,7 @@ use cloud::Cloud;
 use cluster::{Kind, Object};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, Service};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -102,6 +103,9 @@ async fn patch(client: Client, target: &Target, status: bool, body: &Value) -> R
     }
     Ok(match target.kind {
         Kind::Pod => patched!(Api::<Pod>::namespaced(client, &target.key.namespace), Object::Pod),
+        Kind::PodDisruptionBudget => {
+            patched!(Api::<PodDisruptionBudget>::namespaced(client, &target.key.namespace), Object::PodDisruptionBudget)
+        }
         Kind::DaemonSet => patched!(Api::<DaemonSet>::namespaced(client, &target.key.namespace), Object::DaemonSet),
         Kind::Node => patched!(Api::<Node>::all(client), Object::Node),
         Kind::NodeClaim => patched!(Api::<NodeClaim>::all(client), Object::NodeClaim),
@@ -126,6 +130,7 @@ async fn delete(client: Client, target: &Target, uid: Option<String>, grace_seco
     }
     Ok(match target.kind {
         Kind::Pod => deleted!(namespaced::<Pod>(client, target), Object::Pod),
+        Kind::PodDisruptionBudget => deleted!(namespaced::<PodDisruptionBudget>(client, target), Object::PodDisruptionBudget),
         Kind::DaemonSet => deleted!(namespaced::<DaemonSet>(client, target), Object::DaemonSet),
         Kind::Node => deleted!(Api::<Node>::all(client), Object::Node),
         Kind::NodeClaim => deleted!(Api::<NodeClaim>::all(client), Object::NodeClaim),

@@ -3,6 +3,7 @@
 use crate::log::Line;
 use crate::recorder::EventSpec;
 use jiff::Timestamp;
+use planner::disruption::{Command, Invalid, Method, Stays};
 use planner::{Explanation, Plan};
 use serde::Serialize;
 use std::sync::Arc;
@@ -42,6 +43,25 @@ pub enum What {
     /// A batch closed while a NodeClaim was without a machine, or before everything was listed: no plan was made.
     Unsynced {
         waiting_for: Vec<String>,
+    },
+    /// A method proposes a command, which is judged again before it is carried out.
+    Proposed {
+        command: Arc<Command>,
+    },
+    /// The command did not hold.
+    Rejected {
+        command: Arc<Command>,
+        reason: Invalid,
+    },
+    /// The command's nodes are marked and its replacements, by name, created.
+    Disrupting {
+        command: Arc<Command>,
+        replacements: Vec<String>,
+    },
+    /// Why nodes stay, by one method's lights, whenever that changed.
+    Stays {
+        method: Method,
+        nodes: Arc<Vec<Stays>>,
     },
     Event(EventSpec),
     Log(Line),

@@ -111,6 +111,13 @@ pub enum Memo {
     /// The next tag call may not come before.
     TaggedUntil(Timestamp),
     InstanceGcSucceeded,
+    /// A disruption command is over; if it did not succeed its nodes stay.
+    CommandEnded {
+        id: u64,
+        succeeded: bool,
+    },
+    /// The type of this NodeClaim was found to be on offer.
+    TypeChecked(String, Timestamp),
 }
 
 /// An effect of the present reconcile, with what came of it.

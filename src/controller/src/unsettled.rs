@@ -1,6 +1,7 @@
 //! Whether anything is still under way, in words.
 
-use crate::decide::lifecycle;
+use crate::decide::{lifecycle, marks};
+use crate::disruption::Pass;
 use crate::effect::Effect;
 use crate::work::Work;
 use crate::world::World;
@@ -49,6 +50,15 @@ pub fn of_world(world: &mut World) -> Vec<String> {
         list.push(format!("{placed} pods wait to be bound where they were promised a place"));
     }
     list.extend(world.index.claims().filter_map(|claim| lifecycle::unsettled(claim)));
+    if !matches!(world.disruption.pass, Pass::Idle) {
+        list.push("nodes are judged for disruption".to_owned());
+    }
+    list.extend(world.disruption.commands.keys().map(|id| format!("disruption command {id} is carried out")));
+    // The next pass comes within ten seconds; it has nothing new to see when nothing changed since the last.
+    let managed = world.index.machines().any(|machine| machine.node_claim.is_some() && machine.initialized && !machine.deleting);
+    if managed && world.disruption.seen != Some(version) {
+        list.push("the disruption of nodes looks at the cluster".to_owned());
+    }
     let finalizer = |f: &String| f == labels::TERMINATION_FINALIZER;
     let leaving = world.index.nodes().filter(|node| node.metadata.deletion_timestamp.is_some() && node.finalizers().iter().any(finalizer));
     list.extend(leaving.map(|node| format!("node {} terminates", node.name_any())));
@@ -59,4 +69,13 @@ pub fn of_world(world: &mut World) -> Vec<String> {
         }
     }
     list
+}
+
+/// NodeClaims that become Consolidatable unless a pod comes or goes before, and when.
+pub fn upcoming(world: &World) -> Vec<(jiff::Timestamp, String)> {
+    let due = |claim: &std::sync::Arc<api::NodeClaim>| {
+        let at = marks::due(world, claim)?;
+        Some((at, format!("claim {} becomes consolidatable at {at}", claim.name_any())))
+    };
+    world.index.claims().filter_map(due).collect()
 }

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -34,6 +35,7 @@ pub fn start(tasks: &mut JoinSet<()>, client: &Client, sender: &Sender, clock: &
     watch!(NodeClaim, NodeClaim);
     watch!(Node, Node);
     watch!(DaemonSet, DaemonSet);
+    watch!(PodDisruptionBudget, PodDisruptionBudget);
     watch!(Pod, Pod);
 }
 

@@ -20,10 +20,17 @@ pub enum Work {
     Lifecycle(Name),
     Expiration(Name),
     Tagging(Name),
+    /// The conditions that say whether a NodeClaim may be consolidated, and has drifted.
+    Marks(Name),
+    PodEvents(Name),
     Termination(Name),
     Evict { pod: Key, uid: Name },
     Provision,
     Retrigger,
+    /// The search for nodes that should go.
+    Disruption,
+    /// A command on its way, by its number.
+    Command(u64),
     InstanceGc,
     ClaimGc,
     InstanceTypes,
@@ -43,6 +50,10 @@ impl Work {
             Work::Lifecycle(_) => "nodeclaim.lifecycle",
             Work::Expiration(_) => "nodeclaim.expiration",
             Work::Tagging(_) => "nodeclaim.tagging",
+            Work::Marks(_) => "nodeclaim.disruption",
+            Work::PodEvents(_) => "nodeclaim.podevents",
+            Work::Disruption => "disruption",
+            Work::Command(_) => "disruption.queue",
             Work::Termination(_) => "node.termination",
             Work::Evict { .. } => "eviction-queue",
             Work::Provision => "provisioner",
@@ -60,7 +71,10 @@ impl Work {
         match self {
             Work::NodeClass(name) => format!("ec2nodeclass/{name}"),
             Work::NodePool(name) | Work::PoolCounter(name) => format!("nodepool/{name}"),
-            Work::Lifecycle(name) | Work::Expiration(name) | Work::Tagging(name) => format!("nodeclaim/{name}"),
+            Work::Lifecycle(name) | Work::Expiration(name) | Work::Tagging(name) | Work::Marks(name) | Work::PodEvents(name) => {
+                format!("nodeclaim/{name}")
+            }
+            Work::Command(id) => format!("command/{id}"),
             Work::Termination(name) => format!("node/{name}"),
             Work::Evict { pod, .. } => format!("pod/{pod}"),
             _ => String::new(),
@@ -84,6 +98,7 @@ impl Work {
             Work::KubernetesVersion
                 | Work::PoolCounter(_)
                 | Work::Retrigger
+                | Work::Disruption
                 | Work::InstanceGc
                 | Work::ClaimGc
                 | Work::InstanceTypes

@@ -1,6 +1,7 @@
 //! Everything that decisions are made from: the index, and the memory that no object carries.
 
 use crate::batcher::Batcher;
+use crate::disruption::Disruption;
 use crate::settings::Settings;
 use crate::step::Memo;
 use api::{EC2NodeClass, NodeClaim};
@@ -22,6 +23,9 @@ pub struct World {
     pub tagged_until: Option<Timestamp>,
     pub instance_gc_successes: u32,
     pub planned: Planned,
+    pub disruption: Disruption,
+    /// By the claim's uid: when its instance type was last found to be on offer.
+    pub types_checked: BTreeMap<String, Timestamp>,
 }
 
 /// Found out once at the start, or refreshed by polls.
@@ -52,6 +56,8 @@ pub struct Health {
 }
 
 const REMEMBERED: usize = 4;
+/// How long a type that is on offer is not asked for again (`C/pkg/controllers/nodeclaim/disruption/controller.go`).
+pub const TYPE_CHECK: SignedDuration = SignedDuration::from_mins(30);
 
 impl Health {
     /// As little as makes this verdict.
@@ -89,6 +95,8 @@ impl World {
             tagged_until: None,
             instance_gc_successes: 0,
             planned: Planned::default(),
+            disruption: Disruption::default(),
+            types_checked: BTreeMap::new(),
         }
     }
 
@@ -121,6 +129,18 @@ impl World {
             Memo::ClusterDns(dns) => self.facts.cluster_dns = dns,
             Memo::Started => self.facts.started = true,
             Memo::TaggedUntil(at) => self.tagged_until = Some(at),
+            Memo::CommandEnded { id, succeeded } => {
+                if let Some(ended) = self.disruption.commands.remove(&id)
+                    && !succeeded
+                {
+                    ended.command.nodes.iter().for_each(|node| self.index.mark(&node.node_claim, false));
+                }
+            }
+            Memo::TypeChecked(uid, at) => {
+                let fresh = at.saturating_sub(TYPE_CHECK).unwrap_or(Timestamp::MIN);
+                self.types_checked.retain(|_, when| *when > fresh);
+                self.types_checked.insert(uid, at);
+            }
             Memo::InstanceGcSucceeded => self.instance_gc_successes = self.instance_gc_successes.saturating_add(1),
         }
     }

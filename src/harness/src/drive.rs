@@ -146,7 +146,7 @@ async fn settle(world: &mut World, within: SignedDuration, step: Option<(&Scenar
         world.clock.sleep(poll).await;
         world.alive()?;
         let now = world.clock.now();
-        let mut moving = world.unsettled().await?;
+        let mut moving = world.unsettled(deadline).await?;
         if !sim
             && moving.is_empty()
             && let Some((scenario, step, from)) = step

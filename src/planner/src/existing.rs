@@ -15,6 +15,8 @@ pub struct Existing {
     pub node: Arc<Node>,
     /// Positions of the pods that it was promised.
     pub pods: Vec<usize>,
+    /// Its pods came or went so lately that it takes none of those that consolidation would move.
+    pub settling: bool,
     requirements: RequirementsId,
     /// `None` when something is overdrawn already: such a node takes nothing.
     remaining: Option<Amounts>,
@@ -46,6 +48,7 @@ impl Existing {
         Existing {
             node: node.clone(),
             pods: Vec::new(),
+            settling: false,
             requirements,
             remaining: (!overdrawn).then(|| names.amounts(&left)),
             ports: live().flat_map(|pod| Port::read_all(&pod.host_ports)).collect(),

@@ -17,6 +17,33 @@ pub struct Snapshot {
     /// Pods that want a node (provisionable, `C/pkg/utils/pod/scheduling.go`).
     pub pending: Vec<Arc<Pod>>,
     pub daemons: Vec<Arc<Daemon>>,
+    /// PodDisruptionBudgets, in order of namespace and name.
+    #[serde(default)]
+    pub pod_budgets: Vec<Arc<PodBudget>>,
+}
+
+/// A PodDisruptionBudget as far as it decides (`C/pkg/utils/pdb/pdb.go`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodBudget {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    /// All of these; none matches every pod of the namespace, `None` matches no pod.
+    pub selector: Option<Vec<SelectorTerm>>,
+    /// `status.disruptionsAllowed`.
+    pub allowed: i32,
+    /// `maxUnavailable` of 0 or 0 %, `minAvailable` of 100 %: nothing is ever evicted.
+    pub blocks_fully: bool,
+    /// `unhealthyPodEvictionPolicy: AlwaysAllow`.
+    pub unhealthy_may_go: bool,
+}
+
+/// One requirement of a label selector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelectorTerm {
+    pub key: Arc<str>,
+    /// `Exists` and `DoesNotExist` have no values; `NotIn` holds for a label that is absent.
+    pub operator: vocabulary::Operator,
+    pub values: Vec<Arc<str>>,
 }
 
 /// A NodePool.
@@ -79,6 +106,9 @@ pub struct Node {
     pub pool: Option<Arc<str>>,
     pub provider_id: Option<Arc<str>>,
     pub created: Timestamp,
+    /// There is a Node, not a NodeClaim alone.
+    #[serde(default)]
+    pub has_node: bool,
     /// The NodeClaim has a provider id: until then no planning happens at all (`C/pkg/controllers/state/cluster.go`, Synced).
     pub launched: bool,
     pub registered: bool,
@@ -101,6 +131,15 @@ pub struct Node {
     pub consolidatable: Option<Timestamp>,
     /// `Drifted` condition: since when and why.
     pub drifted: Option<(Timestamp, Arc<str>)>,
+    /// Since when no pod came or went: the last pod event, or the initialization. `None` before that.
+    #[serde(default)]
+    pub quiet_since: Option<Timestamp>,
+    /// The NodeClaim's `InstanceTerminating`: drained, and its machine is being terminated.
+    #[serde(default)]
+    pub instance_terminating: bool,
+    /// The NodeClaim has a `terminationGracePeriod`.
+    #[serde(default)]
+    pub grace_limited: bool,
 }
 
 /// A pod, bound or pending.
@@ -121,11 +160,21 @@ pub struct Pod {
     pub labels: Labels,
     pub owner: Option<Owner>,
     pub daemon: bool,
+    /// `karpenter.sh/do-not-disrupt: "true"`.
     pub do_not_disrupt: bool,
+    /// The same for a time, `karpenter.sh/do-not-disrupt: 1h`: from the pod's start on; without a start for ever.
+    #[serde(default)]
+    pub do_not_disrupt_until: Option<Timestamp>,
     pub priority: i32,
     pub deletion_cost: f64,
     pub terminating: bool,
     pub terminal: bool,
+    /// Phase Pending, bound or not.
+    #[serde(default)]
+    pub phase_pending: bool,
+    /// The Ready condition is False.
+    #[serde(default)]
+    pub unhealthy: bool,
     /// Constraints on this pod that this planner does not decide yet, by the field's name. Such a pod is refused with this as
     /// the reason, never placed as if the field were absent.
     pub undecided: Vec<Arc<str>>,

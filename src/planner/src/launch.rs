@@ -19,8 +19,22 @@ pub struct Truncated {
     pub found: u32,
 }
 
-/// Writes the NodeClaim, with the reason for its instance types.
-pub fn finish(scheduler: &Scheduler<'_>, claim: &Claim) -> Result<(NodeClaimPlan, LaunchReason), Truncated> {
+/// A NodeClaim before it is written: what it asks, and the types that it may become, cheapest first.
+pub struct Draft {
+    pub requirements: Requirements,
+    pub chosen: Vec<(usize, UsdPerHour)>,
+}
+
+impl Draft {
+    pub fn types(&self, template: &Template) -> Bits {
+        let mut types = Bits::empty(template.types.len());
+        self.chosen.iter().for_each(|(position, _)| types.insert(*position));
+        types
+    }
+}
+
+/// Cuts the list of instance types, cheapest first (`…/scheduling/scheduler.go`, TruncateInstanceTypes).
+pub fn draft(scheduler: &Scheduler<'_>, claim: &Claim) -> Result<Draft, Truncated> {
     let template = &scheduler.templates[claim.template];
     let mut requirements = scheduler.table.get(claim.requirements).clone();
     if !claim.reserved.is_empty() {
@@ -29,12 +43,24 @@ pub fn finish(scheduler: &Scheduler<'_>, claim: &Claim) -> Result<(NodeClaimPlan
     }
     let free = scheduler.table.get(claim.requirements);
     let chosen = cheapest(template, &claim.options, &requirements, free, scheduler.options.max_instance_types);
-    let kept = Bits::from_fn(template.types.len(), |t| chosen.iter().any(|(position, _)| *position == t));
+    let draft = Draft { requirements, chosen };
     if scheduler.options.min_values_policy == MinValuesPolicy::Strict
-        && let Some((key, wanted, found)) = template.shortages(&claim.min_values, &kept).next()
+        && let Some((key, wanted, found)) = template.shortages(&claim.min_values, &draft.types(template)).next()
     {
         return Err(Truncated { key: key.clone(), wanted, found });
     }
+    Ok(draft)
+}
+
+/// Writes the NodeClaim, with the reason for its instance types.
+pub fn finish(scheduler: &Scheduler<'_>, claim: &Claim) -> Result<(NodeClaimPlan, LaunchReason), Truncated> {
+    Ok(write(scheduler, claim, draft(scheduler, claim)?))
+}
+
+/// The same, with the instance types as somebody has narrowed them down.
+pub fn write(scheduler: &Scheduler<'_>, claim: &Claim, draft: Draft) -> (NodeClaimPlan, LaunchReason) {
+    let template = &scheduler.templates[claim.template];
+    let Draft { mut requirements, chosen } = draft;
     let choices: Vec<Choice> =
         chosen.iter().map(|(t, price)| Choice { instance_type: template.types[*t].name.clone(), price: *price }).collect();
     narrow(&mut requirements, template, &chosen);
@@ -66,7 +92,7 @@ pub fn finish(scheduler: &Scheduler<'_>, claim: &Claim) -> Result<(NodeClaimPlan
         ruled_out: explain::ruled_out(template, scheduler, claim),
         refused_pools: claim.refused_pools.clone(),
     };
-    Ok((plan, reason))
+    (plan, reason)
 }
 
 pub fn full_name(pod: &Pod) -> Arc<str> {

@@ -6,7 +6,7 @@
 //! May touch: `vocabulary`. Must never touch: clocks, randomness, async, Kubernetes or AWS clients, every other room.
 //! Planning an unchanged world again yields an empty plan.
 //!
-//! Map: [`input`] and [`output`] are the contract; `plan` is the way from one to the other; `schedule` is the loop over pods;
+//! Map: [`input`] and [`output`] are the contract; `plan` is the way from one to the other; [`disruption`] says which nodes should go; `schedule` is the loop over pods;
 //! `existing`, `claim` and `template` are the places a pod may go to, in the order in which they are tried; `shape`, `intern`,
 //! `bits`, `ports`, `order`, `daemons` and `reservation` are what they are made of; `launch` writes NodeClaims, `explain` the reasons;
 //! [`render()`] puts reasons into words.
@@ -14,6 +14,7 @@
 mod bits;
 mod claim;
 mod daemons;
+pub mod disruption;
 mod existing;
 mod explain;
 pub mod input;

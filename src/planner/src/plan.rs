@@ -1,7 +1,8 @@
 //! From a picture of the cluster to a plan, with the reasons.
 
+use crate::disruption::pod::is_currently_reschedulable;
 use crate::explain;
-use crate::input::{Node, Offerings, Options, Pod, Snapshot};
+use crate::input::{Node, Offerings, Options, Snapshot};
 use crate::launch::{self, full_name};
 use crate::output::{Explanation, Nomination, Plan, PodOutcome, PodVerdict, PoolRefusal, Refusal};
 use crate::schedule::{Placement, Scheduler};
@@ -12,9 +13,9 @@ use std::sync::Arc;
 
 /// Decides what should exist for the pods that wait, and for those on nodes that go away.
 ///
-/// `now` decides nothing in provisioning; disruption will read it. Every node of the snapshot must be launched: until then
+/// `now` decides which pods are still protected from leaving a node that goes. Every node of the snapshot must be launched: until then
 /// upstream does not plan at all (`C/pkg/controllers/state/cluster.go`, Synced).
-pub fn plan(snapshot: &Snapshot, offerings: &Offerings, _now: Timestamp, options: &Options) -> (Plan, Explanation) {
+pub fn plan(snapshot: &Snapshot, offerings: &Offerings, now: Timestamp, options: &Options) -> (Plan, Explanation) {
     let mut explanation = Explanation::default();
     let mut pods = Vec::new();
     for pod in &snapshot.pending {
@@ -24,7 +25,7 @@ pub fn plan(snapshot: &Snapshot, offerings: &Offerings, _now: Timestamp, options
         }
     }
     let leaving = snapshot.nodes.iter().filter(|node| node.deleting).flat_map(|node: &Arc<Node>| &node.pods);
-    pods.extend(leaving.filter(|pod| is_reschedulable(pod)).cloned());
+    pods.extend(leaving.filter(|pod| is_currently_reschedulable(pod, snapshot, now)).cloned());
     pods.retain(|pod| match pod.undecided.first() {
         Some(field) => {
             explanation.pods.push(explain::undecided(snapshot, pod, field));
@@ -52,14 +53,6 @@ fn in_order(mut explanation: Explanation) -> Explanation {
 fn no_pool(snapshot: &Snapshot) -> PodOutcome {
     let refusal = |pool: &Arc<crate::input::Pool>| PoolRefusal { pool: pool.name.clone(), reason: Refusal::NotReady, types: Vec::new() };
     PodOutcome::Unschedulable(snapshot.pools.iter().map(refusal).collect())
-}
-
-/// Whether a pod on a node that goes away needs a place elsewhere (`C/pkg/utils/pod/scheduling.go`, IsReschedulable). Disruption
-/// budgets are not part of the snapshot yet: a pod whose budget allows no eviction at all counts here, upstream leaves it out.
-fn is_reschedulable(pod: &Pod) -> bool {
-    let owned_by = |kind: &str| pod.owner.as_ref().is_some_and(|owner| &*owner.kind == kind);
-    let active = !pod.terminal && !pod.terminating;
-    (active || (pod.terminating && owned_by("StatefulSet"))) && !pod.daemon && !owned_by("Node") && !(active && pod.do_not_disrupt)
 }
 
 fn write(scheduler: &mut Scheduler<'_>, snapshot: &Snapshot, placements: &[Placement], explanation: &mut Explanation) -> Plan {

@@ -15,6 +15,8 @@ pub type Held = BTreeSet<Arc<str>>;
 
 pub struct Reservations {
     enabled: bool,
+    /// Without reserved capacity a NodeClaim takes what else there is, instead of waiting.
+    falls_back: bool,
     left: BTreeMap<Arc<str>, u32>,
 }
 
@@ -29,7 +31,7 @@ impl Reservations {
             let capacity = offering.reservation_capacity.unwrap_or(0);
             left.entry(id.clone()).and_modify(|least| *least = capacity.min(*least)).or_insert(capacity);
         }
-        Reservations { enabled, left }
+        Reservations { enabled, falls_back: false, left }
     }
 
     /// What a NodeClaim with these options would hold, given what it holds now.
@@ -49,7 +51,13 @@ impl Reservations {
         let usable: BTreeSet<&Arc<str>> = offerings.filter(|o| buyable(o, requirements)).filter_map(reservation_id).collect();
         let free = |id: &Arc<str>| held.contains(id) || self.left.get(id).is_some_and(|left| *left > 0);
         let wanted: Held = usable.iter().filter(|id| free(id)).map(|id| (*id).clone()).collect();
-        if wanted.is_empty() && (!usable.is_empty() || !held.is_empty()) { Err(Unreservable) } else { Ok(wanted) }
+        let waits = wanted.is_empty() && (!usable.is_empty() || !held.is_empty()) && !self.falls_back;
+        if waits { Err(Unreservable) } else { Ok(wanted) }
+    }
+
+    /// As simulations do, which launch nothing by themselves.
+    pub fn fall_back(&mut self) {
+        self.falls_back = true;
     }
 
     /// Replaces what a NodeClaim holds.

@@ -27,6 +27,8 @@ pub struct Scheduler<'a> {
     pub existing: Vec<Existing>,
     pub claims: Vec<Claim>,
     pub reservations: Reservations,
+    /// Pods that consolidation would move: nodes that are settling take none of them.
+    pub moved: BTreeSet<usize>,
     /// Positions in `claims`, fewest pods first when last sorted.
     order: Vec<usize>,
 }
@@ -60,7 +62,19 @@ impl<'a> Scheduler<'a> {
         let reserved_pools: Offerings =
             pools.iter().filter_map(|pool| Some((pool.name.clone(), offerings.get(&pool.name)?.clone()))).collect();
         let reservations = Reservations::of(&reserved_pools, options.reserved_capacity);
-        Scheduler { options, pods, shapes, names, table, templates, existing, claims: Vec::new(), reservations, order: Vec::new() }
+        Scheduler {
+            options,
+            pods,
+            shapes,
+            names,
+            table,
+            templates,
+            existing,
+            claims: Vec::new(),
+            reservations,
+            moved: BTreeSet::new(),
+            order: Vec::new(),
+        }
     }
 
     /// Places what can be placed. A pod that failed is tried again as long as another one found a place since.
@@ -110,7 +124,9 @@ impl<'a> Scheduler<'a> {
     fn place_stage(&mut self, pod: usize, shape: usize, index: usize) -> Placement {
         let shape = &self.shapes.shapes[shape];
         let stage = &shape.stages[index];
-        if let Some(node) = self.existing.iter_mut().position(|node| node.try_add(pod, shape, stage, &mut self.table)) {
+        let moved = self.moved.contains(&pod);
+        let mut takes = |node: &mut Existing| !(node.settling && moved) && node.try_add(pod, shape, stage, &mut self.table);
+        if let Some(node) = self.existing.iter_mut().position(&mut takes) {
             return Placement::Node(node);
         }
         order::sort_like_go(&mut self.order, |claim| self.claims[*claim].pods.len());

@@ -1,8 +1,10 @@
 //! The adapter: the port on top of the providers.
 //!
-//! Map: [`connect`] are the two ways in; [`launch`] and [`validate`] are the flows that need many providers.
+//! Map: [`connect`] are the two ways in; [`launch`] and [`validate`] are the flows that need many providers; [`drift`] compares a
+//! machine with its class.
 
 mod connect;
+mod drift;
 mod launch;
 mod validate;
 
@@ -26,7 +28,7 @@ use crate::wire::Service;
 use crate::wire::client::{Call, Client, lock};
 use crate::wire::transport::Surroundings;
 use ambient::{Clock, Entropy};
-use api::EC2NodeClass;
+use api::{EC2NodeClass, NodeClaim};
 use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -195,6 +197,16 @@ impl Cloud for AwsCloud {
 
     fn known(&self, instance_id: &str) -> Option<Instance> {
         self.instances.known(instance_id)
+    }
+
+    fn drift(
+        &self,
+        claim: &NodeClaim,
+        class: &EC2NodeClass,
+        instance: &Instance,
+        now: Timestamp,
+    ) -> Result<Option<&'static str>, String> {
+        drift::reason(claim, class, instance, &*self.types(class, now)?)
     }
 
     fn list(&self) -> Answer<'_, Vec<Instance>> {

@@ -8,8 +8,11 @@ pub mod gc;
 pub mod initialization;
 pub mod launch;
 pub mod lifecycle;
+pub mod marks;
 pub mod nodeclass;
 pub mod nodepool;
+pub mod orchestrate;
+pub mod pod_events;
 pub mod provision;
 pub mod registration;
 pub mod startup;
@@ -26,7 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::Value;
 
-/// Decides one piece of work. `Provision` and `Retrigger` need the snapshot and are decided in the shell.
+/// Decides one piece of work. What needs the snapshot, the cloud's offerings or more memory than an object is decided in the shell.
 pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step {
     match work {
         Work::Startup => startup::decide(done),
@@ -44,7 +47,8 @@ pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step
         Work::Evict { pod, uid } => evict::decide(world, pod, uid, done),
         Work::InstanceGc => gc::instances(world, done, now),
         Work::ClaimGc => gc::claims(world, done),
-        Work::Provision | Work::Retrigger => Step::rest(),
+        Work::PodEvents(name) => pod_events::decide(world, name, now),
+        Work::Provision | Work::Retrigger | Work::Disruption | Work::Command(_) | Work::Marks(_) => Step::rest(),
     }
 }
 

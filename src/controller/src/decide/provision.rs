@@ -20,10 +20,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{Operator, Taint, labels};
 
-const CONTROLLER: &str = "provisioner";
+pub const CONTROLLER: &str = "provisioner";
 
 /// `namespace/name` as a key.
-fn key(name: &str) -> Key {
+pub fn key(name: &str) -> Key {
     let (namespace, name) = name.split_once('/').unwrap_or(("", name));
     Key::new(namespace, name)
 }
@@ -67,7 +67,7 @@ pub fn notes(world: &World, plan: &Plan, explanation: &Explanation) -> Vec<Note>
 }
 
 /// `nodeclaim/x, node/y`, whichever there is.
-fn on_machine(world: &World, name: &str) -> String {
+pub fn on_machine(world: &World, name: &str) -> String {
     let node = world.index.node(name);
     let provider = node.and_then(|n| n.spec.as_ref()?.provider_id.as_deref());
     let claim = provider.and_then(|id| world.index.claims_of(id).first().map(|c| c.name_any()));
@@ -76,7 +76,7 @@ fn on_machine(world: &World, name: &str) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn nominated(pod: &core::Pod, on: &str) -> EventSpec {
+pub fn nominated(pod: &core::Pod, on: &str) -> EventSpec {
     EventSpec::new(pod, false, "Nominated", format!("Pod should schedule on: {on}")).limited()
 }
 
@@ -105,14 +105,14 @@ fn is_silent(verdict: &PodVerdict) -> bool {
     }
 }
 
-/// The act that creates this NodeClaim, unless the pool is above its limits already.
-pub fn create(world: &World, launch: &NodeClaimPlan, name: String) -> Result<Act, Line> {
+/// The act that creates this NodeClaim, unless the pool is above its limits already. `nominate`: its pods are told of it.
+pub fn create(world: &World, controller: &'static str, launch: &NodeClaimPlan, name: String, nominate: bool) -> Result<Act, Line> {
     let pool = world.index.pool(&launch.pool);
     let limits = pool.and_then(|p| p.spec.limits.as_ref()).map(cluster::pool::quantities).unwrap_or_default();
     let usage = world.index.pool_usage(&launch.pool);
     if let Some((resource, limit)) = limits.iter().find(|(resource, limit)| usage.get(resource) > *limit) {
         let error = format!("{resource} resource usage of {} exceeds limit of {limit}", usage.get(resource));
-        return Err(Line::error(CONTROLLER, "Reconciler error", format!("creating node claim, {error}")).object(
+        return Err(Line::error(controller, "Reconciler error", format!("creating node claim, {error}")).object(
             "NodePool",
             "",
             &launch.pool,
@@ -121,14 +121,14 @@ pub fn create(world: &World, launch: &NodeClaimPlan, name: String) -> Result<Act
     let claim = claim(launch, pool.map(|p| &**p), name);
     let types: Vec<String> = launch.instance_types.iter().map(|choice| choice.instance_type.to_string()).collect();
     let requests: serde_json::Map<_, _> = launch.requests.to_quantities().into_iter().map(|(k, v)| (k, v.into())).collect();
-    let line = Line::info(CONTROLLER, "created nodeclaim")
+    let line = Line::info(controller, "created nodeclaim")
         .object("NodePool", "", &launch.pool)
         .object("NodeClaim", "", &claim.name_any())
         .with("requests", serde_json::Value::Object(requests))
         .with("instance-types", some(&types, 5));
     let on = format!("nodeclaim/{}", claim.name_any());
     let mut act = Act::from(Effect::CreateClaim(Box::new(claim))).then(line);
-    for pod in launch.pods.iter().filter_map(|name| world.index.pod(&key(name))) {
+    for pod in launch.pods.iter().filter(|_| nominate).filter_map(|name| world.index.pod(&key(name))) {
         act = act.then(nominated(pod, &on));
     }
     Ok(act)

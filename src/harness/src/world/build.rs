@@ -221,7 +221,7 @@ async fn stands(world: &mut World) -> Result<(), WorldError> {
     loop {
         world.clock.sleep(SignedDuration::from_millis(500)).await;
         world.alive()?;
-        let mut moving = world.unsettled().await?;
+        let mut moving = world.unsettled(jiff::Timestamp::MIN).await?;
         let observed = world.observer.lock();
         if !observed.synced() {
             moving.push("the cluster has not been listed yet".to_owned());

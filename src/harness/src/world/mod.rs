@@ -119,14 +119,15 @@ impl World {
         build::world(scenario, options, traced).await
     }
 
-    /// In words, what could still move by itself.
-    pub async fn unsettled(&mut self) -> Result<Vec<String>, WorldError> {
+    /// In words, what could still move by itself; of what is only due some day, what comes before `horizon`.
+    pub async fn unsettled(&mut self, horizon: Timestamp) -> Result<Vec<String>, WorldError> {
         let mut moving = self.aws.visit(|cloud, _| cloud.unsettled()).await?;
         if let Some(kube) = &self.kube {
             moving.extend(kube.visit(|kube, _| kube.unsettled()).await?);
         }
         moving.extend(self.kubelets.unsettled());
         moving.extend(self.controller.unsettled());
+        moving.extend(self.controller.upcoming().into_iter().filter(|(at, _)| *at < horizon).map(|(_, what)| what));
         if self.mode == Mode::Wire {
             moving.extend(self.observer.lock().moving());
         }

@@ -37,6 +37,14 @@ impl Running {
         }
     }
 
+    /// What will come by itself, and when.
+    pub fn upcoming(&self) -> Vec<(jiff::Timestamp, String)> {
+        match self {
+            Running::BuiltIn { handle, .. } => handle.upcoming(),
+            Running::None | Running::Upstream(_) => Vec::new(),
+        }
+    }
+
     /// ERROR lines so far.
     pub fn errors(&self) -> Vec<String> {
         match self {

@@ -40,10 +40,13 @@ pub fn pod(name: &str, cpu: &str, memory: &str) -> Pod {
         owner: None,
         daemon: false,
         do_not_disrupt: false,
+        do_not_disrupt_until: None,
         priority: 0,
         deletion_cost: 0.0,
         terminating: false,
         terminal: false,
+        phase_pending: false,
+        unhealthy: false,
         undecided: Vec::new(),
     }
 }
@@ -226,6 +229,7 @@ impl World {
             pool: Some(launch.pool.clone()),
             provider_id: Some(name.into()),
             created: now(),
+            has_node: true,
             launched: true,
             registered: true,
             initialized: true,
@@ -241,6 +245,9 @@ impl World {
             price: Some(offering.price),
             consolidatable: None,
             drifted: None,
+            quiet_since: None,
+            instance_terminating: false,
+            grace_limited: false,
         }
     }
 }

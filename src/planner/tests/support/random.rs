@@ -261,6 +261,7 @@ fn random_node(dice: &mut Dice, n: i64, types: &[InstanceType], pools: &[Arc<Poo
         pool: managed.then(|| pool.name.clone()),
         provider_id: Some(format!("aws:///{name}").into()),
         created: now(),
+        has_node: true,
         launched: true,
         registered: true,
         initialized,
@@ -276,5 +277,8 @@ fn random_node(dice: &mut Dice, n: i64, types: &[InstanceType], pools: &[Arc<Poo
         price: None,
         consolidatable: None,
         drifted: None,
+        quiet_since: None,
+        instance_terminating: false,
+        grace_limited: false,
     }
 }

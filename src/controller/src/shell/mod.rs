@@ -1,6 +1,12 @@
 //! The loop: mail in, decisions, effects out. The only place that changes the world.
+//!
+//! `route` says who must look at a change; `provision` and `disrupt` are the two decisions that need a picture of everything.
 
-use crate::decide::{decide, provision};
+mod disrupt;
+mod provision;
+mod route;
+
+use crate::decide::decide;
 use crate::effect::{Effect, Failure, Outcome};
 use crate::handle::{Handle, Shared};
 use crate::log::{Level, Line};
@@ -14,22 +20,17 @@ use crate::work::{Queue, Work};
 use crate::world::World;
 use ambient::{Clock, Entropy, Stream};
 use cloud::Cloud;
-use cluster::{Change, Kind, Object, Touched};
+use cluster::{Change, Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, ResourceExt};
-use planner::Offerings;
-use planner::output::PodOutcome;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
-use vocabulary::labels;
 
 /// Decisions about one piece of work in a row; more means that they undo each other.
 const ROUNDS: usize = 100;
-/// Pods without a place are offered to the planner again and again (`C/pkg/controllers/provisioning/controller.go`).
-const RETRIGGER: SignedDuration = SignedDuration::from_secs(10);
 
 pub(crate) enum Mail {
     Watched(Change),
@@ -112,7 +113,7 @@ impl Controller {
     pub fn new(client: Client, cloud: Arc<dyn Cloud>, clock: Clock, entropy: Entropy, settings: Settings) -> (Controller, Handle) {
         let (channel, mail) = unbounded_channel();
         let shared = Arc::new(Shared::default());
-        shared.publish(vec!["start-up".to_owned()]);
+        shared.publish(vec!["start-up".to_owned()], Vec::new());
         let controller = Controller {
             client,
             cloud,
@@ -212,7 +213,7 @@ impl Controller {
         }
         list.extend(self.queue.waiting().map(str::to_owned));
         list.extend(unsettled::of_world(&mut self.world));
-        self.shared.publish(list);
+        self.shared.publish(list, unsettled::upcoming(&self.world));
     }
 
     fn record(&mut self, what: What) {
@@ -231,6 +232,7 @@ impl Controller {
                 for touched in self.world.index.change(change) {
                     self.route(&touched, None);
                 }
+                self.world.disruption.notice(self.world.index.churn(), self.clock.now());
                 self.open_when_ready();
             }
             Mail::Ended { number, outcome } => self.ended(number, outcome),
@@ -294,7 +296,7 @@ impl Controller {
                     Kind::NodeClaim => index.claim(&target.key.name).cloned().map(Object::NodeClaim),
                     Kind::NodePool => index.pool(&target.key.name).cloned().map(Object::NodePool),
                     Kind::EC2NodeClass => index.class(&target.key.name).cloned().map(Object::EC2NodeClass),
-                    Kind::DaemonSet => None,
+                    Kind::DaemonSet | Kind::PodDisruptionBudget => None,
                 };
                 object.and_then(|object| self.world.index.delete(&object))
             }
@@ -305,123 +307,13 @@ impl Controller {
         }
     }
 
-    // Routing.
-
-    fn open_when_ready(&mut self) {
-        if self.open || !self.world.facts.started || !self.world.index.is_listed() {
-            return;
-        }
-        self.open = true;
-        self.record(What::Started);
-        let now = self.clock.now();
-        let index = &self.world.index;
-        let mut works: Vec<Work> = index.classes().map(|c| Work::NodeClass(c.name_any().into())).collect();
-        works.extend(index.pools().flat_map(|p| [Work::NodePool(p.name_any().into()), Work::PoolCounter(p.name_any().into())]));
-        for claim in index.claims() {
-            let name: Arc<str> = claim.name_any().into();
-            works.extend([Work::Lifecycle(name.clone()), Work::Expiration(name.clone()), Work::Tagging(name)]);
-        }
-        works.extend(index.nodes().filter(|n| n.metadata.deletion_timestamp.is_some()).map(|n| Work::Termination(n.name_any().into())));
-        works.extend([Work::Retrigger, Work::InstanceGc, Work::ClaimGc, Work::LaunchTemplates]);
-        for work in works {
-            self.queue.add(work, now);
-        }
-        for (work, wait) in [
-            (Work::KubernetesVersion, SignedDuration::from_mins(5)),
-            (Work::InstanceTypes, SignedDuration::from_hours(12)),
-            (Work::Prices, SignedDuration::from_hours(12)),
-        ] {
-            self.queue.after(work, later(now, wait), None, now);
-        }
-    }
-
-    /// Who must look at what changed. `by` has seen it already.
-    fn route(&mut self, touched: &Touched, by: Option<&Work>) {
-        if !self.open {
-            return;
-        }
-        let now = self.clock.now();
-        let name = touched.key.name.clone();
-        let mut works = Vec::new();
-        match touched.kind {
-            Kind::Pod => {
-                if let Some(Object::Pod(pod)) = &touched.new
-                    && cluster::pod::is_provisionable(pod)
-                {
-                    self.trigger(&pod.uid().unwrap_or_default(), now);
-                    self.queue.add_new(Work::Retrigger, now);
-                }
-            }
-            Kind::Node => {
-                for object in [&touched.old, &touched.new].into_iter().flatten() {
-                    let Object::Node(node) = object else { continue };
-                    let id = node.spec.as_ref().and_then(|s| s.provider_id.as_deref()).unwrap_or("");
-                    works.extend(self.world.index.claims_of(id).into_iter().map(|c| Work::Lifecycle(c.name_any().into())));
-                }
-                if let Some(Object::Node(node)) = &touched.new {
-                    if node.metadata.deletion_timestamp.is_some() {
-                        works.push(Work::Termination(name));
-                    }
-                    if cluster::machine::node_taints(node).iter().any(|t| &*t.key == labels::DISRUPTED_TAINT) {
-                        self.trigger(&node.uid().unwrap_or_default(), now);
-                        self.queue.add_new(Work::Retrigger, now);
-                    }
-                }
-            }
-            Kind::NodeClaim => {
-                let object = touched.new.as_ref().or(touched.old.as_ref());
-                if let Some(Object::NodeClaim(claim)) = object {
-                    if let Some(id) = crate::world::provider_id(claim) {
-                        let nodes = self.world.index.nodes_of(id);
-                        works.extend(
-                            nodes
-                                .into_iter()
-                                .filter(|n| n.metadata.deletion_timestamp.is_some())
-                                .map(|n| Work::Termination(n.name_any().into())),
-                        );
-                    }
-                    if touched.new.is_none() {
-                        works.push(Work::NodeClass(claim.spec.node_class_ref.name.as_str().into()));
-                        self.world.launches.remove(&claim.uid().unwrap_or_default());
-                    }
-                }
-                works.extend([Work::Lifecycle(name.clone()), Work::Expiration(name.clone()), Work::Tagging(name)]);
-            }
-            Kind::NodePool => {
-                works.push(Work::NodePool(name.clone()));
-                if touched.old.is_none() {
-                    works.push(Work::PoolCounter(name));
-                }
-            }
-            Kind::EC2NodeClass => {
-                works.push(Work::NodeClass(name.clone()));
-                let pools = self.world.index.pools().filter(|p| *p.spec.template.spec.node_class_ref.name == *name);
-                works.extend(pools.map(|p| Work::NodePool(p.name_any().into())));
-            }
-            Kind::DaemonSet => {}
-        }
-        for work in works {
-            if by != Some(&work) {
-                self.queue.add(work, now);
-            }
-        }
-    }
-
-    fn trigger(&mut self, uid: &str, now: Timestamp) {
-        let planned = &self.world.planned;
-        let known = planned.placed.contains(uid) || planned.refused.contains(uid);
-        let work = !known || planned.version != Some(self.world.index.version());
-        if self.world.batch.trigger(uid, work, now) {
-            self.record(What::BatchOpened);
-        }
-    }
-
     // Deciding.
 
     fn reconcile(&mut self, work: Work) {
         loop {
             let now = self.clock.now();
             self.world.index.refresh();
+            self.world.disruption.notice(self.world.index.churn(), now);
             let mut reconcile = self.running.remove(&work).unwrap_or_default();
             reconcile.rounds += 1;
             let step = if reconcile.rounds > ROUNDS {
@@ -430,6 +322,9 @@ impl Controller {
                 match &work {
                     Work::Provision => self.provision(&reconcile.done, now),
                     Work::Retrigger => self.retrigger(now),
+                    Work::Disruption => self.disrupt(&reconcile.done, now),
+                    Work::Command(id) => self.orchestrate(*id, &reconcile.done, now),
+                    Work::Marks(name) => self.mark(name, &reconcile.done, now),
                     _ => decide(&self.world, &work, &reconcile.done, now),
                 }
             };
@@ -537,118 +432,8 @@ impl Controller {
             sender.send(Mail::Ended { number, outcome });
         });
     }
-
-    // Provisioning.
-
-    fn retrigger(&mut self, now: Timestamp) -> Step {
-        let mut uids: Vec<String> = self.world.index.pending().filter_map(|(_, pod)| pod.uid()).collect();
-        let disrupted = |node: &k8s_openapi::api::core::v1::Node| {
-            cluster::machine::node_taints(node).iter().any(|t| &*t.key == labels::DISRUPTED_TAINT)
-        };
-        uids.extend(self.world.index.nodes().filter(|n| disrupted(n)).filter_map(|n| n.uid()));
-        if uids.is_empty() {
-            return Step::rest();
-        }
-        for uid in uids {
-            self.trigger(&uid, now);
-        }
-        Step::after(RETRIGGER, None)
-    }
-
-    fn provision(&mut self, done: &[Done], now: Timestamp) -> Step {
-        if !done.is_empty() || !self.world.batch.take() {
-            return Step::rest();
-        }
-        if !self.world.index.synced() {
-            let launching = self.world.index.claims().filter(|c| crate::world::provider_id(c).is_none()).map(|c| c.name_any()).collect();
-            self.record(What::Unsynced { waiting_for: launching });
-            return Step::rest();
-        }
-        let version = self.world.index.version();
-        let snapshot = self.world.index.snapshot();
-        let (offerings, mut notes) = self.offerings(now);
-        let (plan, explanation) = planner::plan(&snapshot, &offerings, now, &self.world.settings.options);
-        notes.extend(provision::notes(&self.world, &plan, &explanation));
-        self.note_verdicts(version, &explanation);
-        let mut acts = Vec::new();
-        let mut names = Vec::new();
-        for launch in &plan.launches {
-            let name = self.claim_name(&launch.pool, &names);
-            match provision::create(&self.world, launch, name.clone()) {
-                Ok(act) => acts.push(act),
-                Err(line) => notes.push(line.into()),
-            }
-            names.push(name);
-        }
-        // C/pkg/controllers/state/statenode.go: twice the longest batch, and ten seconds at the least.
-        let window = (self.world.settings.batch_max * 2).max(SignedDuration::from_secs(10));
-        for nomination in &plan.nominations {
-            self.world.index.nominate(&nomination.node, later(now, window));
-        }
-        self.record(What::Planned { plan: Arc::new(plan), explanation: Arc::new(explanation), names });
-        Step { acts, notes, ..Step::default() }
-    }
-
-    /// What can be bought for each pool that is ready; a pool that cannot be resolved is left out.
-    fn offerings(&self, now: Timestamp) -> (Offerings, Vec<Note>) {
-        let (mut offerings, mut notes) = (Offerings::new(), Vec::new());
-        for pool in self.world.index.pools() {
-            let name = pool.name_any();
-            let ready = pool.status.as_ref().is_some_and(|s| api::condition::is_true(&s.conditions, "Ready"));
-            if pool.metadata.deletion_timestamp.is_some() || pool.spec.replicas.is_some() {
-                continue;
-            }
-            if !ready {
-                let line = Line::new(Level::Error, "provisioner", "ignoring nodepool, not ready").object("NodePool", "", &name);
-                notes.push(line.into());
-                continue;
-            }
-            let Some(class) = self.world.index.class(&pool.spec.template.spec.node_class_ref.name) else { continue };
-            match self.cloud.instance_types(class, now) {
-                Ok(types) => {
-                    offerings.insert(name.as_str().into(), types);
-                }
-                Err(error) => {
-                    let line =
-                        Line::error("provisioner", "skipping, unable to resolve instance types", error).object("NodePool", "", &name);
-                    notes.push(line.into());
-                }
-            }
-        }
-        (offerings, notes)
-    }
-
-    fn note_verdicts(&mut self, version: u64, explanation: &planner::Explanation) {
-        let planned = &mut self.world.planned;
-        planned.version = Some(version);
-        planned.placed.clear();
-        planned.refused.clear();
-        for verdict in &explanation.pods {
-            let (namespace, name) = verdict.pod.split_once('/').unwrap_or(("", &verdict.pod));
-            let Some(uid) = self.world.index.pod(&cluster::Key::new(namespace, name)).and_then(|pod| pod.uid()) else { continue };
-            match verdict.outcome {
-                PodOutcome::FitsNode(_) | PodOutcome::Launch(_) => planned.placed.insert(uid),
-                PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_) => planned.refused.insert(uid),
-            };
-        }
-    }
-
-    /// `<pool>-` and five characters, as the API server makes names, but from our own seed, so that runs repeat.
-    fn claim_name(&mut self, pool: &str, taken: &[String]) -> String {
-        const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-        loop {
-            let mut name = format!("{pool}-");
-            for _ in 0..5 {
-                let at = usize::try_from(self.names.below(LETTERS.len() as u64)).unwrap_or(0);
-                name.push(char::from(LETTERS[at]));
-            }
-            if self.world.index.claim(&name).is_none() && !taken.contains(&name) {
-                return name;
-            }
-        }
-    }
 }
 
-fn later(now: Timestamp, wait: SignedDuration) -> Timestamp {
+pub(super) fn later(now: Timestamp, wait: SignedDuration) -> Timestamp {
     now.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }

@@ -1,0 +1,128 @@
+//! What the disruption of nodes remembers between decisions: the pass under way, the commands on their way, what was looked at.
+
+use jiff::{SignedDuration, Timestamp};
+use planner::disruption::{Command, Method, Stays};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A pass that found nothing is remembered no longer than that (`C/pkg/controllers/state/cluster.go`, ConsolidationState).
+const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
+
+#[derive(Debug, Default)]
+pub struct Disruption {
+    pub pass: Pass,
+    pub commands: BTreeMap<u64, Underway>,
+    started: u64,
+    /// The index's churn when it was last looked at, the number of states since the start, and when the present one began.
+    churn: u64,
+    state: u64,
+    since: Option<Timestamp>,
+    exhausted: BTreeMap<Method, u64>,
+    /// The index's version at the last pass that ran to its end.
+    pub seen: Option<u64>,
+    /// Why nodes stay, as each method last said it.
+    pub stays: BTreeMap<Method, Vec<Stays>>,
+}
+
+/// Where the present pass through the methods stands.
+#[derive(Debug, Default)]
+pub enum Pass {
+    #[default]
+    Idle,
+    /// Nodes that an earlier run left tainted are being freed.
+    Cleaning,
+    /// The command is judged again at `until`; should it not hold, the method at this position is next.
+    Waiting { command: Command, until: Timestamp, next: usize },
+    /// Its nodes are being tainted and marked. `wrote`: the last writes are done, and some may have failed.
+    Marking { command: Command, attempts: u32, wrote: bool },
+    /// Its replacements, by name, are being created.
+    Creating { command: Command, names: Vec<String> },
+}
+
+/// A command that is being carried out.
+#[derive(Clone, Debug)]
+pub struct Underway {
+    pub command: Command,
+    pub created: Timestamp,
+    /// NodeClaims that stand in, by name.
+    pub replacements: Vec<String>,
+}
+
+impl Disruption {
+    /// Takes note of what happened in the cluster.
+    pub fn notice(&mut self, churn: u64, now: Timestamp) {
+        if self.churn != churn || self.since.is_none() {
+            self.churn = churn;
+            self.begin_state(now);
+        }
+    }
+
+    fn begin_state(&mut self, now: Timestamp) {
+        self.state += 1;
+        self.since = Some(now);
+    }
+
+    fn state(&mut self, now: Timestamp) -> u64 {
+        if self.since.is_none_or(|since| now.duration_since(since) >= REMEMBERED) {
+            self.begin_state(now);
+        }
+        self.state
+    }
+
+    /// Whether the method found nothing in this state of the cluster before.
+    pub fn is_exhausted(&mut self, method: Method, now: Timestamp) -> bool {
+        let state = self.state(now);
+        self.exhausted.get(&method) == Some(&state)
+    }
+
+    pub fn exhaust(&mut self, method: Method, now: Timestamp) {
+        let state = self.state(now);
+        self.exhausted.insert(method, state);
+    }
+
+    /// Nodes on which commands are being carried out.
+    pub fn busy(&self) -> BTreeSet<Arc<str>> {
+        self.commands.values().flat_map(|underway| underway.command.names()).collect()
+    }
+
+    /// The number of the next command.
+    pub fn next_id(&self) -> u64 {
+        self.started + 1
+    }
+
+    pub fn begin(&mut self, command: Command, replacements: Vec<String>, now: Timestamp) -> u64 {
+        self.started += 1;
+        self.commands.insert(self.started, Underway { command, created: now, replacements });
+        self.started
+    }
+
+    /// How long a command may take: 80 ms for each node in the queue, ten minutes at the least, an hour at the most
+    /// (`C/pkg/controllers/disruption/queue.go`, GetMaxRetryDuration).
+    pub fn timeout(&self) -> SignedDuration {
+        let nodes = i64::try_from(self.busy().len()).unwrap_or(i64::MAX);
+        let scaled = SignedDuration::from_millis(nodes.saturating_mul(80));
+        scaled.clamp(SignedDuration::from_mins(10), SignedDuration::from_hours(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).expect("in range")
+    }
+
+    #[test]
+    fn a_pass_that_found_nothing_is_remembered_until_something_happens_and_for_five_minutes() {
+        let mut disruption = Disruption::default();
+        disruption.notice(1, at(0));
+        disruption.exhaust(Method::SingleNode, at(10));
+        assert!(disruption.is_exhausted(Method::SingleNode, at(299)));
+        assert!(!disruption.is_exhausted(Method::MultiNode, at(299)), "each method remembers for itself");
+        assert!(!disruption.is_exhausted(Method::SingleNode, at(300)), "five minutes after the change, not after the pass");
+        disruption.exhaust(Method::SingleNode, at(300));
+        disruption.notice(2, at(301));
+        assert!(!disruption.is_exhausted(Method::SingleNode, at(301)));
+    }
+}

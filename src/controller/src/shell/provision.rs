@@ -1,0 +1,127 @@
+//! From pods that wait to NodeClaims.
+
+use super::{Controller, later};
+use crate::decide::provision;
+use crate::log::{Level, Line};
+use crate::record::What;
+use crate::step::{Done, Note, Step};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use planner::Offerings;
+use planner::output::PodOutcome;
+use std::sync::Arc;
+use vocabulary::labels;
+
+/// Pods without a place are offered to the planner again and again (`C/pkg/controllers/provisioning/controller.go`).
+const RETRIGGER: SignedDuration = SignedDuration::from_secs(10);
+
+impl Controller {
+    pub(super) fn retrigger(&mut self, now: Timestamp) -> Step {
+        let mut uids: Vec<String> = self.world.index.pending().filter_map(|(_, pod)| pod.uid()).collect();
+        let disrupted = |node: &k8s_openapi::api::core::v1::Node| {
+            cluster::machine::node_taints(node).iter().any(|t| &*t.key == labels::DISRUPTED_TAINT)
+        };
+        uids.extend(self.world.index.nodes().filter(|n| disrupted(n)).filter_map(|n| n.uid()));
+        if uids.is_empty() {
+            return Step::rest();
+        }
+        for uid in uids {
+            self.trigger(&uid, now);
+        }
+        Step::after(RETRIGGER, None)
+    }
+
+    pub(super) fn provision(&mut self, done: &[Done], now: Timestamp) -> Step {
+        if !done.is_empty() || !self.world.batch.take() {
+            return Step::rest();
+        }
+        if !self.world.index.synced() {
+            let launching = self.world.index.claims().filter(|c| crate::world::provider_id(c).is_none()).map(|c| c.name_any()).collect();
+            self.record(What::Unsynced { waiting_for: launching });
+            return Step::rest();
+        }
+        let version = self.world.index.version();
+        let snapshot = self.world.index.snapshot();
+        let (offerings, mut notes) = self.offerings(now);
+        let (plan, explanation) = planner::plan(&snapshot, &offerings, now, &self.world.settings.options);
+        notes.extend(provision::notes(&self.world, &plan, &explanation));
+        self.note_verdicts(version, &explanation);
+        let mut acts = Vec::new();
+        let mut names = Vec::new();
+        for launch in &plan.launches {
+            let name = self.claim_name(&launch.pool, &names);
+            match provision::create(&self.world, provision::CONTROLLER, launch, name.clone(), true) {
+                Ok(act) => acts.push(act),
+                Err(line) => notes.push(line.into()),
+            }
+            names.push(name);
+        }
+        // C/pkg/controllers/state/statenode.go: twice the longest batch, and ten seconds at the least.
+        let window = (self.world.settings.batch_max * 2).max(SignedDuration::from_secs(10));
+        for nomination in &plan.nominations {
+            self.world.index.nominate(&nomination.node, later(now, window));
+        }
+        self.record(What::Planned { plan: Arc::new(plan), explanation: Arc::new(explanation), names });
+        Step { acts, notes, ..Step::default() }
+    }
+
+    /// What can be bought for each pool that is ready; a pool that cannot be resolved is left out.
+    pub(super) fn offerings(&self, now: Timestamp) -> (Offerings, Vec<Note>) {
+        let (mut offerings, mut notes) = (Offerings::new(), Vec::new());
+        for pool in self.world.index.pools() {
+            let name = pool.name_any();
+            let ready = pool.status.as_ref().is_some_and(|s| api::condition::is_true(&s.conditions, "Ready"));
+            if pool.metadata.deletion_timestamp.is_some() || pool.spec.replicas.is_some() {
+                continue;
+            }
+            if !ready {
+                let line = Line::new(Level::Error, "provisioner", "ignoring nodepool, not ready").object("NodePool", "", &name);
+                notes.push(line.into());
+                continue;
+            }
+            let Some(class) = self.world.index.class(&pool.spec.template.spec.node_class_ref.name) else { continue };
+            match self.cloud.instance_types(class, now) {
+                Ok(types) => {
+                    offerings.insert(name.as_str().into(), types);
+                }
+                Err(error) => {
+                    let line =
+                        Line::error("provisioner", "skipping, unable to resolve instance types", error).object("NodePool", "", &name);
+                    notes.push(line.into());
+                }
+            }
+        }
+        (offerings, notes)
+    }
+
+    pub(super) fn note_verdicts(&mut self, version: u64, explanation: &planner::Explanation) {
+        let planned = &mut self.world.planned;
+        planned.version = Some(version);
+        planned.placed.clear();
+        planned.refused.clear();
+        for verdict in &explanation.pods {
+            let (namespace, name) = verdict.pod.split_once('/').unwrap_or(("", &verdict.pod));
+            let Some(uid) = self.world.index.pod(&cluster::Key::new(namespace, name)).and_then(|pod| pod.uid()) else { continue };
+            match verdict.outcome {
+                PodOutcome::FitsNode(_) | PodOutcome::Launch(_) => planned.placed.insert(uid),
+                PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_) => planned.refused.insert(uid),
+            };
+        }
+    }
+
+    /// `<pool>-` and five characters, as the API server makes names, but from our own seed, so that runs repeat.
+    pub(super) fn claim_name(&mut self, pool: &str, taken: &[String]) -> String {
+        const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        loop {
+            let mut name = format!("{pool}-");
+            for _ in 0..5 {
+                let at = usize::try_from(self.names.below(LETTERS.len() as u64)).unwrap_or(0);
+                name.push(char::from(LETTERS[at]));
+            }
+            if self.world.index.claim(&name).is_none() && !taken.contains(&name) {
+                return name;
+            }
+        }
+    }
+}
+

@@ -1,0 +1,156 @@
+//! Who must look at what changed.
+
+use super::{Controller, later};
+use crate::decide::pod_events;
+use crate::record::What;
+use crate::work::Work;
+use cluster::{Kind, Object, Touched};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use std::sync::Arc;
+use vocabulary::labels;
+
+impl Controller {
+    pub(super) fn open_when_ready(&mut self) {
+        if self.open || !self.world.facts.started || !self.world.index.is_listed() {
+            return;
+        }
+        self.open = true;
+        self.record(What::Started);
+        let now = self.clock.now();
+        let index = &self.world.index;
+        let mut works: Vec<Work> = index.classes().map(|c| Work::NodeClass(c.name_any().into())).collect();
+        works.extend(index.pools().flat_map(|p| [Work::NodePool(p.name_any().into()), Work::PoolCounter(p.name_any().into())]));
+        for claim in index.claims() {
+            let name: Arc<str> = claim.name_any().into();
+            works.extend([Work::Lifecycle(name.clone()), Work::Expiration(name.clone()), Work::Tagging(name.clone()), Work::Marks(name)]);
+        }
+        // What the watch lists at the start counts as pods that came just now, as upstream's does.
+        for node in index.nodes() {
+            let name = node.name_any();
+            if index.pods_on(&name).any(|pod| pod_events::is_event(None, pod)) {
+                works.extend(self.claims_on(&name).into_iter().map(Work::PodEvents));
+            }
+        }
+        works.extend(index.nodes().filter(|n| n.metadata.deletion_timestamp.is_some()).map(|n| Work::Termination(n.name_any().into())));
+        works.extend([Work::Retrigger, Work::InstanceGc, Work::ClaimGc, Work::LaunchTemplates, Work::Disruption]);
+        for work in works {
+            self.queue.add(work, now);
+        }
+        for (work, wait) in [
+            (Work::KubernetesVersion, SignedDuration::from_mins(5)),
+            (Work::InstanceTypes, SignedDuration::from_hours(12)),
+            (Work::Prices, SignedDuration::from_hours(12)),
+        ] {
+            self.queue.after(work, later(now, wait), None, now);
+        }
+    }
+
+    /// Who must look at what changed. `by` has seen it already.
+    pub(super) fn route(&mut self, touched: &Touched, by: Option<&Work>) {
+        if !self.open {
+            return;
+        }
+        let now = self.clock.now();
+        let name = touched.key.name.clone();
+        let mut works = Vec::new();
+        match touched.kind {
+            Kind::Pod => {
+                if let Some(Object::Pod(pod)) = &touched.new
+                    && cluster::pod::is_provisionable(pod)
+                {
+                    self.trigger(&pod.uid().unwrap_or_default(), now);
+                    self.queue.add_new(Work::Retrigger, now);
+                }
+                works.extend(self.pod_works(touched));
+            }
+            Kind::Node => {
+                for object in [&touched.old, &touched.new].into_iter().flatten() {
+                    let Object::Node(node) = object else { continue };
+                    let id = node.spec.as_ref().and_then(|s| s.provider_id.as_deref()).unwrap_or("");
+                    works.extend(self.world.index.claims_of(id).into_iter().map(|c| Work::Lifecycle(c.name_any().into())));
+                }
+                if let Some(Object::Node(node)) = &touched.new {
+                    if node.metadata.deletion_timestamp.is_some() {
+                        works.push(Work::Termination(name));
+                    }
+                    if cluster::machine::node_taints(node).iter().any(|t| &*t.key == labels::DISRUPTED_TAINT) {
+                        self.trigger(&node.uid().unwrap_or_default(), now);
+                        self.queue.add_new(Work::Retrigger, now);
+                    }
+                }
+            }
+            Kind::NodeClaim => {
+                let object = touched.new.as_ref().or(touched.old.as_ref());
+                if let Some(Object::NodeClaim(claim)) = object {
+                    if let Some(id) = crate::world::provider_id(claim) {
+                        let nodes = self.world.index.nodes_of(id);
+                        works.extend(
+                            nodes
+                                .into_iter()
+                                .filter(|n| n.metadata.deletion_timestamp.is_some())
+                                .map(|n| Work::Termination(n.name_any().into())),
+                        );
+                    }
+                    if touched.new.is_none() {
+                        works.push(Work::NodeClass(claim.spec.node_class_ref.name.as_str().into()));
+                        self.world.launches.remove(&claim.uid().unwrap_or_default());
+                    }
+                }
+                works.extend([
+                    Work::Lifecycle(name.clone()),
+                    Work::Expiration(name.clone()),
+                    Work::Tagging(name.clone()),
+                    Work::Marks(name),
+                ]);
+            }
+            Kind::NodePool => {
+                works.push(Work::NodePool(name.clone()));
+                let own = self.world.index.claims().filter(|c| c.labels().get(labels::NODEPOOL).is_some_and(|pool| **pool == *name));
+                works.extend(own.map(|c| Work::Marks(c.name_any().into())));
+                if touched.old.is_none() {
+                    works.push(Work::PoolCounter(name));
+                }
+            }
+            Kind::EC2NodeClass => {
+                works.push(Work::NodeClass(name.clone()));
+                let pools = self.world.index.pools().filter(|p| *p.spec.template.spec.node_class_ref.name == *name);
+                works.extend(pools.map(|p| Work::NodePool(p.name_any().into())));
+                let own = self.world.index.claims().filter(|c| *c.spec.node_class_ref.name == *name);
+                works.extend(own.map(|c| Work::Marks(c.name_any().into())));
+            }
+            Kind::DaemonSet | Kind::PodDisruptionBudget => {}
+        }
+        for work in works {
+            if by != Some(&work) {
+                self.queue.add(work, now);
+            }
+        }
+    }
+
+    /// NodeClaims whose machine the Node is.
+    fn claims_on(&self, node: &str) -> Vec<Arc<str>> {
+        let id = self.world.index.node(node).and_then(|n| n.spec.as_ref()?.provider_id.as_deref()).unwrap_or("");
+        self.world.index.claims_of(id).into_iter().map(|c| c.name_any().into()).collect()
+    }
+
+    /// The NodeClaims of the nodes that a pod was or is on must be looked at.
+    fn pod_works(&self, touched: &Touched) -> Vec<Work> {
+        let pod = |object: &Option<Object>| if let Some(Object::Pod(pod)) = object { Some(pod.clone()) } else { None };
+        let (old, new) = (pod(&touched.old), pod(&touched.new));
+        let is_event = new.as_ref().is_some_and(|new| pod_events::is_event(old.as_deref(), new));
+        let Some(node) = new.as_deref().or(old.as_deref()).and_then(cluster::pod::node_name) else { return Vec::new() };
+        let claims = self.claims_on(node);
+        let events = claims.iter().filter(|_| is_event).cloned().map(Work::PodEvents);
+        claims.iter().cloned().map(Work::Marks).chain(events).collect()
+    }
+
+    pub(super) fn trigger(&mut self, uid: &str, now: Timestamp) {
+        let planned = &self.world.planned;
+        let known = planned.placed.contains(uid) || planned.refused.contains(uid);
+        let work = !known || planned.version != Some(self.world.index.version());
+        if self.world.batch.trigger(uid, work, now) {
+            self.record(What::BatchOpened);
+        }
+    }
+}
