@@ -18,6 +18,7 @@ pub(crate) fn admit(world: &mut World<'_>, call: &Call) -> Result<(), AwsError> 
         let error = AwsError::new(code.clone(), message.clone());
         let error = status.map_or(error.clone(), |status| error.with_status(status));
         active.hits += 1;
+        active.met += 1;
         return Err(error);
     }
     let settings = &world.account.settings;

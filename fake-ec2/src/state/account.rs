@@ -70,7 +70,7 @@ impl Account {
 }
 
 /// The partition of a region; global services ask with an empty one.
-fn partition(region: &str) -> &'static str {
+pub(crate) fn partition(region: &str) -> &'static str {
     match region {
         _ if region.starts_with("cn-") => "aws-cn",
         _ if region.starts_with("us-gov-") => "aws-us-gov",

@@ -10,6 +10,8 @@ use serde_json::Value;
 pub enum Due {
     /// An instance comes out of a transitional state, unless it was overtaken (`generation` moved on).
     Instance { region: String, id: String, generation: u64 },
+    /// A Spot instance's notice is over.
+    TakeBack { region: String, id: String },
     /// A terminated instance is described no longer.
     Forget { region: String, id: String },
     /// An event reaches the bus's rules.
@@ -24,6 +26,7 @@ impl Due {
     pub fn region(&self) -> &str {
         match self {
             Self::Instance { region, .. }
+            | Self::TakeBack { region, .. }
             | Self::Forget { region, .. }
             | Self::Event { region, .. }
             | Self::Visible { region }
@@ -35,6 +38,7 @@ impl Due {
     fn work(&self) -> Option<String> {
         match self {
             Self::Instance { id, .. } => Some(format!("instance {id} changes its state")),
+            Self::TakeBack { id, .. } => Some(format!("Spot instance {id} is taken back")),
             Self::Event { event, .. } => {
                 Some(format!("event `{}` is on its way", event.get("detail-type").and_then(Value::as_str).unwrap_or("?")))
             }
@@ -66,6 +70,11 @@ impl Agenda {
         let first = self.dues.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((at, _), due) = first.remove_entry();
         Some((at, due))
+    }
+
+    /// An instance has ended before its notice was over.
+    pub fn forget_notice(&mut self, instance: &str) {
+        self.dues.retain(|_, due| !matches!(due, Due::TakeBack { id, .. } if id == instance));
     }
 
     /// A cluster is there already.

@@ -81,15 +81,17 @@ pub(crate) fn deliver(world: &mut World<'_>, event: &Value) {
     }
     for (queue, body) in parcels {
         let id = world.account.entropy.uuid("message");
-        if let Some(queue) = world.region.queues.get_mut(&queue) {
-            send(queue, world.now, id, body);
+        let Some(queue) = world.region.queues.get_mut(&queue) else { continue };
+        let visible = send(queue, world.now, id, body);
+        if visible > world.now {
+            world.account.agenda.add(visible, Due::Visible { region: world.region.name.clone() });
         }
     }
 }
 
-fn send(queue: &mut Queue, now: jiff::Timestamp, id: String, body: String) {
+fn send(queue: &mut Queue, now: jiff::Timestamp, id: String, body: String) -> jiff::Timestamp {
     let delay = jiff::SignedDuration::from_secs(queue.seconds("DelaySeconds", 0));
-    queue.send(now, id, body, None, delay);
+    queue.send(now, id, body, None, delay)
 }
 
 impl BusRule {

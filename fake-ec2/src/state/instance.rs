@@ -46,6 +46,8 @@ pub struct Instance {
     pub reason: Option<(String, String)>,
     pub transition_reason: String,
     pub console: Option<(Timestamp, String)>,
+    /// When its user was warned that EC2 takes it back.
+    pub interrupted: Option<Timestamp>,
     /// When it terminated.
     pub ended: Option<Timestamp>,
     /// Moves on with each change, so that a due that was overtaken is known.

@@ -12,11 +12,14 @@ pub(crate) type Reason = (&'static str, &'static str);
 
 /// Source: API reference, `StateReason`.
 pub(crate) const BY_USER_TERMINATE: Reason = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown");
+pub(crate) const SPOT_TERMINATION: Reason = ("Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination");
+pub(crate) const HARDWARE_FAILURE: Reason = ("Server.InternalError", "Server.InternalError: Internal error on launch");
 
 /// Something is due.
 pub(crate) fn happen(world: &mut World<'_>, due: Due) {
     match due {
         Due::Instance { id, generation, .. } => world.arrive(&id, generation),
+        Due::TakeBack { id, .. } => world.take_back(&id),
         Due::Forget { id, .. } => world.forget(&id),
         Due::Event { event, .. } => bus::deliver(world, &event),
         // Whoever waits for a message is asked again after each advance.
@@ -59,6 +62,9 @@ impl World<'_> {
         if matches!(instance.phase, Phase::ShuttingDown | Phase::Terminated) {
             return;
         }
+        if instance.interrupted.is_some() {
+            self.account.agenda.forget_notice(id);
+        }
         self.leave(id, Phase::ShuttingDown, reason);
         let delay = self.account.settings.shutting_down;
         self.after_change(id, Some(("shutting-down", delay)));
@@ -81,7 +87,8 @@ impl World<'_> {
         let held = instance.phase.holds_capacity();
         instance.phase = to;
         instance.reason = Some((code.to_owned(), message.to_owned()));
-        instance.transition_reason = format!("User initiated ({})", self.now.strftime("%Y-%m-%d %H:%M:%S GMT"));
+        let who = if code.starts_with("Server.") { "Service" } else { "User" };
+        instance.transition_reason = format!("{who} initiated ({})", self.now.strftime("%Y-%m-%d %H:%M:%S GMT"));
         let pool = instance.pool();
         if held && !to.holds_capacity() {
             self.leave_pool(&pool);

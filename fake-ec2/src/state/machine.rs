@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::State;
 use super::instance::Instance;
-use super::market::Market;
+use super::market::{Market, Pool};
 use super::network::Tags;
 use super::region::Region;
 use super::rules::{ActiveRule, Rule};
@@ -88,6 +88,10 @@ pub struct Machine {
     pub vcpus: u32,
     pub memory_mib: u64,
     pub network: NetworkLimits,
+    /// EBS volumes that are attached, the root first; none once terminated.
+    pub devices: Vec<BlockDevice>,
+    /// Local disks of the type, all together; 0 when it has none.
+    pub local_storage_gb: u64,
     pub tags: Tags,
     /// At the launch; `None` if nobody knows a price.
     pub price_per_hour: Option<MicroUsd>,
@@ -101,6 +105,16 @@ pub struct NetworkLimits {
     pub ipv4_per_interface: u32,
     /// `interfaces × (ipv4_per_interface − 1) + 2`, as amazon-vpc-cni's max-pods calculator has it.
     pub max_pods: u32,
+}
+
+/// An attached EBS volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockDevice {
+    /// `/dev/xvda`
+    pub name: String,
+    pub size_gib: u64,
+    /// Whether the image boots from it.
+    pub root: bool,
 }
 
 /// What an instance cost: the whole is (end − start) × price.
@@ -174,9 +188,31 @@ impl State {
         self.account.rules.len() < before
     }
 
-    /// How often a fault has met a call; `None` if there is none of the name.
+    /// How often a fault has refused a call or a launch; `None` if there is none of the name.
     pub fn rule_hits(&self, name: &str) -> Option<u64> {
         self.account.rules.iter().find(|active| active.rule.name == name).map(|active| active.hits)
+    }
+
+    /// How often a fault has met something: besides its hits, launches that named a pool without capacity and were served from another.
+    pub fn rule_met(&self, name: &str) -> Option<u64> {
+        self.account.rules.iter().find(|active| active.rule.name == name).map(|active| active.met)
+    }
+
+    /// Ends a fault at an instant; its hits stay known. False if there is none of the name.
+    pub fn end_rule(&mut self, name: &str, at: Timestamp) -> bool {
+        let found = self.account.rules.iter_mut().find(|active| active.rule.name == name);
+        found.map(|active| active.rule.until = Some(active.rule.until.map_or(at, |until| until.min(at)))).is_some()
+    }
+
+    /// Leaves a pool of the home region this many more instances than it holds now.
+    pub fn leave_capacity(&mut self, pool: &Pool, more: u64) {
+        let held = self.regions.get(&self.account.home).and_then(|region| region.pools.get(pool)).copied().unwrap_or(0);
+        self.account.settings.capacity.push(super::Capacity {
+            instance_type: Some(pool.instance_type.clone()),
+            zone: Some(pool.zone.clone()),
+            market: Some(pool.market),
+            instances: Some(held.saturating_add(more)),
+        });
     }
 
     /// What is overridden, to be changed while the world runs (prices, capacity, latencies).
@@ -217,6 +253,8 @@ impl State {
             user_data: instance.user_data.as_ref().and_then(|data| STANDARD.decode(data).ok()).unwrap_or_default(),
             vcpus: details.map_or(0, catalogue::InstanceType::vcpus),
             memory_mib: details.map_or(0, catalogue::InstanceType::memory_mib),
+            devices: devices(region, instance, image.map_or("", |image| image.root_device)),
+            local_storage_gb: details.map_or(0, local_storage_gb),
             network: details.map_or(NetworkLimits { interfaces: 0, ipv4_per_interface: 0, max_pods: 0 }, network_limits),
             tags: instance.tags.clone(),
             price_per_hour: instance.price,
@@ -229,6 +267,22 @@ pub fn private_dns_name(region: &str, address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
     let domain = if region == "us-east-1" { "ec2.internal".to_owned() } else { format!("{region}.compute.internal") };
     format!("ip-{a}-{b}-{c}-{d}.{domain}")
+}
+
+fn devices(region: &Region, instance: &Instance, root: &str) -> Vec<BlockDevice> {
+    let volumes = instance.volumes.iter().filter_map(|(name, id)| Some((name, region.volumes.get(id)?)));
+    let device = |(name, volume): (&String, &super::instance::Volume)| BlockDevice {
+        name: name.clone(),
+        size_gib: u64::try_from(volume.size_gib).unwrap_or(0),
+        root: name == root,
+    };
+    let mut devices: Vec<BlockDevice> = volumes.map(device).collect();
+    devices.sort_by_key(|device| !device.root);
+    devices
+}
+
+fn local_storage_gb(details: &catalogue::InstanceType) -> u64 {
+    details.details().pointer("/InstanceStorageInfo/TotalSizeInGB").and_then(serde_json::Value::as_u64).unwrap_or(0)
 }
 
 fn network_limits(details: &catalogue::InstanceType) -> NetworkLimits {

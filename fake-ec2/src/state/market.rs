@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::World;
 use super::account::Account;
 use super::region::Region;
-use super::rules::Effect;
 use crate::catalogue::{self, MicroUsd, Zone};
 
 /// How capacity is bought.
@@ -112,13 +111,7 @@ impl Account {
 impl World<'_> {
     /// How many more instances a pool takes, faults included.
     pub(crate) fn room(&self, pool: &Pool) -> Room {
-        let dry = self.account.rules.iter().any(|active| {
-            active.in_force(self.now)
-                && matches!(&active.rule.effect, Effect::InsufficientCapacity { instance_types, zones, markets }
-                    if (instance_types.is_empty() || instance_types.contains(&pool.instance_type))
-                    && (zones.is_empty() || zones.contains(&pool.zone))
-                    && (markets.is_empty() || markets.contains(&pool.market)))
-        });
+        let dry = self.account.rules.iter().any(|active| active.in_force(self.now) && active.rule.effect.dries(pool));
         if dry {
             return Room::Left(0);
         }
@@ -134,12 +127,18 @@ impl World<'_> {
     pub(crate) fn note_dry(&mut self, pool: &Pool) {
         let now = self.now;
         for active in &mut self.account.rules {
-            let Effect::InsufficientCapacity { instance_types, zones, markets } = &active.rule.effect else { continue };
-            let matches = (instance_types.is_empty() || instance_types.contains(&pool.instance_type))
-                && (zones.is_empty() || zones.contains(&pool.zone))
-                && (markets.is_empty() || markets.contains(&pool.market));
-            if matches && active.in_force(now) {
+            if active.rule.effect.dries(pool) && active.in_force(now) {
                 active.hits += 1;
+            }
+        }
+    }
+
+    /// Notes which faults of capacity a launch meets that would take any of these pools.
+    pub(crate) fn note_met(&mut self, pools: &[Pool]) {
+        let now = self.now;
+        for active in self.account.rules.iter_mut().filter(|active| active.in_force(now)) {
+            if pools.iter().any(|pool| active.rule.effect.dries(pool)) {
+                active.met += 1;
             }
         }
     }

@@ -12,6 +12,7 @@
 //! | [`account`], [`region`] | what is global, what is regional |
 //! | [`network`], [`image`], [`template`], [`instance`], [`market`] | EC2's resources, prices and capacity |
 //! | [`lifecycle`] | instances' states over time |
+//! | [`incident`] | what befalls the account: Spot interruptions, machines that vanish, stray messages |
 //! | [`iam`], [`queue`], [`bus`], [`parameter`], [`cluster`] | the other services' resources |
 //! | [`machine`] | the harness's view: machines, costs |
 //! | [`lab`] | an EKS lab in one call, through the same operations as a client's |
@@ -23,6 +24,7 @@ pub mod cluster;
 pub mod entropy;
 pub mod iam;
 pub mod image;
+pub mod incident;
 pub mod instance;
 pub mod lab;
 pub mod lifecycle;
@@ -41,9 +43,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use account::Account;
+pub use incident::{Body, Cause, Incident, IncidentError};
 pub use lab::{EksLab, Lab};
-pub use machine::{LedgerEntry, Machine, NetworkLimits, Phase};
-pub use market::Market;
+pub use machine::{BlockDevice, LedgerEntry, Machine, NetworkLimits, Phase};
+pub use market::{Market, Pool};
 pub use region::Region;
 pub use rules::{Bucket, Effect, Rule};
 pub use settings::{Capacity, Delay, Latency, OnDemandPrice, Settings, SpotPrice};

@@ -18,6 +18,8 @@ pub struct Queue {
     pub attributes: BTreeMap<String, String>,
     pub tags: Tags,
     sequence: u64,
+    /// Id and body of the message that came in last, whatever became of it.
+    last: Option<(String, String)>,
     messages: BTreeMap<u64, Message>,
     /// Messages that may be received, oldest first.
     ready: BTreeSet<u64>,
@@ -49,6 +51,7 @@ impl Queue {
             attributes,
             tags: Tags::new(),
             sequence: 0,
+            last: None,
             messages: BTreeMap::new(),
             ready: BTreeSet::new(),
             hidden: BTreeSet::new(),
@@ -63,6 +66,7 @@ impl Queue {
     /// Adds a message that becomes visible after a delay. Returns the instant at which it does.
     pub fn send(&mut self, now: Timestamp, id: String, body: String, attributes: Option<Value>, delay: SignedDuration) -> Timestamp {
         self.sequence += 1;
+        self.last = Some((id.clone(), body.clone()));
         let visible = later(now, delay);
         let message = Message { id, body, attributes, sent: now, first_received: None, receives: 0, visible, in_flight: false };
         self.messages.insert(self.sequence, message);
@@ -72,6 +76,11 @@ impl Queue {
             self.hidden.insert((visible, self.sequence));
         }
         visible
+    }
+
+    /// Id and body of the message that came in last, deleted or not.
+    pub fn last(&self) -> Option<&(String, String)> {
+        self.last.as_ref()
     }
 
     /// Brings back what is visible again and drops what is too old.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::market::Market;
+use super::market::{Market, Pool};
 
 /// A fault in force: what it matches, what it does, how often and until when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Rule {
     /// How many hits it has in it; `None` means any number.
     #[serde(default)]
     pub count: Option<u64>,
+    /// In force from this instant on; `None` means at once.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// In force before this instant; `None` means for ever.
     #[serde(default)]
     pub until: Option<Timestamp>,
@@ -61,20 +64,35 @@ pub struct Bucket {
     pub per_resource: bool,
 }
 
+impl Effect {
+    /// Whether a launch from this pool finds nothing.
+    pub(crate) fn dries(&self, pool: &Pool) -> bool {
+        let Self::InsufficientCapacity { instance_types, zones, markets } = self else { return false };
+        (instance_types.is_empty() || instance_types.contains(&pool.instance_type))
+            && (zones.is_empty() || zones.contains(&pool.zone))
+            && (markets.is_empty() || markets.contains(&pool.market))
+    }
+}
+
 /// A rule and what became of it.
 #[derive(Clone, Debug)]
 pub(crate) struct ActiveRule {
     pub rule: Rule,
+    /// Calls and launches that it has refused.
     pub hits: u64,
+    /// Calls and launches that asked for what it takes away, refused or served from elsewhere.
+    pub met: u64,
 }
 
 impl ActiveRule {
     pub fn new(rule: Rule) -> Self {
-        Self { rule, hits: 0 }
+        Self { rule, hits: 0, met: 0 }
     }
 
     pub fn in_force(&self, now: Timestamp) -> bool {
-        self.rule.until.is_none_or(|until| now < until) && self.rule.count.is_none_or(|count| self.hits < count)
+        self.rule.since.is_none_or(|since| now >= since)
+            && self.rule.until.is_none_or(|until| now < until)
+            && self.rule.count.is_none_or(|count| self.hits < count)
     }
 }
 

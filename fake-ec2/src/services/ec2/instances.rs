@@ -12,7 +12,7 @@ use crate::services::input::{Out, Read, stamp};
 use crate::services::page::{self, Pages};
 use crate::services::{Answer, errors};
 use crate::state::instance::Instance;
-use crate::state::lifecycle::BY_USER_TERMINATE;
+use crate::state::lifecycle::{BY_USER_TERMINATE, SPOT_TERMINATION};
 use crate::state::machine::{Phase, private_dns_name};
 use crate::state::{Market, World};
 
@@ -398,7 +398,14 @@ pub(super) fn describe_spot_requests(world: &mut World<'_>, call: &Call) -> Answ
     let asked = spot_instances(world).filter(|(request, _)| ids.is_empty() || ids.contains(request));
     let rows = asked.map(|(request, instance)| {
         let live = !matches!(instance.phase, Phase::ShuttingDown | Phase::Terminated);
-        let (state, status) = if live { ("active", "fulfilled") } else { ("closed", "instance-terminated-by-user") };
+        let taken_back = instance.reason.as_ref().is_some_and(|(code, _)| code == SPOT_TERMINATION.0);
+        // Source: EC2 user guide, "Spot request status codes".
+        let (state, status) = match (live, instance.interrupted.is_some(), taken_back) {
+            (true, false, _) => ("active", "fulfilled"),
+            (true, true, _) => ("active", "marked-for-termination"),
+            (false, _, true) => ("closed", "instance-terminated-no-capacity"),
+            (false, _, false) => ("closed", "instance-terminated-by-user"),
+        };
         let row = Out::new()
             .with("SpotInstanceRequestId", request)
             .with("InstanceId", instance.id.clone())

@@ -267,6 +267,7 @@ pub(super) fn launch(world: &mut World<'_>, spec: &Spec, common: &Common, place:
             reason: None,
             transition_reason: String::new(),
             console: None,
+            interrupted: None,
             ended: None,
             generation: 0,
         };

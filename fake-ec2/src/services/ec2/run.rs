@@ -36,6 +36,7 @@ pub(super) fn run(world: &mut World<'_>, call: &Call) -> Answer {
     launch::check_market(world, &place, market, spec.max_price.as_ref())?;
     super::dry_run(call)?;
 
+    world.note_met(&[place.pool(market)]);
     let count = match launch::room(world, &place, market) {
         Room::Unlimited => most,
         Room::Left(left) => most.min(left),

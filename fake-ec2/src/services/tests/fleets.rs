@@ -382,7 +382,7 @@ fn a_fault_of_capacity_holds_until_its_instant_and_counts_its_hits() {
     let (mut desk, lab) = prepared(Settings::default());
     let effect = Effect::InsufficientCapacity { instance_types: vec!["m5.large".into()], zones: Vec::new(), markets: vec![Market::Spot] };
     let until = Some(desk.now + jiff::SignedDuration::from_secs(60));
-    desk.state.add_rule(Rule { name: "ice".into(), effect, count: None, until });
+    desk.state.add_rule(Rule { name: "ice".into(), effect, count: None, since: None, until });
     let input = |desk: &mut Desk, kind: &str, strategy: &str| {
         desk.ec2("CreateFleet", request(&lab, kind, strategy, &["m5.large"], 1)).expect("a fleet")
     };

@@ -4,6 +4,7 @@
 mod catalogue;
 mod fleets;
 mod iam;
+mod incidents;
 mod instances;
 mod lab;
 mod messages;

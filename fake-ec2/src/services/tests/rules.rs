@@ -16,7 +16,7 @@ fn fault(operation: &str, count: Option<u64>) -> Rule {
         message: "Request limit exceeded.".into(),
         status: None,
     };
-    Rule { name: "throttle".into(), effect, count, until: None }
+    Rule { name: "throttle".into(), effect, count, since: None, until: None }
 }
 
 #[test]

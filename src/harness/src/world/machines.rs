@@ -112,11 +112,18 @@ fn machine(from: &Machine) -> kubelets::Machine {
         memory_mib: from.memory_mib,
         network_interfaces: from.network.interfaces,
         addresses_per_interface: from.network.ipv4_per_interface,
-        root_volume_gib: 20,
-        local_storage_gb: 0,
+        root_volume_gib: pods_volume_gib(from),
+        local_storage_gb: from.local_storage_gb,
         extended_resources: Default::default(),
         tags: from.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
     }
+}
+
+/// The volume that holds the pods' files: the root, but Bottlerocket keeps them on its second one.
+/// Source: Bottlerocket's README, "Default Volumes".
+fn pods_volume_gib(from: &Machine) -> u64 {
+    let second = from.devices.iter().find(|device| !device.root).filter(|_| from.image_family == "bottlerocket");
+    second.or_else(|| from.devices.iter().find(|device| device.root)).map_or(0, |device| device.size_gib)
 }
 
 /// Whether a machine is paid for: pending counts from its launch, as AWS's on-demand billing does within a minute.

@@ -1,0 +1,242 @@
+//! What befalls an account by nobody's request: Spot interruptions, machines that vanish, scheduled maintenance, stray messages.
+//!
+//! An [`Incident`] is a value; [`State::befall`] checks it whole before it does any of it.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::agenda::Due;
+use super::instance::Instance;
+use super::lifecycle::{BY_USER_TERMINATE, HARDWARE_FAILURE, SPOT_TERMINATION, later};
+use super::machine::Phase;
+use super::market::Market;
+use super::{State, World, bus};
+
+/// How long before its end a Spot instance is warned. Source: EC2 user guide, "Spot Instance interruption notices".
+pub const SPOT_NOTICE: SignedDuration = SignedDuration::from_mins(2);
+
+/// Something that happens. Instances are named by id, whatever their region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Incident {
+    /// EC2 takes Spot instances back: the warning now, the end after the notice.
+    SpotInterruption {
+        instances: Vec<String>,
+        #[serde(default = "two_minutes")]
+        notice: SignedDuration,
+    },
+    /// EC2 says that Spot instances are at risk, and does nothing more.
+    RebalanceRecommendation { instances: Vec<String> },
+    /// Instances end at once.
+    Vanish { instances: Vec<String>, cause: Cause },
+    /// AWS Health announces that instances will be retired two weeks from now.
+    ScheduledChange { instances: Vec<String> },
+    /// A message comes into a queue of the home region from nowhere.
+    Message { queue: String, body: Body },
+}
+
+/// Who ended an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Somebody with the account's console.
+    #[default]
+    Terminated,
+    /// The host broke.
+    HardwareFailure,
+}
+
+/// What a stray message holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Body {
+    Text(String),
+    /// The last message that came into the queue once more, as standard queues may deliver it.
+    DuplicateOfLast,
+    /// An event in EventBridge's form that is about none of this account's instances.
+    Foreign,
+}
+
+/// Why something cannot happen. Then nothing of it has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IncidentError {
+    #[error("no instances are named")]
+    Nobody,
+    #[error("there is no instance {0}")]
+    NoInstance(String),
+    #[error("instance {0} is on-demand: EC2 warns and takes back Spot instances only")]
+    NotSpot(String),
+    #[error("instance {id} is {state} already")]
+    Ended { id: String, state: &'static str },
+    #[error("Spot instance {0} has its interruption warning already")]
+    Warned(String),
+    #[error("there is no queue {0}")]
+    NoQueue(String),
+    #[error("no message has ever come into queue {0}")]
+    NothingSent(String),
+}
+
+fn two_minutes() -> SignedDuration {
+    SPOT_NOTICE
+}
+
+impl State {
+    /// Lets something happen, or says why it cannot.
+    pub fn befall(&mut self, now: Timestamp, incident: &Incident) -> Result<(), IncidentError> {
+        self.advance(now);
+        match incident {
+            Incident::SpotInterruption { instances, notice } => {
+                self.check(instances, true)?;
+                if let Some(id) = instances.iter().find(|id| self.instance(id).is_some_and(|instance| instance.interrupted.is_some())) {
+                    return Err(IncidentError::Warned(id.clone()));
+                }
+                self.each(now, instances, |world, id| world.interrupt(id, *notice));
+            }
+            Incident::RebalanceRecommendation { instances } => {
+                self.check(instances, true)?;
+                self.each(now, instances, |world, id| {
+                    let arn = world.account.arn("ec2", &world.region.name, &format!("instance/{id}"));
+                    bus::emit(world, "aws.ec2", "EC2 Instance Rebalance Recommendation", vec![arn], json!({"instance-id": id}));
+                });
+            }
+            Incident::Vanish { instances, cause } => {
+                self.check(instances, false)?;
+                let reason = match cause {
+                    Cause::Terminated => BY_USER_TERMINATE,
+                    Cause::HardwareFailure => HARDWARE_FAILURE,
+                };
+                self.each(now, instances, |world, id| world.terminate(id, reason));
+            }
+            Incident::ScheduledChange { instances } => {
+                self.check(instances, false)?;
+                self.each(now, instances, retire);
+            }
+            Incident::Message { queue, body } => self.stray(now, queue, body)?,
+        }
+        Ok(())
+    }
+
+    fn region_of(&self, id: &str) -> Option<String> {
+        self.regions.values().find(|region| region.instances.contains_key(id)).map(|region| region.name.clone())
+    }
+
+    fn instance(&self, id: &str) -> Option<&Instance> {
+        self.regions.values().find_map(|region| region.instances.get(id))
+    }
+
+    fn check(&self, ids: &[String], spot_only: bool) -> Result<(), IncidentError> {
+        if ids.is_empty() {
+            return Err(IncidentError::Nobody);
+        }
+        for id in ids {
+            let instance = self.instance(id).ok_or_else(|| IncidentError::NoInstance(id.clone()))?;
+            if spot_only && instance.market != Market::Spot {
+                return Err(IncidentError::NotSpot(id.clone()));
+            }
+            if matches!(instance.phase, Phase::ShuttingDown | Phase::Terminated) {
+                return Err(IncidentError::Ended { id: id.clone(), state: instance.phase.name() });
+            }
+        }
+        Ok(())
+    }
+
+    fn each(&mut self, now: Timestamp, ids: &[String], mut happen: impl FnMut(&mut World<'_>, &str)) {
+        for id in ids {
+            if let Some(region) = self.region_of(id)
+                && let Some(mut world) = self.world(now, &region)
+            {
+                happen(&mut world, id);
+            }
+        }
+    }
+
+    fn stray(&mut self, now: Timestamp, name: &str, body: &Body) -> Result<(), IncidentError> {
+        let home = self.account.home.clone();
+        let Some(world) = self.world(now, &home) else { return Err(IncidentError::NoQueue(name.to_owned())) };
+        let foreign = foreign(&world);
+        let queue = world.region.queues.get_mut(name).ok_or_else(|| IncidentError::NoQueue(name.to_owned()))?;
+        match body {
+            Body::DuplicateOfLast => {
+                let (id, body) = queue.last().cloned().ok_or_else(|| IncidentError::NothingSent(name.to_owned()))?;
+                queue.send(now, id, body, None, SignedDuration::ZERO);
+            }
+            Body::Text(text) => {
+                let id = world.account.entropy.uuid("message");
+                queue.send(now, id, text.clone(), None, SignedDuration::ZERO);
+            }
+            Body::Foreign => {
+                let id = world.account.entropy.uuid("message");
+                queue.send(now, id, foreign.to_string(), None, SignedDuration::ZERO);
+            }
+        }
+        // Whoever waits at the queue is asked again.
+        world.account.agenda.add(now, Due::Visible { region: home });
+        Ok(())
+    }
+}
+
+impl World<'_> {
+    /// Warns of a Spot instance's end, which comes after the notice unless the instance ends before.
+    fn interrupt(&mut self, id: &str, notice: SignedDuration) {
+        let Some(instance) = self.region.instances.get_mut(id) else { return };
+        instance.interrupted = Some(self.now);
+        // The one ARN of EC2 with a zone in it and no account. Source: EC2 user guide, "Spot Instance interruption notices".
+        let arn = format!("arn:{}:ec2:{}:instance/{id}", super::account::partition(&self.region.name), instance.zone.name);
+        let detail = json!({"instance-id": id, "instance-action": "terminate"});
+        bus::emit(self, "aws.ec2", "EC2 Spot Instance Interruption Warning", vec![arn], detail);
+        let due = Due::TakeBack { region: self.region.name.clone(), id: id.to_owned() };
+        self.account.agenda.add(later(self.now, notice), due);
+    }
+
+    /// The notice is over.
+    pub(super) fn take_back(&mut self, id: &str) {
+        self.terminate(id, SPOT_TERMINATION);
+    }
+}
+
+/// Source of the form: AWS Health user guide, "EventBridge event schema" and its EC2 example.
+fn retire(world: &mut World<'_>, id: &str) {
+    const CODE: &str = "AWS_EC2_INSTANCE_RETIREMENT_SCHEDULED";
+    let number = world.account.entropy.draw("health-event");
+    let start = later(world.now, SignedDuration::from_hours(14 * 24));
+    let spoken = |at: Timestamp| at.strftime("%a, %-d %b %Y %H:%M:%S GMT").to_string();
+    let tags = world.region.instances.get(id).map(|instance| json!(instance.tags)).unwrap_or_default();
+    let partition = super::account::partition(&world.region.name);
+    let detail = json!({
+        "eventArn": format!("arn:{partition}:health:{}::event/EC2/{CODE}/{CODE}_{number:016x}", world.region.name),
+        "service": "EC2",
+        "eventTypeCode": CODE,
+        "eventTypeCategory": "scheduledChange",
+        "eventScopeCode": "ACCOUNT_SPECIFIC",
+        "communicationId": format!("{number:016x}"),
+        "startTime": spoken(start),
+        "lastUpdatedTime": spoken(world.now),
+        "statusCode": "upcoming",
+        "eventRegion": world.region.name,
+        "eventDescription": [{
+            "language": "en_US",
+            "latestDescription": "EC2 has detected degradation of the underlying hardware hosting an instance in this account.",
+        }],
+        "affectedEntities": [{"entityValue": id, "status": "PENDING", "lastUpdatedTime": spoken(world.now), "tags": tags}],
+        "affectedAccount": world.account.id,
+        "page": "1",
+        "totalPages": "1",
+    });
+    bus::emit(world, "aws.health", "AWS Health Event", vec![id.to_owned()], detail);
+}
+
+/// A bucket's event that a rule too wide has let through.
+fn foreign(world: &World<'_>) -> Value {
+    json!({
+        "version": "0",
+        "id": "17793124-05d4-b198-2fde-7ededc63b103",
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "account": world.account.id,
+        "time": world.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "region": world.region.name,
+        "resources": ["arn:aws:s3:::a-bucket"],
+        "detail": {"version": "0", "bucket": {"name": "a-bucket"}, "object": {"key": "a-key", "size": 5}, "reason": "PutObject"},
+    })
+}
