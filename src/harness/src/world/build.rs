@@ -158,8 +158,11 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
         tasks,
         own_prices: !scenario.given.aws.prices.is_empty(),
         region: scenario.given.aws.region.clone(),
+        queue: scenario.given.aws.queue_name(),
+        forces: Vec::new(),
     };
     stands(&mut world).await?;
+    world.stand(&scenario.given.aws).await?;
     start_controller(&mut world, scenario, options, client, &entropy, aws_url, cluster_endpoint).await?;
     Ok(world)
 }
@@ -189,7 +192,7 @@ fn furnish_account(cloud: &mut fake_ec2::Cloud, scenario: &Scenario, now: Timest
     lab.zones = aws.zones.clone();
     lab.free_addresses = u32::try_from(aws.subnet_free_ips).ok();
     lab.node_role = aws.node_role.clone();
-    lab.interruption_queue = Some(aws.cluster.clone());
+    lab.interruption_queue = aws.queue_name();
     cloud
         .state_mut()
         .furnish_eks(now, &lab)
@@ -278,7 +281,7 @@ async fn start_controller(
                 region: aws.region.clone(),
                 cluster_name: aws.cluster.clone(),
                 cluster_endpoint,
-                queue: Some(aws.cluster.clone()),
+                queue: aws.queue_name(),
                 log: plane.workdir.join("controller.log"),
                 settings: scenario.given.settings.clone(),
             })?;
@@ -308,7 +311,7 @@ fn cloud_settings(scenario: &Scenario, endpoint: String) -> cloud::Settings {
     let mut settings = cloud::Settings::new(&scenario.given.aws.cluster);
     settings.cluster_endpoint = Some(endpoint);
     settings.cluster_ca = Some(authority());
-    settings.interruption_queue = Some(scenario.given.aws.cluster.clone());
+    settings.interruption_queue = scenario.given.aws.queue_name();
     settings.cluster_dns_ip = furnish::CLUSTER_DNS.parse().ok();
     settings
 }
