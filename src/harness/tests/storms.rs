@@ -178,3 +178,41 @@ fn a_step_ends_at_its_time_settled_or_not() {
     held(&report);
     assert!((report.steps[0].seconds - 10.0).abs() < 0.01, "{}", report.steps[0].seconds);
 }
+
+/// A pool of Spot machines alone, five pods on one of them.
+const FIVE_ON_SPOT: &str = "  - do:
+      - patch: nodepool/default
+        with:
+          spec:
+            template:
+              spec:
+                requirements:
+                  - { key: karpenter.sh/capacity-type, operator: In, values: [spot] }
+                  - { key: node.kubernetes.io/instance-type, operator: In, values: [m5.large] }
+      - scale deployment/other/inflate to 5
+    expect: { pods: { ready: 5 }, nodes: { pool: default, count: 1, capacity: [spot] } }
+";
+
+/// Without a notice nobody has the time to move the pods, however good the controller is.
+#[test]
+fn a_spot_machine_that_is_taken_back_at_once_takes_its_pods_with_it() {
+    let steps = format!(
+        "{FIVE_ON_SPOT}  - fault: {{ spot-interruption: {{ nodes: {{ pool: default, types: [m5.large] }}, notice: 0s }} }}
+    until: 5s
+    expect: {{ pods: {{ lost: 5 }} }}
+  - fault: {{ message: {{ is: duplicate-of-last }} }}
+    until: 5s
+"
+    );
+    held(&run("", &steps));
+}
+
+#[test]
+fn a_machine_is_warned_once() {
+    let steps = format!(
+        "{FIVE_ON_SPOT}  - fault: [{{ spot-interruption: {{}} }}, {{ rebalance: {{}} }}, {{ health-event: {{}} }}, {{ spot-interruption: {{}} }}]
+    until: 5s
+"
+    );
+    mistaken(&run("", &steps), &["has its interruption warning already"]);
+}
