@@ -2,7 +2,7 @@
 
 use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
 use api::{EC2NodeClass, NodeClaim};
-use cloud::port::{CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Validation};
+use cloud::port::{CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, Validation};
 use cluster::{Key, Kind, Object};
 use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
@@ -84,6 +84,11 @@ pub enum Effect {
     },
     CleanUp(Arc<EC2NodeClass>),
     ExpireLaunchTemplates,
+    /// Waits for messages, up to 20 s.
+    ReceiveMessages,
+    DeleteMessage {
+        receipt: String,
+    },
 }
 
 impl Effect {
@@ -126,6 +131,8 @@ impl Effect {
             Effect::Tag { id, .. } => ("tag", id.clone()),
             Effect::CleanUp(c) => ("clean-up", class(c)),
             Effect::ExpireLaunchTemplates => ("expire-launch-templates", String::new()),
+            Effect::ReceiveMessages => ("receive-messages", String::new()),
+            Effect::DeleteMessage { .. } => ("delete-message", String::new()),
         }
     }
 }
@@ -147,6 +154,7 @@ pub enum Outcome {
     Launch(Result<Box<Launched>, LaunchError>),
     Instance(Option<Box<Instance>>),
     Instances(Vec<Instance>),
+    Messages(Vec<Message>),
     /// `false`: there was nothing left to terminate.
     Terminated(bool),
 }

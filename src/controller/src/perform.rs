@@ -78,6 +78,8 @@ async fn call(cloud: &dyn Cloud, effect: &Effect) -> Reply {
         Effect::Terminate { id } => Outcome::Terminated(cloud.terminate(id).await?),
         Effect::Tag { id, tags } => cloud.tag(id, tags).await.map(|()| Outcome::Done)?,
         Effect::CleanUp(class) => cloud.clean_up(class).await.map(|()| Outcome::Done)?,
+        Effect::ReceiveMessages => Outcome::Messages(cloud.receive_messages().await?),
+        Effect::DeleteMessage { receipt } => cloud.delete_message(receipt).await.map(|()| Outcome::Done)?,
         Effect::ExpireLaunchTemplates => cloud.expire_launch_templates().await.map(|_| Outcome::Done)?,
         // Kubernetes' own, performed above.
         _ => Outcome::Done,

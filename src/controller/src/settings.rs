@@ -17,6 +17,8 @@ pub struct Settings {
     pub disable_dry_run: bool,
     /// `ISOLATED_VPC`: instance profiles are left alone when a NodeClass goes.
     pub isolated_vpc: bool,
+    /// `INTERRUPTION_QUEUE` names a queue: messages are received.
+    pub interruptions: bool,
     pub options: planner::Options,
     /// Receives every decision, effect and explanation, in order.
     pub observer: Option<Observer>,
@@ -32,6 +34,7 @@ impl Settings {
             batch_max: SignedDuration::from_secs(10),
             disable_dry_run: false,
             isolated_vpc: false,
+            interruptions: false,
             options: planner::Options::default(),
             observer: None,
             crash_at: None,

@@ -31,6 +31,8 @@ pub enum Work {
     Disruption,
     /// A command on its way, by its number.
     Command(u64),
+    /// The queue of what the account says of its machines.
+    Interruption,
     InstanceGc,
     ClaimGc,
     InstanceTypes,
@@ -58,6 +60,7 @@ impl Work {
             Work::Evict { .. } => "eviction-queue",
             Work::Provision => "provisioner",
             Work::Retrigger => "provisioner.trigger.pod",
+            Work::Interruption => "interruption",
             Work::InstanceGc => "instance.garbagecollection",
             Work::ClaimGc => "nodeclaim.garbagecollection",
             Work::InstanceTypes => "providers.instancetype",
@@ -99,6 +102,7 @@ impl Work {
                 | Work::PoolCounter(_)
                 | Work::Retrigger
                 | Work::Disruption
+                | Work::Interruption
                 | Work::InstanceGc
                 | Work::ClaimGc
                 | Work::InstanceTypes

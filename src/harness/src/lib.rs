@@ -23,3 +23,5 @@ pub mod trace;
 pub mod wires;
 pub mod world;
 pub mod yaml;
+
+pub use controller::CrashPoint;

@@ -6,6 +6,7 @@ pub mod expiration;
 pub mod finalize;
 pub mod gc;
 pub mod initialization;
+pub mod interruption;
 pub mod launch;
 pub mod lifecycle;
 pub mod marks;
@@ -47,6 +48,7 @@ pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step
         Work::Evict { pod, uid } => evict::decide(world, pod, uid, done),
         Work::InstanceGc => gc::instances(world, done, now),
         Work::ClaimGc => gc::claims(world, done),
+        Work::Interruption => interruption::decide(world, done),
         Work::PodEvents(name) => pod_events::decide(world, name, now),
         Work::Provision | Work::Retrigger | Work::Disruption | Work::Command(_) | Work::Marks(_) => Step::rest(),
     }

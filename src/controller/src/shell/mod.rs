@@ -387,6 +387,9 @@ impl Controller {
                         self.begin(None, Act2 { effect, after: Vec::new(), tolerant: true });
                     }
                 }
+                Note::Unavailable { instance_type, zone, capacity_type } => {
+                    self.cloud.mark_unavailable(&instance_type, &zone, capacity_type, self.clock.now());
+                }
                 Note::Remember(memo) => self.remember(memo),
                 Note::HoldUntil(until) => {
                     if let Some(work) = work {

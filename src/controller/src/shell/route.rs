@@ -34,6 +34,9 @@ impl Controller {
         }
         works.extend(index.nodes().filter(|n| n.metadata.deletion_timestamp.is_some()).map(|n| Work::Termination(n.name_any().into())));
         works.extend([Work::Retrigger, Work::InstanceGc, Work::ClaimGc, Work::LaunchTemplates, Work::Disruption]);
+        if self.world.settings.interruptions {
+            works.push(Work::Interruption);
+        }
         for work in works {
             self.queue.add(work, now);
         }

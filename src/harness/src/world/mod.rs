@@ -2,8 +2,10 @@
 
 mod build;
 mod machines;
+mod operator;
 mod running;
 
+pub use operator::{crash_point, crash_text};
 pub use running::Running;
 
 use crate::objects::Objects;
@@ -46,6 +48,8 @@ pub struct WorldOptions {
     pub control_plane: Option<PathBuf>,
     /// Where the logs of child processes are kept.
     pub logs: Option<PathBuf>,
+    /// Our controller crashes there once, and is started again.
+    pub crash_at: Option<controller::CrashPoint>,
 }
 
 impl WorldOptions {
@@ -159,6 +163,11 @@ impl World {
             }
         }
         Ok(sums)
+    }
+
+    /// How often our controller crashed, as it was told to.
+    pub fn crashes(&self) -> u64 {
+        self.controller.crashes()
     }
 
     /// The controller's ERROR lines so far.
