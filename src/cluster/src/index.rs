@@ -26,15 +26,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] = [
-        Kind::Pod,
-        Kind::Node,
-        Kind::NodeClaim,
-        Kind::NodePool,
-        Kind::EC2NodeClass,
-        Kind::DaemonSet,
-        Kind::PodDisruptionBudget,
-    ];
+    pub const ALL: [Kind; 7] =
+        [Kind::Pod, Kind::Node, Kind::NodeClaim, Kind::NodePool, Kind::EC2NodeClass, Kind::DaemonSet, Kind::PodDisruptionBudget];
 
     pub fn as_str(self) -> &'static str {
         match self {

@@ -24,7 +24,10 @@ pub enum Work {
     Marks(Name),
     PodEvents(Name),
     Termination(Name),
-    Evict { pod: Key, uid: Name },
+    Evict {
+        pod: Key,
+        uid: Name,
+    },
     Provision,
     Retrigger,
     /// The search for nodes that should go.

@@ -28,8 +28,8 @@ use crate::wire::Service;
 use crate::wire::client::{Call, Client, lock};
 use crate::wire::transport::Surroundings;
 use ambient::{Clock, Entropy};
-use api::{EC2NodeClass, NodeClaim};
 use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
+use api::{EC2NodeClass, NodeClaim};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use planner::InstanceType;
@@ -199,13 +199,7 @@ impl Cloud for AwsCloud {
         self.instances.known(instance_id)
     }
 
-    fn drift(
-        &self,
-        claim: &NodeClaim,
-        class: &EC2NodeClass,
-        instance: &Instance,
-        now: Timestamp,
-    ) -> Result<Option<&'static str>, String> {
+    fn drift(&self, claim: &NodeClaim, class: &EC2NodeClass, instance: &Instance, now: Timestamp) -> Result<Option<&'static str>, String> {
         drift::reason(claim, class, instance, &*self.types(class, now)?)
     }
 

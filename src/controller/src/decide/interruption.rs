@@ -233,11 +233,7 @@ fn act(world: &World, message: &Message, seen: &mut BTreeSet<String>, step: &mut
             if read.kind == Kind::SpotInterrupted
                 && let (Some(zone), Some(name)) = (claim.labels().get(labels::ZONE), claim.labels().get(labels::INSTANCE_TYPE))
             {
-                step.notes.push(Note::Unavailable {
-                    instance_type: name.clone(),
-                    zone: zone.clone(),
-                    capacity_type: CapacityType::Spot,
-                });
+                step.notes.push(Note::Unavailable { instance_type: name.clone(), zone: zone.clone(), capacity_type: CapacityType::Spot });
             }
             // Two messages about one machine delete it once.
             if read.kind.deletes() && claim.metadata.deletion_timestamp.is_none() && seen.insert(claim.name_any()) {
@@ -299,7 +295,10 @@ mod tests {
     #[case::a_list("[]", false)]
     #[case::a_number_as_source(r#"{"version": "0", "source": 7}"#, false)]
     #[case::no_time(r#"{"time": "yesterday"}"#, false)]
-    #[case::detail_of_another_shape(r#"{"version": "0", "source": "aws.ec2", "detail-type": "EC2 Instance Rebalance Recommendation", "detail": []}"#, false)]
+    #[case::detail_of_another_shape(
+        r#"{"version": "0", "source": "aws.ec2", "detail-type": "EC2 Instance Rebalance Recommendation", "detail": []}"#,
+        false
+    )]
     fn odd_bodies(#[case] body: &str, #[case] readable: bool) {
         assert_eq!(parse(body).is_ok(), readable);
     }

@@ -44,7 +44,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn pod(patch: &Value) -> Pod {
-        let mut object = json!({"metadata": {"name": "p", "namespace": "default"}, "spec": {"containers": []}, "status": {"phase": "Running"}});
+        let mut object =
+            json!({"metadata": {"name": "p", "namespace": "default"}, "spec": {"containers": []}, "status": {"phase": "Running"}});
         for (field, inner) in patch.as_object().into_iter().flatten() {
             for (key, value) in inner.as_object().into_iter().flatten() {
                 object[field][key] = value.clone();

@@ -251,9 +251,8 @@ impl Controller {
 
     fn rejected_events(&self, command: &Command, invalid: disruption::Invalid) -> Vec<Note> {
         let reason = invalid.as_str();
-        let text = |name: &str| {
-            format!("Consolidation rejected: {}, reason: {reason} (savings: ${:.2})", about(command, name), command.savings)
-        };
+        let text =
+            |name: &str| format!("Consolidation rejected: {}, reason: {reason} (savings: ${:.2})", about(command, name), command.savings);
         self.command_events(command, "ConsolidationRejected", text)
     }
 
@@ -322,7 +321,11 @@ impl Controller {
 /// The command from the point of view of one of its nodes.
 fn about(command: &Command, node: &str) -> String {
     if command.nodes.len() == 1 {
-        let into = if command.replacements.len() == 1 { "1 replacement".to_owned() } else { format!("{} replacements", command.replacements.len()) };
+        let into = if command.replacements.len() == 1 {
+            "1 replacement".to_owned()
+        } else {
+            format!("{} replacements", command.replacements.len())
+        };
         return format!("{}: [{node}] -> [{into}]", command.decision());
     }
     format!("{}: [{node}] (part of {}-node consolidation)", command.decision(), command.nodes.len())

@@ -1,7 +1,7 @@
 //! Puts a world together: cloud first, then the cluster, its nodes, and the controller last, as on a real account.
 
-use super::operator::{Operator, Recipe};
 use super::machines::Board;
+use super::operator::{Operator, Recipe};
 use super::{Controller, Running, World, WorldError, WorldOptions, cloud_config};
 use crate::drive::DriveError;
 use crate::furnish;

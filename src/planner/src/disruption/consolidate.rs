@@ -199,9 +199,8 @@ impl Pass<'_> {
         let claim = &scheduler.claims[position];
         let template = &scheduler.templates[claim.template];
         let price: f64 = candidates.iter().map(|c| c.price.dollars()).sum();
-        let market = |draft: &Draft, market: CapacityType| {
-            draft.requirements.get(labels::CAPACITY_TYPE).is_none_or(|r| r.has(market.as_str()))
-        };
+        let market =
+            |draft: &Draft, market: CapacityType| draft.requirements.get(labels::CAPACITY_TYPE).is_none_or(|r| r.has(market.as_str()));
         if candidates.iter().all(|c| c.is_spot()) && market(&draft, CapacityType::Spot) {
             spot_to_spot(self.picture.options, candidates.len(), template, claim, &mut draft, price)?;
         } else {
@@ -276,9 +275,9 @@ fn in_turn(candidates: Vec<Candidate>) -> Vec<Candidate> {
 /// The most that launching this type may cost, in the market in which it would be launched (`C/pkg/cloudprovider/types.go`,
 /// WorstLaunchPrice).
 fn worst_price(offerings: &[Offering], requirements: &Requirements) -> Option<UsdPerHour> {
-    [CapacityType::Reserved, CapacityType::Spot, CapacityType::OnDemand].into_iter().find_map(|market| {
-        offerings.iter().filter(|o| o.capacity_type == market && buyable(o, requirements)).map(|o| o.price).max()
-    })
+    [CapacityType::Reserved, CapacityType::Spot, CapacityType::OnDemand]
+        .into_iter()
+        .find_map(|market| offerings.iter().filter(|o| o.capacity_type == market && buyable(o, requirements)).map(|o| o.price).max())
 }
 
 /// Keeps types that are cheaper whichever of their offerings it becomes (RemoveInstanceTypeOptionsByPriceAndMinValues).

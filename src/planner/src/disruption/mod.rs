@@ -125,10 +125,20 @@ pub enum Unconsolidatable {
     /// So many new nodes would be needed for it.
     SeveralNodes(usize),
     /// The replacement that lost, and its price against the node's.
-    NotCheaper { best: Option<(Arc<str>, UsdPerHour)>, price: UsdPerHour },
-    MinValues { key: Arc<str>, wanted: u32, found: u32 },
+    NotCheaper {
+        best: Option<(Arc<str>, UsdPerHour)>,
+        price: UsdPerHour,
+    },
+    MinValues {
+        key: Arc<str>,
+        wanted: u32,
+        found: u32,
+    },
     SpotToSpotDisabled,
-    SpotToSpotNeedsTypes { wanted: usize, found: usize },
+    SpotToSpotNeedsTypes {
+        wanted: usize,
+        found: usize,
+    },
 }
 
 impl std::fmt::Display for Unconsolidatable {

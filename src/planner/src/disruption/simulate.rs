@@ -99,10 +99,7 @@ pub fn simulate<'a>(picture: Picture<'a>, candidates: &[&Candidate], consolidati
         match launch::draft(&scheduler, claim) {
             Ok(draft) => drafts.push((position, draft)),
             Err(short) => {
-                let text = format!(
-                    "NodePool couldn't meet minValues requirements ({}: {} of {})",
-                    short.key, short.found, short.wanted
-                );
+                let text = format!("NodePool couldn't meet minValues requirements ({}: {} of {})", short.key, short.found, short.wanted);
                 let pods = claim.pods.iter().filter(|p| !was_pending(**p)).map(|p| full_name(&scheduler.pods[*p]));
                 unplaced.extend(pods.map(|pod| (pod, Unplaced::Text(text.clone()))));
             }
