@@ -112,6 +112,14 @@ struct Entity {
     value: Option<String>,
 }
 
+/// A JSON object as a struct. (A list would be taken as the fields in their order.)
+fn object<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<T, String> {
+    if !value.is_object() {
+        return Err(format!("cannot unmarshal {value} into an object"));
+    }
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
 /// Reads a message's body. What is none of ours is no error and does nothing.
 pub fn parse(body: &str) -> Result<Read, String> {
     let nothing = Read { kind: Kind::NoOp, instances: Vec::new() };
@@ -123,7 +131,7 @@ pub fn parse(body: &str) -> Result<Read, String> {
     if value.is_null() {
         return Ok(nothing);
     }
-    let envelope: Envelope = serde_json::from_value(value).map_err(|e| format!("unmarshalling the message as Metadata, {e}"))?;
+    let envelope: Envelope = object(value).map_err(|e| format!("unmarshalling the message as Metadata, {e}"))?;
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let name = (text(&envelope.version), text(&envelope.source), text(&envelope.detail_type));
     let kind = match (name.0.as_str(), name.1.as_str(), name.2.as_str()) {
@@ -135,16 +143,16 @@ pub fn parse(body: &str) -> Result<Read, String> {
         _ => return Ok(nothing),
     };
     let detail = envelope.detail.unwrap_or_else(|| serde_json::json!({}));
-    let wrong = |e: serde_json::Error| format!("parsing event message, {e}");
+    let wrong = |e: String| format!("parsing event message, {e}");
     if kind == Kind::ScheduledChange {
-        let health: HealthDetail = serde_json::from_value(detail).map_err(wrong)?;
+        let health: HealthDetail = object(detail).map_err(wrong)?;
         if health.service.as_deref() != Some("EC2") || health.category.as_deref() != Some("scheduledChange") {
             return Ok(nothing);
         }
         let instances = health.entities.unwrap_or_default().into_iter().filter_map(|entity| entity.value).collect();
         return Ok(Read { kind, instances });
     }
-    let instance: InstanceDetail = serde_json::from_value(detail).map_err(wrong)?;
+    let instance: InstanceDetail = object(detail).map_err(wrong)?;
     let instances = vec![text(&instance.instance_id)];
     if kind != Kind::InstanceTerminated {
         return Ok(Read { kind, instances });
