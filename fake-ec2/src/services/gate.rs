@@ -11,21 +11,28 @@ use crate::state::rules::{Effect, matches_operation};
 pub(crate) fn admit(world: &mut World<'_>, call: &Call) -> Result<(), AwsError> {
     let now = world.now;
     for active in &mut world.account.rules {
-        let Effect::Error { operation, code, message, status } = &active.rule.effect else { continue };
+        let (Effect::Error { operation, .. } | Effect::Throttle { operation, .. }) = &active.rule.effect else { continue };
         if !matches_operation(operation, call.operation) || !active.in_force(now) {
             continue;
         }
-        let error = AwsError::new(code.clone(), message.clone());
-        let error = status.map_or(error.clone(), |status| error.with_status(status));
-        active.hits += 1;
         active.met += 1;
-        return Err(error);
+        if matches!(active.rule.effect, Effect::Throttle { .. }) && active.token(now) {
+            continue;
+        }
+        active.hits += 1;
+        let Effect::Error { code, message, status, .. } = &active.rule.effect else { return Err(throttled(call)) };
+        let error = AwsError::new(code.clone(), message.clone());
+        return Err(status.map_or(error.clone(), |status| error.with_status(status)));
     }
     let settings = &world.account.settings;
     if world.account.buckets.take(now, &settings.buckets, call.operation, resources(call)) {
         return Ok(());
     }
-    Err(if call.service == Service::Ec2 { errors::REQUEST_LIMIT.error(&[]) } else { errors::THROTTLING.error(&[]) })
+    Err(throttled(call))
+}
+
+fn throttled(call: &Call) -> AwsError {
+    if call.service == Service::Ec2 { errors::REQUEST_LIMIT.error(&[]) } else { errors::THROTTLING.error(&[]) }
 }
 
 /// How many instances a request asks for.

@@ -193,6 +193,11 @@ impl State {
         self.account.rules.iter().find(|active| active.rule.name == name).map(|active| active.hits)
     }
 
+    /// The faults that were put in force, over or not: name, and when it ends if it does.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
+        self.account.rules.iter().map(|active| (active.rule.name.as_str(), active.rule.until))
+    }
+
     /// How often a fault has met something: besides its hits, launches that named a pool without capacity and were served from another.
     pub fn rule_met(&self, name: &str) -> Option<u64> {
         self.account.rules.iter().find(|active| active.rule.name == name).map(|active| active.met)

@@ -39,6 +39,14 @@ pub enum Effect {
         #[serde(default)]
         status: Option<u16>,
     },
+    /// A token bucket over the matching operations together: when it is empty they answer as throttled.
+    Throttle {
+        /// As in `Error`.
+        operation: String,
+        burst: u64,
+        /// Tokens that come back in a second.
+        per_second: u64,
+    },
     /// The matching pools have no capacity.
     InsufficientCapacity {
         #[serde(default)]
@@ -82,11 +90,25 @@ pub(crate) struct ActiveRule {
     pub hits: u64,
     /// Calls and launches that asked for what it takes away, refused or served from elsewhere.
     pub met: u64,
+    /// Of a throttle: since when it holds how many thousandths of a token.
+    fill: Option<(Timestamp, u64)>,
 }
 
 impl ActiveRule {
     pub fn new(rule: Rule) -> Self {
-        Self { rule, hits: 0, met: 0 }
+        Self { rule, hits: 0, met: 0, fill: None }
+    }
+
+    /// Whether a throttle has a token for a call; takes it if so.
+    pub fn token(&mut self, now: Timestamp) -> bool {
+        let Effect::Throttle { burst, per_second, .. } = &self.rule.effect else { return true };
+        let full = burst.saturating_mul(1000);
+        let (since, fill) = self.fill.unwrap_or((now, full));
+        let elapsed = u64::try_from(now.duration_since(since).as_millis()).unwrap_or(0);
+        let fill = fill.saturating_add(elapsed.saturating_mul(*per_second)).min(full);
+        let left = fill.checked_sub(1000);
+        self.fill = Some((now, left.unwrap_or(fill)));
+        left.is_some()
     }
 
     pub fn in_force(&self, now: Timestamp) -> bool {

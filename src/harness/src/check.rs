@@ -1,9 +1,9 @@
 //! Judges: expectations against what was seen. Pure.
 
+use crate::acts::{self, Act};
 use crate::observe::{ClaimSeen, NodeSeen, Observed, PodSeen};
-use crate::scenario::{Aggregate, Compare, Count, Expectation, LatencyOf, NodeTypes, Noun, Placed, PodExpectation};
-use crate::timeline::Event;
-use jiff::SignedDuration;
+use crate::scenario::{Aggregate, Compare, CostOf, Count, Expectation, LatencyOf, NodeTypes, Noun, Phrase, Placed, PodExpectation};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use vocabulary::UsdPerHour;
@@ -13,6 +13,10 @@ use vocabulary::UsdPerHour;
 pub struct Facts {
     /// Per pool, and under `None` everything that runs.
     pub hourly: BTreeMap<Option<String>, UsdPerHour>,
+    /// The same at the step's beginning.
+    pub hourly_before: BTreeMap<Option<String>, UsdPerHour>,
+    /// Dollars since the step began.
+    pub spent: f64,
     pub calls: BTreeMap<String, u64>,
     pub denied: u64,
     pub launches: u64,
@@ -20,8 +24,11 @@ pub struct Facts {
     /// Positions in `became_ready` and `became_initialized` from which this step counts.
     pub ready_from: usize,
     pub initialized_from: usize,
-    /// Position in the timeline where the step began.
-    pub timeline_from: usize,
+    /// Positions in `evicted` and `lost` from which this step counts.
+    pub evicted_from: usize,
+    pub lost_from: usize,
+    /// Changes up to this one came before the step.
+    pub order_from: u64,
     /// True conditions of the objects that conditions are expected of.
     pub conditions: BTreeMap<String, BTreeMap<String, String>>,
     /// The controller's ERROR lines.
@@ -46,25 +53,80 @@ pub fn check(expectation: &Placed<Expectation>, observed: &Observed, facts: &Fac
     Verdict { expected: expectation.text.clone(), line: expectation.line, held, seen }
 }
 
-/// `never`: the same judgement, the other way round.
+/// `never`: the same judgement, the other way round; and nothing that the guard has seen on the way.
 pub fn check_never(expectation: &Placed<Expectation>, observed: &Observed, facts: &Facts) -> Verdict {
     let verdict = check(expectation, observed, facts);
-    Verdict { expected: format!("never {}", verdict.expected), held: !verdict.held, ..verdict }
+    let once = observed.guard.as_ref().and_then(|guard| guard.broken.get(&expectation.line)?.get(&expectation.text));
+    let (held, seen) = match once {
+        Some(seen) => (false, seen.clone()),
+        None => (!verdict.held, verdict.seen),
+    };
+    Verdict { expected: format!("never {}", verdict.expected), line: verdict.line, held, seen }
+}
+
+/// Watches over `never` while a step runs: the observer shows it every change.
+#[derive(Debug)]
+pub struct Guard {
+    never: Vec<Placed<Expectation>>,
+    /// What counts from the step's beginning.
+    facts: Facts,
+    launches: u64,
+    disruptions: u64,
+    /// What was seen when it was first broken, by line and text.
+    broken: BTreeMap<usize, BTreeMap<String, String>>,
+}
+
+impl Guard {
+    /// Of what is told by the cluster alone; the rest (costs, calls, conditions, latencies, actions) is judged at the step's end.
+    pub fn new(never: &[Placed<Expectation>], facts: Facts, observed: &Observed) -> Guard {
+        let seen = |e: &&Placed<Expectation>| {
+            matches!(
+                e.value,
+                Expectation::Pods(_)
+                    | Expectation::Nodes { .. }
+                    | Expectation::NodeClaims { .. }
+                    | Expectation::Launches(_)
+                    | Expectation::Disruptions(_)
+            )
+        };
+        Guard {
+            never: never.iter().filter(seen).cloned().collect(),
+            facts,
+            launches: observed.launches,
+            disruptions: observed.disruptions,
+            broken: BTreeMap::new(),
+        }
+    }
+
+    pub fn look(&mut self, now: Timestamp, observed: &Observed) {
+        self.facts.launches = observed.launches - self.launches;
+        self.facts.disruptions = observed.disruptions - self.disruptions;
+        for never in &self.never {
+            if self.broken.get(&never.line).is_some_and(|texts| texts.contains_key(&never.text)) {
+                continue;
+            }
+            let (is, seen) = judge(&never.value, observed, &self.facts);
+            if is {
+                let at = now.duration_since(observed.timeline.start()).as_secs_f64();
+                self.broken.entry(never.line).or_default().insert(never.text.clone(), format!("{seen}, at {at:.1}s"));
+            }
+        }
+    }
+
+    pub fn any_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
 }
 
 fn judge(expectation: &Expectation, observed: &Observed, facts: &Facts) -> (bool, String) {
     match expectation {
-        Expectation::Pods(expected) => pods(expected, observed),
+        Expectation::Pods(expected) => pods(expected, observed, facts),
         Expectation::Nodes { pool, nouns } => nodes(pool.as_deref(), nouns, observed),
         Expectation::NodeClaims { pool, count } => {
             let alive = |c: &&ClaimSeen| !c.deleting && (pool.is_none() || c.pool == *pool);
             counted(*count, observed.claims.values().filter(alive).count(), "NodeClaims")
         }
-        Expectation::Cost { pool, hourly } => {
-            let paid = facts.hourly.get(pool).copied().unwrap_or_default();
-            // Sums of binary fractions: a ten-thousandth of a cent is no difference.
-            ((paid.dollars() - hourly.dollars()).abs() < 1e-6, format!("{paid}/h"))
-        }
+        Expectation::Cost { pool, of, compare, amount } => cost(pool, *of, *compare, *amount, facts),
         Expectation::Latency { of, aggregate, compare, bound } => latency(*of, *aggregate, *compare, *bound, observed, facts),
         Expectation::Launches(count) => counted(*count, facts.launches as usize, "launches"),
         Expectation::Disruptions(count) => counted(*count, facts.disruptions as usize, "disruptions"),
@@ -93,7 +155,20 @@ fn counted(count: Count, found: usize, what: &str) -> (bool, String) {
     (count.compare.holds(&(found as u64), &count.value), format!("{found} {what}"))
 }
 
-fn pods(expected: &PodExpectation, observed: &Observed) -> (bool, String) {
+fn cost(pool: &Option<String>, of: CostOf, compare: Compare, amount: UsdPerHour, facts: &Facts) -> (bool, String) {
+    let at = |hourly: &BTreeMap<Option<String>, UsdPerHour>| hourly.get(pool).copied().unwrap_or_default().dollars();
+    let (paid, unit) = match of {
+        CostOf::Hourly => (at(&facts.hourly), "/h"),
+        CostOf::Saved => (at(&facts.hourly_before) - at(&facts.hourly), "/h"),
+        CostOf::Total => (facts.spent, ""),
+    };
+    // Sums of binary fractions: a ten-thousandth of a cent is no difference.
+    let micro = |dollars: f64| (dollars * 1e6).round() as i64;
+    let shown = UsdPerHour::new(paid.abs()).unwrap_or_default();
+    (compare.holds(&micro(paid), &micro(amount.dollars())), format!("{}{shown}{unit}", if micro(paid) < 0 { "-" } else { "" }))
+}
+
+fn pods(expected: &PodExpectation, observed: &Observed, facts: &Facts) -> (bool, String) {
     let ours: Vec<&PodSeen> = observed
         .pods
         .iter()
@@ -108,8 +183,23 @@ fn pods(expected: &PodExpectation, observed: &Observed) -> (bool, String) {
     let reasons: BTreeSet<&str> = pending.iter().map(|p| p.refused.as_deref().unwrap_or("no reason given")).collect();
     let named =
         expected.reason.as_ref().is_none_or(|word| !pending.is_empty() && reasons.iter().all(|reason| reason.contains(word.as_str())));
-    let held = holds(expected.ready, ready) && holds(expected.pending, pending.len() as u64) && named;
+    let since = |list: &[(String, String)], from: usize| {
+        let ours = list.get(from..).unwrap_or_default().iter();
+        ours.filter(|(namespace, _)| expected.namespace.as_ref().is_none_or(|n| n == namespace)).count() as u64
+    };
+    let (evicted, lost) = (since(&observed.evicted, facts.evicted_from), since(&observed.lost, facts.lost_from));
+    let held = holds(expected.ready, ready)
+        && holds(expected.pending, pending.len() as u64)
+        && holds(expected.evicted, evicted)
+        && holds(expected.lost, lost)
+        && named;
     let mut seen = format!("{ready} ready, {} pending", pending.len());
+    if expected.evicted.is_some() {
+        seen.push_str(&format!(", {evicted} evicted"));
+    }
+    if expected.lost.is_some() {
+        seen.push_str(&format!(", {lost} lost"));
+    }
     if !reasons.is_empty() {
         seen.push_str(&format!(" ({})", reasons.into_iter().collect::<Vec<_>>().join("; ")));
     }
@@ -188,15 +278,10 @@ fn latency(
     (compare.holds(&value, &bound), format!("{:.1}s of {} samples", value.as_secs_f64(), times.len()))
 }
 
-/// Nodes that came and went, as short phrases in order: `launch m5.large`, `disrupt m5.large`.
-fn actions(expected: &[String], observed: &Observed, facts: &Facts) -> (bool, String) {
-    let seen: Vec<String> = observed.timeline.entries[facts.timeline_from.min(observed.timeline.entries.len())..]
-        .iter()
-        .filter_map(|entry| match &entry.event {
-            Event::Launched { instance_type, .. } => Some(format!("launch {instance_type}")),
-            Event::NodeDisrupted { instance_type, .. } => Some(format!("disrupt {instance_type}")),
-            _ => None,
-        })
-        .collect();
-    (seen == expected, if seen.is_empty() { "no actions".to_owned() } else { seen.join(", ") })
+/// What the autoscaler did to nodes in the step. What it took back is told, not compared.
+fn actions(expected: &[Vec<Phrase>], observed: &Observed, facts: &Facts) -> (bool, String) {
+    let acts: Vec<Act> = observed.history.acts(observed.timeline.start()).into_iter().filter(|act| act.order > facts.order_from).collect();
+    let seen: Vec<String> = acts.iter().map(ToString::to_string).collect();
+    let compared: Vec<&Act> = acts.iter().filter(|act| !act.taken_back).collect();
+    (acts::hold(expected, &compared), if seen.is_empty() { "no actions".to_owned() } else { seen.join(", ") })
 }

@@ -1,6 +1,7 @@
 //! Moves time and does what the steps say; judges each step when the world has settled, or at its deadline.
 
-use crate::check::{Facts, Verdict, check, check_never};
+use crate::acts::Act;
+use crate::check::{Facts, Guard, Verdict, check, check_never};
 use crate::objects::ObjectError;
 use crate::scenario::{Action, Expectation, Mistakes, Mode, Placed, Scenario, Step};
 use crate::timeline::Event;
@@ -8,6 +9,7 @@ use crate::world::{World, WorldError};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use vocabulary::UsdPerHour;
 
 /// How often a virtual world is asked whether it has settled; twice in a row it must say so.
 const SIM_POLL: SignedDuration = SignedDuration::from_millis(500);
@@ -32,6 +34,9 @@ pub struct StepReport {
     /// What kept moving, when the world did not settle in time.
     pub moving: Vec<String>,
     pub verdicts: Vec<Verdict>,
+    /// What the autoscaler did to nodes, in the order in which it began.
+    #[serde(default)]
+    pub acts: Vec<Act>,
 }
 
 impl StepReport {
@@ -49,22 +54,31 @@ struct Mark {
     disruptions: u64,
     ready: usize,
     initialized: usize,
-    timeline: usize,
+    evicted: usize,
+    lost: usize,
+    order: u64,
     errors: usize,
+    hourly: BTreeMap<Option<String>, UsdPerHour>,
+    at: Option<jiff::Timestamp>,
 }
 
-fn mark(world: &World) -> Mark {
+async fn mark(world: &World) -> Result<Mark, DriveError> {
+    let hourly = world.hourly().await?;
     let observed = world.observer.lock();
-    Mark {
+    Ok(Mark {
         calls: world.trace.calls(),
         denied: world.trace.denied(),
         launches: observed.launches,
         disruptions: observed.disruptions,
         ready: observed.became_ready.len(),
         initialized: observed.became_initialized.len(),
-        timeline: observed.timeline.entries.len(),
+        evicted: observed.evicted.len(),
+        lost: observed.lost.len(),
+        order: observed.order,
         errors: world.controller_errors().len(),
-    }
+        hourly,
+        at: Some(world.clock.now()),
+    })
 }
 
 /// Applies the given manifests and waits until the cluster has taken them in.
@@ -79,7 +93,7 @@ pub async fn begin(scenario: &Scenario, world: &mut World) -> Result<Vec<String>
 
 /// Runs every step; stops after the first that fails, since the rest stands on it.
 pub async fn steps(scenario: &Scenario, world: &mut World) -> Result<(Vec<StepReport>, Vec<Verdict>), DriveError> {
-    let whole = mark(world);
+    let whole = mark(world).await?;
     let mut reports = Vec::new();
     for step in &scenario.steps {
         let report = run(scenario, step, world).await?;
@@ -87,6 +101,13 @@ pub async fn steps(scenario: &Scenario, world: &mut World) -> Result<(Vec<StepRe
         reports.push(report);
         if !held {
             break;
+        }
+    }
+    // A story that was told to its end has met all that was to befall it, or the scenario is wrong.
+    if reports.len() == scenario.steps.len() {
+        let unmet = world.unmet().await?;
+        if !unmet.is_empty() {
+            return Err(DriveError::Mistakes(Mistakes(unmet)));
         }
     }
     let facts = facts(scenario, world, &whole, scenario.always.iter()).await?;
@@ -97,25 +118,66 @@ pub async fn steps(scenario: &Scenario, world: &mut World) -> Result<(Vec<StepRe
 }
 
 async fn run(scenario: &Scenario, step: &Step, world: &mut World) -> Result<StepReport, DriveError> {
-    let from = mark(world);
+    let from = mark(world).await?;
     let began = world.clock.now();
+    guard(step, world, &from);
     for action in &step.actions {
         world.observer.note(Event::Step { text: action.text.clone() }, Vec::new());
         act(&action.value, world).await?;
     }
-    let moving = settle(world, scenario.within(step, world.mode), Some((scenario, step, &from))).await?;
+    let moving = match step.until {
+        Some(until) => {
+            pass(world, began.saturating_add(until).unwrap_or(jiff::Timestamp::MAX)).await?;
+            Vec::new()
+        }
+        None => settle(world, scenario.within(step, world.mode), Some((scenario, step, &from))).await?,
+    };
     let verdicts = judge(scenario, step, world, &from).await?;
+    let acts = {
+        let mut observed = world.observer.lock();
+        observed.guard = None;
+        observed.history.acts(observed.timeline.start()).into_iter().filter(|act| act.order > from.order).collect()
+    };
     let seconds = world.clock.now().duration_since(began).as_secs_f64();
     Ok(StepReport {
         actions: step.actions.iter().map(|a| a.text.clone()).collect(),
         seconds: (seconds * 1000.0).round() / 1000.0,
         moving,
         verdicts,
+        acts,
     })
+}
+
+/// From here on, every change is held against what must never be.
+fn guard(step: &Step, world: &World, from: &Mark) {
+    let mut observed = world.observer.lock();
+    let facts = Facts { evicted_from: from.evicted, lost_from: from.lost, order_from: from.order, ..Facts::default() };
+    let made = Guard::new(&step.never, facts, &observed);
+    observed.guard = Some(made);
+}
+
+/// Lets time pass up to an instant, settled or not.
+async fn pass(world: &mut World, end: jiff::Timestamp) -> Result<(), DriveError> {
+    let step = SignedDuration::from_secs(1);
+    loop {
+        let left = end.duration_since(world.clock.now());
+        if left <= SignedDuration::ZERO {
+            return Ok(());
+        }
+        world.clock.sleep(left.min(step)).await;
+        world.alive()?;
+    }
 }
 
 async fn act(action: &Action, world: &mut World) -> Result<(), DriveError> {
     let done = match action {
+        Action::Fault(fault) => return world.inject(fault).await,
+        Action::DeleteNodes { kind, nodes, site } => {
+            for target in world.chosen(kind, nodes).map_err(|why| DriveError::Mistakes(Mistakes(vec![site.mistake(why, None)])))? {
+                apply_error(world.objects.delete(&target).await)?;
+            }
+            Ok(())
+        }
         Action::Scale { target, replicas } => world.objects.scale(target, *replicas).await,
         Action::Apply(manifest) => world.objects.apply(manifest).await,
         Action::Delete(target) => world.objects.delete(target).await,
@@ -152,6 +214,9 @@ async fn settle(world: &mut World, within: SignedDuration, step: Option<(&Scenar
             && let Some((scenario, step, from)) = step
         {
             let verdicts = judge(scenario, step, world, from).await?;
+            if world.observer.lock().guard.as_ref().is_some_and(Guard::any_broken) {
+                return Ok(Vec::new());
+            }
             moving.extend(verdicts.iter().filter(|v| !v.held).map(|v| format!("waiting for {}", v.expected)));
         }
         if moving.is_empty() {
@@ -192,6 +257,7 @@ async fn facts(
         }
     }
     let hourly = world.hourly().await?;
+    let spent = world.spent_since(from.at).await?;
     let calls = world
         .trace
         .calls()
@@ -201,13 +267,17 @@ async fn facts(
     let observed = world.observer.lock();
     Ok(Facts {
         hourly,
+        hourly_before: from.hourly.clone(),
+        spent,
         calls,
         denied: world.trace.denied() - from.denied,
         launches: observed.launches - from.launches,
         disruptions: observed.disruptions - from.disruptions,
         ready_from: from.ready,
         initialized_from: from.initialized,
-        timeline_from: from.timeline,
+        evicted_from: from.evicted,
+        lost_from: from.lost,
+        order_from: from.order,
         conditions,
         errors: world.controller_errors().split_off(from.errors),
         latency_factor: scenario.latency_factor(world.mode),

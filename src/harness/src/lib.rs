@@ -3,9 +3,10 @@
 //! May touch: every room but `dryfit`. Must never touch: what the controller decides.
 //!
 //! Map, in the order of a run: [`scenario`] reads; [`world`] builds (with [`pump`], [`wires`], [`fakes`], [`furnish`], [`local`]);
-//! [`drive`] moves time and does what the steps say ([`objects`]); [`observe`] sees what happens ([`timeline`], [`trace`]);
+//! [`drive`] moves time and does what the steps say ([`objects`]); [`observe`] sees what happens ([`acts`], [`timeline`], [`trace`]);
 //! [`check`] judges; [`report`] tells; [`run`] does it for many files. [`serve_cloud`] serves the fake AWS alone.
 
+pub mod acts;
 pub mod check;
 pub mod drive;
 pub mod fakes;

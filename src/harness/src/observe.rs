@@ -1,6 +1,9 @@
 //! Sees what happens: watches the cluster as any client could, so that every mode and every controller is seen with the same eyes.
 
+use crate::acts::{History, Look, Stamp};
+use crate::check::Guard;
 use crate::report::NodeLine;
+use crate::scenario::Nodes;
 use crate::timeline::{Event, Timeline};
 use ambient::Clock;
 use api::{NodeClaim, condition};
@@ -25,6 +28,17 @@ pub struct Observed {
     pub became_ready: Vec<(Timestamp, Timestamp)>,
     /// The same of NodeClaims: created and initialized.
     pub became_initialized: Vec<(Timestamp, Timestamp)>,
+    /// What was seen of NodeClaims, from which the autoscaler's acts are told.
+    pub history: History,
+    /// How many changes were seen.
+    pub order: u64,
+    /// Pods of workloads that were evicted, and pods whose node went away under them: namespace and name.
+    pub evicted: Vec<(String, String)>,
+    pub lost: Vec<(String, String)>,
+    /// Uids of those.
+    counted: BTreeSet<(&'static str, String)>,
+    /// Watches over what must never be, while a step runs.
+    pub guard: Option<Guard>,
     /// Kinds whose first list has not arrived yet.
     waiting: BTreeSet<&'static str>,
 }
@@ -51,6 +65,8 @@ pub struct NodeSeen {
     pub instance_type: String,
     pub capacity_type: Option<String>,
     pub zone: Option<String>,
+    /// `i-…`, by its provider ID.
+    pub instance: Option<String>,
     pub ready: bool,
     pub disrupted: bool,
     pub deleting: bool,
@@ -97,6 +113,12 @@ impl Observer {
             disruptions: 0,
             became_ready: Vec::new(),
             became_initialized: Vec::new(),
+            history: History::default(),
+            order: 0,
+            evicted: Vec::new(),
+            lost: Vec::new(),
+            counted: BTreeSet::new(),
+            guard: None,
             waiting: BTreeSet::from(["pods", "nodes", "nodeclaims"]),
         };
         Observer { shared: Arc::new(Mutex::new(observed)), clock }
@@ -109,6 +131,17 @@ impl Observer {
     pub fn note(&self, event: Event, because: Vec<String>) {
         let now = self.clock.now();
         self.lock().timeline.push(now, event, because);
+    }
+
+    /// A machine is off: what still runs on it is lost.
+    pub fn machine_ended(&self, instance: &str) {
+        let now = self.clock.now();
+        let mut observed = self.lock();
+        let node = observed.nodes.iter().find(|(_, node)| node.instance.as_deref() == Some(instance)).map(|(name, _)| name.clone());
+        if let Some(node) = node {
+            observed.lose(now, &node);
+            observed.look_out(now);
+        }
     }
 
     /// Watches until dropped.
@@ -133,12 +166,30 @@ impl Observer {
 
 impl Observed {
     fn see(&mut self, now: Timestamp, seen: Seen) {
+        self.order += 1;
+        self.take(now, seen);
+        self.look_out(now);
+    }
+
+    fn look_out(&mut self, now: Timestamp) {
+        if let Some(mut guard) = self.guard.take() {
+            guard.look(now, self);
+            self.guard = Some(guard);
+        }
+    }
+
+    fn stamp(&self, at: Timestamp) -> Stamp {
+        Stamp { order: self.order, at }
+    }
+
+    fn take(&mut self, now: Timestamp, seen: Seen) {
         match seen {
             Seen::Pod(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => self.pod(now, &pod),
             Seen::Pod(watcher::Event::Delete(pod)) => self.pod_gone(now, &pod),
             Seen::Node(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) => self.node(now, &node),
             Seen::Node(watcher::Event::Delete(node)) => {
                 let name = node.name_any();
+                self.lose(now, &name);
                 self.nodes.remove(&name);
                 self.timeline.push(now, Event::NodeGone { node: name }, Vec::new());
             }
@@ -146,6 +197,7 @@ impl Observed {
             Seen::Claim(watcher::Event::Delete(claim)) => {
                 let name = claim.name_any();
                 self.claims.remove(&name);
+                self.history.gone(self.stamp(now), &name);
                 self.timeline.push(now, Event::ClaimGone { claim: name }, Vec::new());
             }
             Seen::Event(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) => self.event(now, &event),
@@ -166,6 +218,7 @@ impl Observed {
         let node = pod.spec.as_ref().and_then(|s| s.node_name.clone());
         let terminating = pod.metadata.deletion_timestamp.is_some();
         let ready = conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True") && !terminating;
+        let evicted = conditions.iter().any(|c| c.type_ == "DisruptionTarget" && c.reason.as_deref() == Some("EvictionByEvictionAPI"));
         let (owner, daemon) = owner(pod);
         let seen = PodSeen {
             uid,
@@ -191,7 +244,29 @@ impl Observed {
                 );
             }
         }
+        if evicted && !seen.system {
+            self.evict(key.clone(), seen.uid.clone());
+        }
         self.pods.insert(key, seen);
+    }
+
+    fn evict(&mut self, key: (String, String), uid: String) {
+        if self.counted.insert(("evicted", uid)) {
+            self.evicted.push(key);
+        }
+    }
+
+    /// A node goes away: pods that still run on it, and that nobody has asked to end, are lost.
+    fn lose(&mut self, now: Timestamp, node: &str) {
+        let left =
+            self.pods.iter().filter(|(_, pod)| !pod.system && !pod.terminating && !pod.finished && pod.node.as_deref() == Some(node));
+        let left: Vec<_> = left.map(|(key, pod)| (key.clone(), pod.uid.clone(), pod.owner.clone())).collect();
+        for (key, uid, owner) in left {
+            if self.counted.insert(("lost", uid)) {
+                self.lost.push(key);
+                self.timeline.push(now, Event::PodsLost { owner, node: node.to_owned(), count: 1 }, Vec::new());
+            }
+        }
     }
 
     fn pod_gone(&mut self, now: Timestamp, pod: &core::Pod) {
@@ -214,6 +289,7 @@ impl Observed {
             instance_type: label(vocabulary::labels::INSTANCE_TYPE).unwrap_or_default(),
             capacity_type: label(vocabulary::labels::CAPACITY_TYPE),
             zone: label(vocabulary::labels::ZONE),
+            instance: node.spec.as_ref().and_then(|s| s.provider_id.as_deref()?.rsplit('/').next().map(str::to_owned)),
             ready: conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"),
             disrupted: taints.iter().any(|t| t.key == vocabulary::labels::DISRUPTED_TAINT),
             deleting: node.metadata.deletion_timestamp.is_some(),
@@ -227,7 +303,11 @@ impl Observed {
         }
         if seen.disrupted && !before.is_some_and(|b| b.disrupted) {
             self.disruptions += 1;
-            self.timeline.push(now, Event::NodeDisrupted { node: name.clone(), instance_type: seen.instance_type.clone() }, Vec::new());
+            self.timeline.push(
+                now,
+                Event::NodeDisrupted { node: name.clone(), instance_type: seen.instance_type.clone(), command: None },
+                Vec::new(),
+            );
         }
         self.nodes.insert(name, seen);
     }
@@ -260,6 +340,16 @@ impl Observed {
             node: status.node_name.clone().unwrap_or_default(),
             allocatable: status.allocatable.iter().map(|(name, amount)| (name.clone(), amount.to_string())).collect(),
         };
+        let look = Look {
+            created: claim.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0),
+            expire_after: claim.spec.expire_after.as_ref().and_then(|after| after.duration),
+            launched: seen.launched,
+            instance_type: label(vocabulary::labels::INSTANCE_TYPE),
+            node: seen.node.clone(),
+            reason: condition::find(&status.conditions, "DisruptionReason").filter(|c| c.is_true()).map(|c| c.reason.clone()),
+            deleting: seen.deleting,
+        };
+        self.history.look(self.stamp(now), &name, look);
         let was = |f: fn(&ClaimSeen) -> bool| before.as_ref().is_some_and(f);
         let node = status.node_name.clone().unwrap_or_default();
         if seen.launched && !was(|b| b.launched) {
@@ -288,16 +378,27 @@ impl Observed {
         self.claims.insert(name, seen);
     }
 
-    /// The autoscaler's word on a pod. kube-scheduler's own `FailedScheduling` says nothing of NodePools and is not meant.
+    /// The autoscaler's word on a pod or a NodeClaim. kube-scheduler's own `FailedScheduling` says nothing of NodePools and is not meant.
     fn event(&mut self, now: Timestamp, event: &core::Event) {
         let source = event.source.as_ref().and_then(|s| s.component.as_deref()).or(event.reporting_component.as_deref()).unwrap_or("");
-        if event.reason.as_deref() != Some("FailedScheduling") || source != "karpenter" {
+        if source != "karpenter" {
             return;
         }
         let object = &event.involved_object;
         let key = (object.namespace.clone().unwrap_or_default(), object.name.clone().unwrap_or_default());
         let message = event.message.clone().unwrap_or_default();
-        if let Some(pod) = self.pods.get_mut(&key)
+        match (object.kind.as_deref(), event.reason.as_deref()) {
+            (Some("NodeClaim"), Some(reason)) => self.history.event(self.stamp(now), &key.1, reason, &message),
+            (Some("Pod"), Some("Evicted")) if self.pods.get(&key).is_some_and(|pod| !pod.system) => {
+                self.evict(key, object.uid.clone().unwrap_or_default());
+            }
+            (_, Some("FailedScheduling")) => self.refused(now, &key, message),
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, now: Timestamp, key: &(String, String), message: String) {
+        if let Some(pod) = self.pods.get_mut(key)
             && pod.node.is_none()
             && pod.refused.as_ref() != Some(&message)
         {
@@ -305,6 +406,14 @@ impl Observed {
             let owner = pod.owner.clone();
             self.timeline.push(now, Event::PodsRefused { owner, count: 1, reason: message }, Vec::new());
         }
+    }
+
+    /// Nodes that a selector means, by name, those that are leaving left out; with their machines' ids.
+    pub fn choose(&self, wanted: &Nodes) -> Vec<(String, Option<String>)> {
+        let meant = |node: &NodeSeen| {
+            !node.deleting && wanted.want(node.pool.as_deref(), &node.instance_type, node.zone.as_deref(), node.capacity_type.as_deref())
+        };
+        self.nodes.iter().filter(|(_, node)| meant(node)).map(|(name, node)| (name.clone(), node.instance.clone())).collect()
     }
 
     /// Whether every kind has been listed once.

@@ -94,7 +94,7 @@ pub struct ReplyBody {
 }
 
 impl ReplyBody {
-    fn whole(body: Bytes) -> Self {
+    pub fn whole(body: Bytes) -> Self {
         ReplyBody { whole: Some(body), stream: None, gone: None }
     }
 }

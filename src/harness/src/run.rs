@@ -127,6 +127,7 @@ async fn tell(scenario: &Scenario, world: &mut world::World) -> Result<Report, D
             seconds: 0.0,
             moving,
             verdicts: Vec::new(),
+            acts: Vec::new(),
         });
     }
     let held = steps.len() == scenario.steps.len() && steps.iter().all(drive::StepReport::held) && always.iter().all(|v| v.held);

@@ -1,5 +1,7 @@
 //! `dryfit cloud`: the fake AWS on a loopback port, in real time.
 
+mod control;
+
 use crate::pump;
 use crate::trace::Trace;
 use crate::wires;
@@ -36,6 +38,8 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
             world: fake_ec2::state::Settings { queue_url_base: Some(format!("http://{address}")), ..Default::default() },
             ..Default::default()
         };
+        let region = options.region.clone();
+        let beside = move |line, request| control::answer(line, &region, request);
         let trace = Trace::new(clock.now(), false);
         let line = pump::start(fake_ec2::Cloud::new(config), clock, Some(trace.tap(crate::trace::Wire::Aws)), |_| {});
         println!("listening on http://{address}");
@@ -44,7 +48,7 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
         tokio::select! {
             biased;
             _ = tokio::signal::ctrl_c() => Ok(()),
-            ended = wires::serve(listener, line) => ended.map_err(ServeError::Ended),
+            ended = wires::serve_beside(listener, line, beside) => ended.map_err(ServeError::Ended),
         }
     })
 }

@@ -60,6 +60,12 @@ pub enum Event {
         owner: String,
         count: usize,
     },
+    /// Their node went away while they ran on it.
+    PodsLost {
+        owner: String,
+        node: String,
+        count: usize,
+    },
     Batched {
         pods: usize,
     },
@@ -102,6 +108,9 @@ pub enum Event {
     NodeDisrupted {
         node: String,
         instance_type: String,
+        /// What was done to it, with what comes in its place, and the reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        command: Option<String>,
     },
     NodeGone {
         node: String,
@@ -123,6 +132,11 @@ impl Event {
             {
                 *count += more
             }
+            (Event::PodsLost { owner, node, count }, Event::PodsLost { owner: other, node: there, count: more })
+                if owner == other && node == there =>
+            {
+                *count += more
+            }
             (Event::PodsGone { owner, count }, Event::PodsGone { owner: other, count: more }) if owner == other => *count += more,
             _ => return false,
         }
@@ -138,6 +152,7 @@ impl Event {
             Event::PodsRefused { owner, count, reason } => format!("{} of {owner} stay Pending: {reason}", pods(*count)),
             Event::PodsReady { owner, node, count } => format!("{} of {owner} ready on {node}", pods(*count)),
             Event::PodsGone { owner, count } => format!("{} of {owner} gone", pods(*count)),
+            Event::PodsLost { owner, node, count } => format!("{} of {owner} lost with {node}", pods(*count)),
             Event::Batched { pods: count } => format!("batched {}", pods(*count)),
             Event::MachineRefused { instance, why } => format!("machine {instance} does not join: {why}"),
             Event::ClaimCreated { claim, pool, types } => {
@@ -154,7 +169,10 @@ impl Event {
             Event::ClaimDeleted { claim } => format!("NodeClaim {claim} is being deleted"),
             Event::ClaimGone { claim } => format!("NodeClaim {claim} gone"),
             Event::NodeReady { node, instance_type } => format!("node {node} ({instance_type}) Ready"),
-            Event::NodeDisrupted { node, instance_type } => format!("node {node} ({instance_type}) tainted karpenter.sh/disrupted"),
+            Event::NodeDisrupted { node, instance_type, command } => {
+                let command = command.as_ref().map_or(String::new(), |command| format!(": {command}"));
+                format!("node {node} ({instance_type}) tainted karpenter.sh/disrupted{command}")
+            }
             Event::NodeGone { node } => format!("node {node} gone"),
         }
     }
@@ -173,6 +191,10 @@ const TOGETHER: SignedDuration = SignedDuration::from_millis(1000);
 impl Timeline {
     pub fn new(start: Timestamp) -> Self {
         Timeline { start, entries: Vec::new() }
+    }
+
+    pub fn start(&self) -> Timestamp {
+        self.start
     }
 
     /// Sets what counts as zero from now on; what was before has negative times.

@@ -1,7 +1,7 @@
 //! Thin adapters from a [`Line`] to what talks over it: a tower service for Kubernetes clients, an HTTP client for AWS's SDK
 //! runtime, an HTTP server for everybody else.
 
-use crate::pump::{Ended, Fake, Line, ReplyBody};
+use crate::pump::{Ended, Fake, Line, ReplyBody, Request, Response};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -91,11 +91,25 @@ const MAX_REQUEST_BYTES: usize = 16 << 20;
 
 /// Serves a fake over HTTP until the task is dropped.
 pub async fn serve<F: Fake>(listener: TcpListener, line: Line<F>) -> std::io::Result<()> {
+    serve_beside(listener, line, |_, request| Err::<std::future::Ready<Response>, _>(request)).await
+}
+
+/// The same; `beside` may answer a request itself, or gives it back for the fake.
+pub async fn serve_beside<F: Fake, A>(
+    listener: TcpListener,
+    line: Line<F>,
+    beside: impl Fn(Line<F>, Request) -> Result<A, Request> + Clone + Send + 'static,
+) -> std::io::Result<()>
+where
+    A: Future<Output = Response> + Send + 'static,
+{
     loop {
         let (stream, _) = listener.accept().await?;
-        let line = line.clone();
+        let (line, beside) = (line.clone(), beside.clone());
         tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| answer(line.clone(), request));
+            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                answer(line.clone(), beside.clone(), request)
+            });
             let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
             server.http1().keep_alive(true);
             // A peer that breaks its connection is no event for the server.
@@ -104,16 +118,23 @@ pub async fn serve<F: Fake>(listener: TcpListener, line: Line<F>) -> std::io::Re
     }
 }
 
-async fn answer<F: Fake>(line: Line<F>, request: http::Request<hyper::body::Incoming>) -> Result<http::Response<ReplyBody>, Ended> {
-    let (parts, body) = request.into_parts();
-    match Limited::new(body, MAX_REQUEST_BYTES).collect().await {
-        Ok(body) => line.call(http::Request::from_parts(parts, body.to_bytes())).await,
+async fn answer<F: Fake, A: Future<Output = Response>>(
+    line: Line<F>,
+    beside: impl Fn(Line<F>, Request) -> Result<A, Request>,
+    request: http::Request<hyper::body::Incoming>,
+) -> Result<http::Response<ReplyBody>, Ended> {
+    let (mut parts, body) = request.into_parts();
+    let body = match Limited::new(body, MAX_REQUEST_BYTES).collect().await {
+        Ok(body) => body.to_bytes(),
         // Let the fake say it in its own protocol: an empty body is malformed everywhere a body is needed.
         Err(_) => {
-            let mut parts = parts;
             parts.headers.insert("x-dryfit-body", http::HeaderValue::from_static("unreadable"));
-            line.call(http::Request::from_parts(parts, Bytes::new())).await
+            Bytes::new()
         }
+    };
+    match beside(line.clone(), http::Request::from_parts(parts, body)) {
+        Ok(answered) => Ok(answered.await.map(ReplyBody::whole)),
+        Err(request) => line.call(request).await,
     }
 }
 

@@ -214,6 +214,21 @@ fn a_rule_has_a_window_and_counts_what_it_meets() {
 }
 
 #[test]
+fn a_throttle_is_a_bucket_over_its_operations() {
+    let mut desk = Desk::new();
+    let effect = Effect::Throttle { operation: "Describe*".into(), burst: 2, per_second: 1 };
+    desk.state.add_rule(Rule { name: "slow".into(), effect, count: None, since: None, until: None });
+    let mut ask = |seconds: i64, operation: &'static str| {
+        desk.pass(seconds);
+        desk.ec2(operation, json!({})).err().map(|error| error.code)
+    };
+    assert_eq!([ask(0, "DescribeVpcs"), ask(0, "DescribeSubnets")], [None, None]);
+    assert_eq!(ask(0, "DescribeVpcs").as_deref(), Some("RequestLimitExceeded"));
+    assert_eq!(ask(1, "DescribeVpcs"), None);
+    assert_eq!((desk.state.rule_hits("slow"), desk.state.rule_met("slow")), (Some(1), Some(4)));
+}
+
+#[test]
 fn a_rule_that_is_ended_keeps_its_count() {
     let mut desk = Desk::new();
     let error = Effect::Error { operation: "DescribeVpcs".into(), code: "InternalError".into(), message: "m".into(), status: None };

@@ -24,6 +24,11 @@ pub fn junit(reports: &[Report]) -> Result<String, quick_junit::SerializeError> 
         for verdict in &report.always {
             suite.add_test_case(case(&report.path, "always", verdict));
         }
+        let acts = report.steps.iter().enumerate().flat_map(|(index, step)| step.acts.iter().map(move |act| (index + 1, act)));
+        let told: Vec<String> = acts.map(|(step, act)| format!("step {step}, {:.1}s: {act}", act.at)).collect();
+        if !told.is_empty() {
+            suite.set_system_out(told.join("\n"));
+        }
         if let Outcome::Mistaken { message } | Outcome::Broken { message } = &report.outcome {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
             status.set_message(message);

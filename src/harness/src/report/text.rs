@@ -1,6 +1,7 @@
 //! For people.
 
 use super::{Outcome, Report};
+use crate::acts::Done;
 use crate::check::Verdict;
 use crate::timeline::Event;
 use std::fmt::Write as _;
@@ -90,6 +91,10 @@ fn moment(seconds: f64) -> String {
 
 fn verdicts_of(out: &mut String, paint: &Paint, step: Option<&crate::drive::StepReport>) {
     let Some(step) = step else { return };
+    // Launches alone are told by the timeline.
+    if step.acts.iter().any(|act| act.done != Done::Launch) {
+        let _ = writeln!(out, "           actions: {}", step.acts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    }
     for verdict in &step.verdicts {
         one_verdict(out, paint, verdict);
     }

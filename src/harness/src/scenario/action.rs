@@ -1,7 +1,10 @@
 //! `do`: what happens in a step, in one line.
 
+use super::fault::Fault;
 use super::fields::{Reader, suggest};
 use super::given::{Manifest, manifest};
+use super::mistake::Site;
+use super::select::{self, Nodes};
 use super::units;
 use crate::yaml::{Kind, Node};
 use jiff::SignedDuration;
@@ -39,16 +42,25 @@ pub enum Action {
         target: Target,
         patch: Value,
     },
+    /// Nodes or NodeClaims by what they are.
+    DeleteNodes {
+        /// `node` or `nodeclaim`.
+        kind: String,
+        nodes: Nodes,
+        site: Site,
+    },
     /// Lets time pass.
     Advance(SignedDuration),
+    /// The cloud does something, not a client.
+    Fault(Fault),
 }
 
 const VERBS: [&str; 5] = ["scale", "apply", "delete", "patch", "advance"];
 
 /// One action: a line such as `scale deployment/other/inflate to 5`, or a mapping `{patch: nodepool/default, with: {…}}`.
-pub fn action(reader: &Reader, folder: &Path, node: &Node) -> Option<Action> {
+pub fn action(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Option<Action> {
     if let Kind::Map(_) = &node.kind {
-        return mapping(reader, folder, node);
+        return mapping(reader, folder, node, region);
     }
     let text = reader.text_of(node, "do")?;
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -66,9 +78,13 @@ pub fn action(reader: &Reader, folder: &Path, node: &Node) -> Option<Action> {
             let at = Node { span: node.span.clone(), kind: Kind::Text((*file).to_owned()) };
             manifest(reader, folder, &at).map(Action::Apply)
         }
+        ["delete", kind @ ("node" | "nodeclaim"), "of", "pool", pool] => {
+            Some(Action::DeleteNodes { kind: (*kind).to_owned(), nodes: Nodes::of_pool(pool), site: reader.site(&node.span) })
+        }
         ["delete", object] => target(object)
             .map(Action::Delete)
             .or_else(|| wrong("write: delete KIND/NAMESPACE/NAME, or KIND/NAME for kinds without namespaces")),
+        ["delete", ..] => wrong("write: delete KIND/NAMESPACE/NAME, KIND/NAME, or delete node of pool NAME"),
         ["advance", time] => match units::duration(time) {
             Ok(duration) => Some(Action::Advance(duration)),
             Err(help) => wrong(&help),
@@ -82,8 +98,16 @@ pub fn action(reader: &Reader, folder: &Path, node: &Node) -> Option<Action> {
     }
 }
 
-fn mapping(reader: &Reader, folder: &Path, node: &Node) -> Option<Action> {
-    let fields = reader.map(node, "do", &["patch", "with", "apply", "advance"]);
+fn mapping(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Option<Action> {
+    let fields = reader.map(node, "do", &["patch", "with", "apply", "advance", "delete", "of", "count"]);
+    if let Some(kind) = fields.get("delete") {
+        let kind = reader.parsed(kind, "do.delete", |text| match text {
+            "node" | "nodeclaim" => Ok(text.to_owned()),
+            _ => Err("write {delete: node, of: {pool: default}}; one object by its name is: delete KIND/NAME".to_owned()),
+        })?;
+        let nodes = select::nodes(reader, fields.get("of"), fields.get("count"), "do.of", region);
+        return Some(Action::DeleteNodes { kind, nodes, site: reader.site(&node.span) });
+    }
     if let Some(file) = fields.get("apply") {
         return manifest(reader, folder, file).map(Action::Apply);
     }

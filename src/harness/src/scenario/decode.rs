@@ -2,7 +2,7 @@
 
 use super::fields::Reader;
 use super::mistake::Mistakes;
-use super::{Mode, OnWire, Placed, Scenario, Step, action, expect, given, units};
+use super::{Action, Mode, OnWire, Placed, Scenario, Step, action, expect, fault, given, units};
 use crate::yaml::{self, Node};
 use std::path::Path;
 use std::sync::Arc;
@@ -40,8 +40,9 @@ fn decode(reader: &Reader, path: &Path, node: &Node) -> Scenario {
         }
         String::new()
     });
-    let steps: Vec<Step> =
-        fields.get("steps").map(|n| reader.list(n)).unwrap_or_default().into_iter().map(|n| step(reader, folder, n)).collect();
+    let given = given::given(reader, folder, fields.get("given"));
+    let steps = fields.get("steps").map(|n| reader.list(n)).unwrap_or_default();
+    let steps: Vec<Step> = steps.into_iter().map(|n| step(reader, folder, n, &given.aws.region)).collect();
     if steps.is_empty() {
         reader.wrong(
             &(node.span.start..node.span.start + 1),
@@ -56,27 +57,38 @@ fn decode(reader: &Reader, path: &Path, node: &Node) -> Scenario {
         about: text("about").unwrap_or_default(),
         tags: fields.get("tags").map(|n| reader.texts(n, "tags")).unwrap_or_default(),
         seed: fields.get("seed").and_then(|n| reader.whole(n, "seed")).unwrap_or(1),
-        given: given::given(reader, folder, fields.get("given")),
+        given,
         steps,
         always: fields.get("always").map(|n| expect::expectations(reader, n, "always")).unwrap_or_default(),
         on_wire: fields.get("on").map(|n| on(reader, n)).unwrap_or_default(),
     }
 }
 
-fn step(reader: &Reader, folder: &Path, node: &Node) -> Step {
-    let fields = reader.map(node, "a step", &["do", "within", "expect", "never"]);
+fn step(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Step {
+    let fields = reader.map(node, "a step", &["do", "fault", "within", "until", "expect", "never"]);
     let actions = fields.get("do").map(|n| reader.list(n)).unwrap_or_default();
-    let actions = actions
-        .into_iter()
-        .filter_map(|n| Some(Placed { value: action::action(reader, folder, n)?, text: reader.text(&n.span), line: reader.line(&n.span) }))
-        .collect();
+    let placed = |n: &Node| {
+        Some(Placed { value: action::action(reader, folder, n, region)?, text: reader.text(&n.span), line: reader.line(&n.span) })
+    };
+    let mut actions: Vec<Placed<Action>> = actions.into_iter().filter_map(placed).collect();
+    let faults = fields.get("fault").map(|n| fault::faults(reader, n, region)).unwrap_or_default();
+    actions.extend(faults.into_iter().map(|fault| {
+        let (text, line) = (format!("fault: {}", reader.text(&fault.site.span)), fault.line);
+        Placed { value: Action::Fault(fault), text, line }
+    }));
     let block = |name: &str| fields.get(name).map(|n| expect::expectations(reader, n, name)).unwrap_or_default();
-    if fields.get("do").is_none() && fields.get("expect").is_none() && fields.get("never").is_none() {
-        reader.wrong(&(node.span.start..node.span.start + 1), "a step that does and expects nothing", "add do, expect or never".to_owned());
+    if ["do", "fault", "until", "expect", "never"].iter().all(|name| fields.get(name).is_none()) {
+        let help = "add do, fault, until, expect or never".to_owned();
+        reader.wrong(&(node.span.start..node.span.start + 1), "a step that does and expects nothing", help);
+    }
+    if let (Some(_), Some(until)) = (fields.get("within"), fields.get("until")) {
+        let help = "within waits for the world to settle, until ends the step at its time in any case: keep one of them".to_owned();
+        reader.wrong(&until.span, "within and until in one step", help);
     }
     Step {
         actions,
         within: fields.get("within").and_then(|n| reader.parsed(n, "within", units::duration)),
+        until: fields.get("until").and_then(|n| reader.parsed(n, "until", units::duration)),
         expect: block("expect"),
         never: block("never"),
     }

@@ -65,7 +65,10 @@ pub enum Expectation {
     },
     Cost {
         pool: Option<String>,
-        hourly: UsdPerHour,
+        of: CostOf,
+        compare: Compare,
+        /// Dollars, per hour unless the total is meant.
+        amount: UsdPerHour,
     },
     Latency {
         of: LatencyOf,
@@ -91,8 +94,8 @@ pub enum Expectation {
         object: super::Target,
         kinds: Vec<String>,
     },
-    /// Actions on nodes of this step in order, as rendered in the timeline.
-    Actions(Vec<String>),
+    /// What the autoscaler does to nodes in this step, in order; each entry with its alternatives.
+    Actions(Vec<Vec<super::Phrase>>),
 }
 
 impl std::fmt::Display for Expectation {
@@ -102,6 +105,10 @@ impl std::fmt::Display for Expectation {
             Expectation::Conditions { object, kinds } => write!(f, "conditions: {{ {object}: [{}] }}", kinds.join(", ")),
             Expectation::AwsCalls { operation, count } => write!(f, "aws: {{ calls: {{ {operation}: {count} }} }}"),
             Expectation::AwsDenied(count) => write!(f, "aws: {{ denied: {count} }}"),
+            Expectation::Cost { of, compare, amount, pool } => {
+                let pool = pool.as_ref().map_or(String::new(), |pool| format!("pool: {pool}, "));
+                write!(f, "cost: {{ {pool}{}: {}{amount} }}", of.word(), compare.sign())
+            }
             Expectation::Latency { of, aggregate, compare, bound } => {
                 let of = if *of == LatencyOf::PodReady { "pod-ready" } else { "node-ready" };
                 let aggregate = if let Aggregate::Percentile(p) = aggregate { format!("p{p}") } else { "max".to_owned() };
@@ -121,6 +128,10 @@ pub struct PodExpectation {
     pub pending: Option<Count>,
     /// Every pending pod's reason names this: `limits`.
     pub reason: Option<String>,
+    /// Evicted in this step.
+    pub evicted: Option<Count>,
+    /// Whose node went away in this step while they ran on it and nobody had asked them to end.
+    pub lost: Option<Count>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -148,6 +159,26 @@ pub enum LatencyOf {
     PodReady,
     /// From a NodeClaim's creation to Initialized.
     NodeReady,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CostOf {
+    /// What runs at the end of the step.
+    Hourly,
+    /// By how much that is less than at the step's beginning.
+    Saved,
+    /// Dollars spent in the step, all machines together.
+    Total,
+}
+
+impl CostOf {
+    pub fn word(self) -> &'static str {
+        match self {
+            CostOf::Hourly => "hourly",
+            CostOf::Saved => "saved",
+            CostOf::Total => "total",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,12 +220,7 @@ fn one(reader: &Reader, name: &str, node: &Node) -> Vec<Expectation> {
                 .into_iter()
                 .collect()
         }
-        "cost" => {
-            let fields = reader.map(node, "cost", &["pool", "hourly"]);
-            let pool = pool(reader, &fields);
-            let hourly = fields.get("hourly").and_then(|n| reader.parsed(n, "cost.hourly", units::money));
-            hourly.map(|hourly| Expectation::Cost { pool, hourly }).into_iter().collect()
-        }
+        "cost" => cost(reader, node),
         "latency" => latency(reader, node),
         "launches" => count(reader, node, "launches").map(Expectation::Launches).into_iter().collect(),
         "disruptions" => count(reader, node, "disruptions").map(Expectation::Disruptions).into_iter().collect(),
@@ -210,7 +236,7 @@ fn one(reader: &Reader, name: &str, node: &Node) -> Vec<Expectation> {
                 .into_iter()
                 .collect()
         }
-        "actions" => vec![Expectation::Actions(reader.texts(node, "actions"))],
+        "actions" => vec![Expectation::Actions(super::phrase::actions(reader, node))],
         _ => Vec::new(),
     }
 }
@@ -219,16 +245,42 @@ fn pool(reader: &Reader, fields: &super::fields::Fields<'_>) -> Option<String> {
     fields.get("pool").and_then(|n| reader.text_of(n, "pool"))
 }
 
+fn cost(reader: &Reader, node: &Node) -> Vec<Expectation> {
+    let fields = reader.map(node, "cost", &["pool", "hourly", "saved", "total"]);
+    let pool = pool(reader, &fields);
+    let mut found = Vec::new();
+    for of in [CostOf::Hourly, CostOf::Saved, CostOf::Total] {
+        let Some(value) = fields.get(of.word()) else { continue };
+        if of == CostOf::Total && pool.is_some() {
+            reader.wrong(&value.span, "the total is of all machines", "leave pool out".to_owned());
+        }
+        let amount = reader.parsed(value, &format!("cost.{}", of.word()), |text| {
+            let split = text.find('$').unwrap_or(0);
+            let (sign, dollars) = text.split_at(split);
+            let help = || "write a price in dollars such as $0.096, or a comparison such as \"< $1\"".to_owned();
+            let compare = if sign.trim().is_empty() { Compare::Equal } else { comparison(sign.trim()).ok_or_else(help)? };
+            Ok((compare, units::money(dollars)?))
+        });
+        found.extend(amount.map(|(compare, amount)| Expectation::Cost { pool: pool.clone(), of, compare, amount }));
+    }
+    if found.is_empty() && fields.iter().all(|(key, _)| key.name == "pool") {
+        reader.wrong(&node.span, "cost expects nothing", "add hourly, saved or total".to_owned());
+    }
+    found
+}
+
 fn pods(reader: &Reader, node: &Node) -> Option<Expectation> {
-    let fields = reader.map(node, "pods", &["namespace", "ready", "pending", "reason"]);
+    let fields = reader.map(node, "pods", &["namespace", "ready", "pending", "reason", "evicted", "lost"]);
     let expected = PodExpectation {
         namespace: fields.get("namespace").and_then(|n| reader.text_of(n, "pods.namespace")),
         ready: fields.get("ready").and_then(|n| count(reader, n, "pods.ready")),
         pending: fields.get("pending").and_then(|n| count(reader, n, "pods.pending")),
         reason: fields.get("reason").and_then(|n| reader.text_of(n, "pods.reason")),
+        evicted: fields.get("evicted").and_then(|n| count(reader, n, "pods.evicted")),
+        lost: fields.get("lost").and_then(|n| count(reader, n, "pods.lost")),
     };
-    if expected.ready.is_none() && expected.pending.is_none() && expected.reason.is_none() {
-        reader.wrong(&node.span, "pods expects nothing", "add ready, pending or reason".to_owned());
+    if expected.reason.is_none() && [expected.ready, expected.pending, expected.evicted, expected.lost].iter().all(Option::is_none) {
+        reader.wrong(&node.span, "pods expects nothing", "add ready, pending, reason, evicted or lost".to_owned());
         return None;
     }
     Some(Expectation::Pods(expected))

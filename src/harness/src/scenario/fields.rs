@@ -1,6 +1,6 @@
 //! Reads mappings strictly: unknown keys are mistakes with a suggestion, and reading goes on after each mistake.
 
-use super::mistake::Mistake;
+use super::mistake::{Mistake, Site};
 use crate::yaml::{Key, Kind, Node, Span};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -22,6 +22,11 @@ impl Reader {
             help: help.into(),
         };
         self.mistakes.borrow_mut().push(mistake);
+    }
+
+    /// A place, for mistakes that show only in the run.
+    pub fn site(&self, span: &Span) -> Site {
+        Site { file: self.file.clone(), source: self.source.clone(), span: span.clone() }
     }
 
     /// One-based line of a place.
@@ -113,9 +118,15 @@ impl<'n> Fields<'n> {
 
 /// `did you mean …?` when something known is near, else what is known.
 pub fn suggest(name: &str, known: &[&str]) -> Option<String> {
-    let near = known.iter().map(|k| (strsim::damerau_levenshtein(name, k), *k)).min();
-    match near {
-        Some((distance, nearest)) if distance <= 1 + name.chars().count() / 3 => Some(format!("did you mean {nearest:?}?")),
-        _ => Some(format!("known here: {}", known.join(", "))),
+    near(name, known.iter().copied()).or_else(|| Some(format!("known here: {}", known.join(", "))))
+}
+
+/// `did you mean …?` when something known is near.
+pub fn near<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
+    // Longer than any name that AWS or we give: not worth the comparison.
+    if name.len() > 100 {
+        return None;
     }
+    let nearest = known.map(|known| (strsim::damerau_levenshtein(name, known), known)).min()?;
+    (nearest.0 <= 1 + name.chars().count() / 3).then(|| format!("did you mean {:?}?", nearest.1))
 }

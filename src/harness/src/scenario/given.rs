@@ -1,5 +1,7 @@
 //! `given`: the world before the story begins.
 
+use super::catalogue;
+use super::fault::{self, Fault};
 use super::fields::Reader;
 use super::mistake::Mistake;
 use super::units;
@@ -72,6 +74,43 @@ pub struct Aws {
     pub ready: SignedDuration,
     /// On-demand prices per hour that replace the catalogue's.
     pub prices: BTreeMap<String, UsdPerHour>,
+    /// The interruption queue's name; the cluster's when the scenario says only that there is one.
+    pub queue: Queue,
+    /// In force from the controller's start; their time counts from the story's.
+    pub faults: Vec<Fault>,
+    /// How many machines can be had of some pools, counted from the controller's start.
+    pub capacity: Vec<Capacity>,
+}
+
+/// The queue of interruptions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Queue {
+    #[default]
+    OfCluster,
+    Named(String),
+    None,
+}
+
+/// So many more machines of each of these pools: a type in a zone in a market.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    pub types: Vec<String>,
+    /// Empty: all of the region.
+    pub zones: Vec<String>,
+    /// Empty: both.
+    pub capacity: Vec<String>,
+    pub count: u64,
+}
+
+impl Aws {
+    /// The interruption queue's name, if there is one.
+    pub fn queue_name(&self) -> Option<String> {
+        match &self.queue {
+            Queue::OfCluster => Some(self.cluster.clone()),
+            Queue::Named(name) => Some(name.clone()),
+            Queue::None => None,
+        }
+    }
 }
 
 impl Default for Aws {
@@ -85,6 +124,9 @@ impl Default for Aws {
             registered: Span { low: SignedDuration::from_secs(25), high: SignedDuration::from_secs(45) },
             ready: SignedDuration::from_secs(5),
             prices: BTreeMap::new(),
+            queue: Queue::default(),
+            faults: Vec::new(),
+            capacity: Vec::new(),
         }
     }
 }
@@ -195,10 +237,11 @@ fn kubernetes(reader: &Reader, node: &Node) -> Kubernetes {
 
 fn aws(reader: &Reader, node: &Node) -> Aws {
     let mut made = Aws::default();
-    let fields = reader.map(node, "given.aws", &["cluster", "region", "zones", "subnets", "role", "boot", "prices"]);
+    let fields =
+        reader.map(node, "given.aws", &["cluster", "region", "zones", "subnets", "role", "boot", "prices", "queue", "faults", "capacity"]);
     let text = |name: &str| fields.get(name).and_then(|n| reader.text_of(n, &format!("given.aws.{name}")));
     made.cluster = text("cluster").unwrap_or(made.cluster);
-    made.region = text("region").unwrap_or(made.region);
+    made.region = fields.get("region").and_then(|n| catalogue::region(reader, n)).unwrap_or(made.region);
     made.node_role = text("role").unwrap_or(made.node_role);
     if let Some(node) = fields.get("zones") {
         made.zones = reader.texts(node, "given.aws.zones");
@@ -213,6 +256,11 @@ fn aws(reader: &Reader, node: &Node) -> Aws {
         made.registered = registered.unwrap_or(made.registered);
         made.ready = ready.unwrap_or(made.ready);
     }
+    made.queue = fields.get("queue").map(|n| queue(reader, n)).unwrap_or_default();
+    made.faults = fields.get("faults").map(|n| fault::standing(reader, n, &made.region)).unwrap_or_default();
+    if let Some(node) = fields.get("capacity") {
+        made.capacity = reader.list(node).into_iter().filter_map(|n| capacity(reader, n, &made.region)).collect();
+    }
     if let Some(node) = fields.get("prices") {
         let Kind::Map(entries) = &node.kind else {
             reader.wrong(&node.span, "given.aws.prices must map instance types to prices", "for example {m5.large: $0.096}".to_owned());
@@ -222,6 +270,28 @@ fn aws(reader: &Reader, node: &Node) -> Aws {
             entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.parsed(value, "price", units::money)?))).collect();
     }
     made
+}
+
+fn queue(reader: &Reader, node: &Node) -> Queue {
+    match &node.kind {
+        Kind::Bool(true) => Queue::OfCluster,
+        Kind::Bool(false) => Queue::None,
+        _ => reader.text_of(node, "given.aws.queue").map_or(Queue::None, Queue::Named),
+    }
+}
+
+fn capacity(reader: &Reader, node: &Node, region: &str) -> Option<Capacity> {
+    let fields = reader.map(node, "given.aws.capacity", &["types", "zones", "capacity", "count"]);
+    let (Some(types), Some(count)) = (fields.get("types"), fields.get("count")) else {
+        reader.wrong(&node.span, "capacity needs types and count", "for example {types: [m5.large], count: 2}".to_owned());
+        return None;
+    };
+    Some(Capacity {
+        types: catalogue::types(reader, types, region),
+        zones: fields.get("zones").map(|n| catalogue::zones(reader, n, region)).unwrap_or_default(),
+        capacity: fields.get("capacity").map(|n| catalogue::capacity(reader, n)).unwrap_or_default(),
+        count: reader.whole(count, "given.aws.capacity.count")?,
+    })
 }
 
 /// `{ registered: 25s..45s, ready: +5s }`.

@@ -17,6 +17,21 @@ pub struct Mistake {
     pub help: Option<String>,
 }
 
+/// A place in a file.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub file: String,
+    pub source: Arc<str>,
+    pub span: Span,
+}
+
+impl Site {
+    pub fn mistake(&self, message: impl Into<String>, help: impl Into<Option<String>>) -> Mistake {
+        let Site { file, source, span } = self.clone();
+        Mistake { file, source, span, message: message.into(), help: help.into() }
+    }
+}
+
 /// All mistakes that were found: never empty.
 #[derive(Debug)]
 pub struct Mistakes(pub Vec<Mistake>);

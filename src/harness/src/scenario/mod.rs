@@ -4,17 +4,24 @@
 //! that a missing or broken one is found before anything runs.
 
 mod action;
+mod catalogue;
 mod decode;
 mod expect;
+pub mod fault;
 mod fields;
 mod given;
 mod mistake;
+mod phrase;
+mod select;
 mod units;
 
 pub use action::{Action, Target};
-pub use expect::{Aggregate, Compare, Count, Expectation, LatencyOf, NodeTypes, Noun, PodExpectation};
-pub use given::{Aws, Daemonsets, Given, Kubernetes, Manifest, NodeGroup, Span as DurationRange};
-pub use mistake::{Mistake, Mistakes};
+pub use expect::{Aggregate, Compare, CostOf, Count, Expectation, LatencyOf, NodeTypes, Noun, PodExpectation};
+pub use fault::Fault;
+pub use given::{Aws, Capacity, Daemonsets, Given, Kubernetes, Manifest, NodeGroup, Queue, Span as DurationRange};
+pub use mistake::{Mistake, Mistakes, Site};
+pub use phrase::{Group, Phrase, Verb};
+pub use select::Nodes;
 
 use jiff::SignedDuration;
 use std::path::{Path, PathBuf};
@@ -66,7 +73,10 @@ pub struct Placed<T> {
 #[derive(Clone, Debug)]
 pub struct Step {
     pub actions: Vec<Placed<Action>>,
+    /// The deadline by which the world must have settled.
     pub within: Option<SignedDuration>,
+    /// The step ends so long after its beginning, settled or not.
+    pub until: Option<SignedDuration>,
     pub expect: Vec<Placed<Expectation>>,
     pub never: Vec<Placed<Expectation>>,
 }

@@ -37,11 +37,99 @@ fn the_good_one_is_read() {
 #[case("given:\n", "given:\n  kubernetes: { version: \"1.99\" }\n", "1.26 to 1.36")]
 #[case("given:\n", "given: [\n", "not YAML")]
 #[case("pods: { ready: 5 }", "latency: { pod-ready: p95 60s }", "p95 < 60s")]
+#[case("pods: { ready: 5 }", "pods: {}", "ready, pending, reason, evicted or lost")]
+#[case("pods: { ready: 5 }", "cost: { totl: $1 }", "did you mean \"total\"?")]
+#[case("pods: { ready: 5 }", "cost: { total: 5 }", "such as $0.096")]
+#[case("pods: { ready: 5 }", "cost: { pool: default, total: $5 }", "leave pool out")]
+#[case("pods: { ready: 5 }", "actions: [disrupt m5.large]", "an action begins with")]
+#[case("pods: { ready: 5 }", "actions: [delte m5.large]", "did you mean \"delete\"?")]
+#[case("pods: { ready: 5 }", "actions: [delete m5.lage]", "did you mean \"m5.large\"?")]
+#[case("pods: { ready: 5 }", "actions: [delete m5.large with t3.small]", "only replace and drift have a with")]
+#[case("pods: { ready: 5 }", "actions: [delete m5.large because Emty]", "did you mean \"Empty\"?")]
+#[case("pods: { ready: 5 }", "actions: [launch m5.large because Empty]", "have no reason")]
+#[case("pods: { ready: 5 }", "actions: [delete 0 m5.large]", "whole number from 1")]
+#[case("pods: { ready: 5 }", "actions: [delete]", "write an instance type")]
+#[case("    expect:", "    fault: { icce: {} }\n    expect:", "did you mean \"ice\"?")]
+#[case("    expect:", "    fault: { ice: { types: [m5.lagre] } }\n    expect:", "did you mean \"m5.large\"?")]
+#[case("    expect:", "    fault: { ice: { zones: [us-west-2x] } }\n    expect:", "did you mean \"us-west-2a\"?")]
+#[case("    expect:", "    fault: { ice: { capacity: [spt] } }\n    expect:", "did you mean \"spot\"?")]
+#[case("    expect:", "    fault: { ice: { for: 10 } }\n    expect:", "time with its unit")]
+#[case("    expect:", "    fault: { error: { operation: CreateFlet, code: X } }\n    expect:", "did you mean \"CreateFleet\"?")]
+#[case("    expect:", "    fault: { error: { operation: Descibe*, code: X } }\n    expect:", "no service has an operation")]
+#[case("    expect:", "    fault: { error: { operation: CreateFleet } }\n    expect:", "error needs code")]
+#[case("    expect:", "    fault: { throttle: { operation: CreateFleet, rate: 2 } }\n    expect:", "such as 2/s")]
+#[case("    expect:", "    fault: { lift: icy }\n    expect:", "did you mean \"ice\"?")]
+#[case("    expect:", "    fault: { lift: vanish }\n    expect:", "cannot be lifted")]
+#[case("    expect:", "    fault: { message: foriegn }\n    expect:", "write foreign, duplicate-of-last")]
+#[case("    expect:", "    fault: { message: { body: a, is: foreign } }\n    expect:", "either a body or a word")]
+#[case("    expect:", "    fault: { vanish: { nodes: { pol: default } } }\n    expect:", "did you mean \"pool\"?")]
+#[case("    expect:", "    fault: { vanish: { nodes: { count: 1 }, count: 2 } }\n    expect:", "keep one of them")]
+#[case("    expect:", "    fault: { vanish: { count: 0 } }\n    expect:", "from 1 on, or all")]
+#[case("    expect:", "    fault: { spot-interruption: { nodes: { capacity: on-demand } } }\n    expect:", "Spot instances only")]
+#[case("    expect:", "    fault: {}\n    expect:", "a fault without a word")]
+#[case("    expect:", "    within: 1m\n    until: 2m\n    expect:", "within and until in one step")]
+#[case("given:\n", "given:\n  aws: { faults: [ { vanish: {} } ] }\n", "belong to a step")]
+#[case("given:\n", "given:\n  aws: { region: us-west-9 }\n", "did you mean \"us-west-")]
+#[case("given:\n", "given:\n  aws: { capacity: [ { types: [m5.large] } ] }\n", "capacity needs types and count")]
+#[case("scale deployment/other/inflate to 5", "delete node of pol default", "delete node of pool NAME")]
+#[case("scale deployment/other/inflate to 5", "{ delete: pod, of: { pool: default } }", "write {delete: node, of:")]
 fn a_mistake_names_the_way_out(#[case] from: &str, #[case] to: &str, #[case] says: &str) {
     assert!(GOOD.contains(from), "{from:?} is not in the good scenario");
     let shown = mistakes(&GOOD.replacen(from, to, 1));
     assert!(shown.contains(says), "{says:?} is missing in:\n{shown}");
     assert!(shown.contains("test.yaml"), "the file is missing in:\n{shown}");
+}
+
+/// A scenario that knows every word.
+const STORM: &str = r#"scenario: storm
+given:
+  controller: { settings: { FEATURE_GATES: "SpotToSpotConsolidation=true" } }
+  aws:
+    region: us-west-2
+    queue: interruptions
+    capacity: [{ types: [m5.large, t3.small], zones: us-west-2a, capacity: spot, count: 3 }]
+    faults:
+      - ice: { types: m5.large, for: 10m }
+      - error: { operation: "Describe*", code: InternalError, message: broken, times: 2 }
+  apply: [inflate.yaml]
+steps:
+  - do: [scale deployment/other/inflate to 5, delete node of pool default, { delete: nodeclaim, of: { types: [m5.large] }, count: all }]
+    fault:
+      - spot-interruption: { nodes: { pool: default, types: [m5.large], zones: [us-west-2a] }, count: 2, notice: 90s }
+      - rebalance: { nodes: { count: all } }
+      - vanish: { cause: hardware-failure }
+      - health-event: { nodes: { capacity: on-demand } }
+      - message: foreign
+      - message: { body: "{not JSON", times: 3 }
+      - message: { body: { version: "0" } }
+      - message: { is: duplicate-of-last }
+      - throttle: { operation: CreateFleet, burst: 2, rate: 1/s, for: 1m }
+      - lift: [ice, error]
+    until: 16m
+    expect:
+      pods: { ready: 5, evicted: "<= 2", lost: 0 }
+      cost: { hourly: $0.096, saved: "> $0", total: "< $1" }
+      actions: [interrupt 2 m5.large because SpotInterrupted, launch t3.small or launch t3.medium]
+    never: { pods: { ready: "< 4" } }
+"#;
+
+#[test]
+fn every_word_of_a_storm_is_read() {
+    use super::fault::{Blow, Body, Force, What};
+    let scenario = parse(&folder(), STORM).unwrap_or_else(|m| panic!("{}", m.render(false)));
+    assert_eq!(scenario.given.aws.queue_name().as_deref(), Some("interruptions"));
+    assert_eq!((scenario.given.aws.capacity[0].count, scenario.given.aws.faults.len()), (3, 2));
+    let step = &scenario.steps[0];
+    assert_eq!((step.actions.len(), step.until), (13, Some(jiff::SignedDuration::from_mins(16))));
+    let faults: Vec<&What> =
+        step.actions.iter().filter_map(|a| if let Action::Fault(fault) = &a.value { Some(&fault.what) } else { None }).collect();
+    let What::Blow { blow: Blow::SpotInterruption { notice }, nodes } = faults[0] else { panic!("{:?}", faults[0]) };
+    assert_eq!((notice.as_secs(), nodes.capacity.as_slice()), (90, &["spot".to_owned()][..]));
+    assert!(matches!(faults[2], What::Blow { blow: Blow::Vanish { hardware: true }, .. }));
+    assert!(matches!(faults[6], What::Message { body: Body::Text(text), times: 1, .. } if text == r#"{"version":"0"}"#), "{:?}", faults[6]);
+    assert!(matches!(faults[8], What::Force { force: Force::Throttle { burst: 2, per_second: 1, .. }, .. }), "{:?}", faults[8]);
+    assert!(matches!(faults[9], What::Lift(words) if words.len() == 2));
+    assert_eq!(step.actions[3].text.split(':').next(), Some("fault"));
 }
 
 #[test]
@@ -58,8 +146,14 @@ proptest::proptest! {
 
     /// No bytes make the reader panic: the good scenario with a random stretch replaced by random text.
     #[test]
-    fn mutated_scenarios_never_panic(at in 0usize..160, length in 0usize..40, text in "(\\PC|[\\[\\]{}:,&*!|>'\"%@`#?\n\t -]){0,30}") {
-        let mut bytes = GOOD.as_bytes().to_vec();
+    fn mutated_scenarios_never_panic(
+        good in proptest::sample::select(vec![GOOD, STORM]),
+        at in 0.0f64..1.0,
+        length in 0usize..40,
+        text in "(\\PC|[\\[\\]{}:,&*!|>'\"%@`#?\n\t -]){0,30}",
+    ) {
+        let mut bytes = good.as_bytes().to_vec();
+        let at = (at * bytes.len() as f64) as usize;
         let at = at.min(bytes.len());
         let end = (at + length).min(bytes.len());
         bytes.splice(at..end, text.bytes());

@@ -159,8 +159,11 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
         tasks,
         own_prices: !scenario.given.aws.prices.is_empty(),
         region: scenario.given.aws.region.clone(),
+        queue: scenario.given.aws.queue_name(),
+        forces: Vec::new(),
     };
     stands(&mut world).await?;
+    world.stand(&scenario.given.aws).await?;
     start_controller(&mut world, scenario, options, client, &entropy, aws_url, cluster_endpoint).await?;
     Ok(world)
 }
@@ -190,7 +193,7 @@ fn furnish_account(cloud: &mut fake_ec2::Cloud, scenario: &Scenario, now: Timest
     lab.zones = aws.zones.clone();
     lab.free_addresses = u32::try_from(aws.subnet_free_ips).ok();
     lab.node_role = aws.node_role.clone();
-    lab.interruption_queue = Some(aws.cluster.clone());
+    lab.interruption_queue = aws.queue_name();
     cloud
         .state_mut()
         .furnish_eks(now, &lab)
@@ -279,7 +282,7 @@ async fn start_controller(
                 region: aws.region.clone(),
                 cluster_name: aws.cluster.clone(),
                 cluster_endpoint,
-                queue: Some(aws.cluster.clone()),
+                queue: aws.queue_name(),
                 log: plane.workdir.join("controller.log"),
                 settings: scenario.given.settings.clone(),
             })?;
@@ -293,7 +296,7 @@ async fn start_controller(
             let mut cloud = Recipe::cloud_settings(scenario, cluster_endpoint, authority());
             let errors = Arc::default();
             let mut controller = controller::Settings::new(&aws.cluster);
-            controller.interruptions = true;
+            controller.interruptions = aws.queue_name().is_some();
             controller.crash_at = options.crash_at;
             super::running::configure(&mut controller, &mut cloud, &scenario.given.settings)?;
             controller.observer = Some(super::running::record(world.observer.clone(), world.trace.clone(), Arc::clone(&errors)));

@@ -40,8 +40,14 @@ impl Board {
         let mut seen = self.lock();
         if seen.version != Some(version) {
             seen.version = Some(version);
-            seen.machines = cloud.state().machines().iter().map(machine).collect();
+            let machines: Vec<kubelets::Machine> = cloud.state().machines().iter().map(machine).collect();
+            let off: Vec<String> =
+                seen.machines.iter().filter(|m| on(m) && !machines.iter().any(|n| n.id == m.id && on(n))).map(|m| m.id.clone()).collect();
+            seen.machines = machines;
             drop(seen);
+            for id in off {
+                self.observer.machine_ended(&id);
+            }
             self.changed.notify_waiters();
         }
     }
@@ -74,6 +80,11 @@ impl kubelets::Machines for Board {
             let _ = line.visit(move |cloud, now| cloud.state_mut().set_console(now, &id, &text)).await;
         });
     }
+}
+
+/// Whether a machine has power: a kubelet can speak for its pods.
+fn on(machine: &kubelets::Machine) -> bool {
+    matches!(machine.state, kubelets::State::Pending | kubelets::State::Running)
 }
 
 fn machine(from: &Machine) -> kubelets::Machine {
@@ -141,6 +152,12 @@ pub fn price(machine: &Machine) -> UsdPerHour {
 
 pub fn ledger_price(entry: &LedgerEntry) -> UsdPerHour {
     dollars(entry.price_per_hour)
+}
+
+/// Dollars that an entry has cost between two instants.
+pub fn spent(entry: &LedgerEntry, from: jiff::Timestamp, to: jiff::Timestamp) -> f64 {
+    let (from, to) = (entry.start.max(from), entry.end.unwrap_or(to).min(to));
+    ledger_price(entry).dollars() * to.duration_since(from).as_secs_f64().max(0.0) / 3600.0
 }
 
 pub fn micro_usd(price: UsdPerHour) -> MicroUsd {

@@ -1,6 +1,7 @@
 //! Builds a scenario's world and answers for it: a cluster, a cloud, kubelets, a controller, and someone who watches.
 
 mod build;
+pub(crate) mod inject;
 mod machines;
 mod operator;
 mod running;
@@ -100,6 +101,10 @@ pub struct World {
     story: Timestamp,
     own_prices: bool,
     region: String,
+    /// The interruption queue, if there is one.
+    queue: Option<String>,
+    /// Faults that are or were in force.
+    forces: Vec<inject::InForce>,
 }
 
 /// The runtime that a world needs: virtual time has its own.
@@ -175,9 +180,17 @@ impl World {
         self.controller.errors()
     }
 
+    /// Dollars that the machines have cost since an instant.
+    pub async fn spent_since(&self, from: Option<Timestamp>) -> Result<f64, WorldError> {
+        let (now, from) = (self.clock.now(), from.unwrap_or(self.story));
+        let spent = self.aws.visit(move |cloud, _| cloud.state().ledger().iter().map(|entry| machines::spent(entry, from, now)).sum());
+        Ok(spent.await?)
+    }
+
     /// From here on times count.
     pub async fn begin_story(&mut self) -> Result<(), WorldError> {
         self.story = self.clock.now();
+        self.time_standing_faults().await?;
         self.observer.lock().timeline.begin(self.story);
         Ok(())
     }
@@ -200,11 +213,16 @@ impl World {
                 machine.tags.get(vocabulary::labels::NODEPOOL).map_or_else(|| "other nodes".to_owned(), |pool| format!("pool {pool}"));
             *hourly.entry(pool).or_default() += machines::price(machine);
         }
-        let spent = ledger.iter().map(|entry| {
-            let from = entry.start.max(self.story);
-            let to = entry.end.unwrap_or(now);
-            machines::ledger_price(entry).dollars() * to.duration_since(from).as_secs_f64().max(0.0) / 3600.0
-        });
+        let acts = self.observer.lock().history.acts(self.story);
+        for entry in &mut entries {
+            if let Event::NodeDisrupted { node, command, .. } = &mut entry.event {
+                let of = |act: &&crate::acts::Act| act.nodes.iter().any(|machine| machine.node == *node);
+                // Nodes that are marked in one command are tainted within moments of its beginning.
+                let begun = acts.iter().filter(of).rfind(|act| act.at <= entry.at.as_secs_f64() + 2.0);
+                *command = begun.or_else(|| acts.iter().find(of)).map(ToString::to_string);
+            }
+        }
+        let spent = ledger.iter().map(|entry| machines::spent(entry, self.story, now));
         let costs = Costs {
             hourly: hourly.into_iter().map(|(pool, price)| (pool, price.dollars())).collect(),
             spent: spent.sum(),

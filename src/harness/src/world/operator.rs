@@ -33,7 +33,7 @@ impl Recipe {
         let mut settings = cloud::Settings::new(&scenario.given.aws.cluster);
         settings.cluster_endpoint = Some(endpoint);
         settings.cluster_ca = Some(authority);
-        settings.interruption_queue = Some(scenario.given.aws.cluster.clone());
+        settings.interruption_queue = scenario.given.aws.queue_name();
         settings.cluster_dns_ip = furnish::CLUSTER_DNS.parse().ok();
         settings
     }

@@ -1,0 +1,278 @@
+//! `fault`: what the cloud does to the story.
+
+use super::catalogue;
+use super::fields::{Fields, Reader};
+use super::mistake::{Mistakes, Site};
+use super::select::{self, Nodes};
+use super::units;
+use crate::yaml::{self, Kind, Node};
+use jiff::SignedDuration;
+
+/// One fault, and where it stands: that it matches nothing may show only when it happens.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub what: What,
+    pub site: Site,
+    /// One-based.
+    pub line: usize,
+}
+
+#[derive(Clone, Debug)]
+pub enum What {
+    /// In force from now on.
+    Force { force: Force, lasting: Option<SignedDuration>, times: Option<u64> },
+    /// Happens to nodes' machines.
+    Blow { blow: Blow, nodes: Nodes },
+    /// Comes into a queue; the interruption queue unless it is named.
+    Message { queue: Option<String>, body: Body, times: u64 },
+    /// Ends what is in force, by the word that began it.
+    Lift(Vec<String>),
+}
+
+/// What stays in force until its time is over or it is lifted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Force {
+    /// No capacity; empty lists mean all.
+    Ice {
+        types: Vec<String>,
+        zones: Vec<String>,
+        capacity: Vec<String>,
+    },
+    Error {
+        operation: String,
+        code: String,
+        message: String,
+    },
+    /// A token bucket over the operations together.
+    Throttle {
+        operation: String,
+        burst: u64,
+        per_second: u64,
+    },
+}
+
+impl Force {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Force::Ice { .. } => "ice",
+            Force::Error { .. } => "error",
+            Force::Throttle { .. } => "throttle",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Blow {
+    /// The warning now, the end after this notice.
+    SpotInterruption {
+        notice: SignedDuration,
+    },
+    Rebalance,
+    /// Terminated by somebody, or lost with its host.
+    Vanish {
+        hardware: bool,
+    },
+    /// AWS Health announces a retirement.
+    HealthEvent,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    Text(String),
+    DuplicateOfLast,
+    Foreign,
+}
+
+const FORCES: [&str; 3] = ["ice", "error", "throttle"];
+const WORDS: [&str; 9] = ["ice", "spot-interruption", "rebalance", "vanish", "health-event", "message", "error", "throttle", "lift"];
+
+/// A fault is a mapping by its word; several words in one mapping, or several mappings in a list, happen in their order.
+pub(super) fn faults(reader: &Reader, node: &Node, region: &str) -> Vec<Fault> {
+    let mut found = Vec::new();
+    for item in reader.list(node) {
+        let fields = reader.map(item, "fault", &WORDS);
+        for (key, value) in fields.iter() {
+            if let Some(what) = one(reader, &key.name, value, region) {
+                let span = key.span.start..value.span.end;
+                found.push(Fault { what, site: reader.site(&span), line: reader.line(&span) });
+            }
+        }
+    }
+    if found.is_empty() && reader.mistakes.borrow().is_empty() {
+        reader.wrong(&node.span, "a fault without a word", format!("write one of {}", WORDS.join(", ")));
+    }
+    found
+}
+
+/// Faults that stand alone, as YAML or JSON, in a region.
+pub fn read(name: &str, text: &str, region: &str) -> Result<Vec<Fault>, Mistakes> {
+    let reader = Reader { file: name.to_owned(), source: text.into(), mistakes: Default::default() };
+    let mut found = Vec::new();
+    match yaml::documents(text) {
+        Err(broken) => reader.wrong(&broken.span, format!("not YAML: {}", broken.message), None),
+        Ok(documents) if documents.is_empty() => reader.wrong(&(0..0), "no fault", format!("write one of {}", WORDS.join(", "))),
+        Ok(documents) => documents.iter().for_each(|document| found.extend(faults(&reader, document, region))),
+    }
+    let mistakes = reader.mistakes.into_inner();
+    if mistakes.is_empty() { Ok(found) } else { Err(Mistakes(mistakes)) }
+}
+
+/// Faults of the world before the story: only what stays in force, since nothing runs yet.
+pub(super) fn standing(reader: &Reader, node: &Node, region: &str) -> Vec<Fault> {
+    let found = faults(reader, node, region);
+    for fault in &found {
+        if !matches!(fault.what, What::Force { .. }) {
+            reader.wrong(
+                &fault.site.span,
+                "nothing runs yet that this could happen to",
+                format!("given.aws.faults takes {}; the others belong to a step", FORCES.join(", ")),
+            );
+        }
+    }
+    found
+}
+
+fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
+    match word {
+        "ice" => {
+            let fields = reader.map(node, "ice", &["types", "zones", "capacity", "for"]);
+            let force = Force::Ice {
+                types: fields.get("types").map(|n| catalogue::types(reader, n, region)).unwrap_or_default(),
+                zones: fields.get("zones").map(|n| catalogue::zones(reader, n, region)).unwrap_or_default(),
+                capacity: fields.get("capacity").map(|n| catalogue::capacity(reader, n)).unwrap_or_default(),
+            };
+            offered_somewhere(reader, node, &force, region);
+            Some(What::Force { force, lasting: lasting(reader, &fields), times: None })
+        }
+        "error" => {
+            let fields = reader.map(node, "error", &["operation", "code", "message", "times", "for"]);
+            let operation = needed(reader, node, &fields, "error", "operation").and_then(|n| catalogue::operation(reader, n))?;
+            let code = needed(reader, node, &fields, "error", "code").and_then(|n| reader.text_of(n, "code"))?;
+            let message = fields.get("message").and_then(|n| reader.text_of(n, "message"));
+            let message = message.unwrap_or_else(|| format!("{code}, as the scenario has it."));
+            let times = fields.get("times").and_then(|n| positive(reader, n, "times"));
+            Some(What::Force { force: Force::Error { operation, code, message }, lasting: lasting(reader, &fields), times })
+        }
+        "throttle" => {
+            let fields = reader.map(node, "throttle", &["operation", "burst", "rate", "for"]);
+            let operation = needed(reader, node, &fields, "throttle", "operation").and_then(|n| catalogue::operation(reader, n))?;
+            let burst = fields.get("burst").and_then(|n| positive(reader, n, "burst")).unwrap_or(1);
+            let per_second = fields.get("rate").and_then(|n| reader.parsed(n, "rate", rate)).unwrap_or(0);
+            let force = Force::Throttle { operation, burst, per_second };
+            Some(What::Force { force, lasting: lasting(reader, &fields), times: None })
+        }
+        "message" => message(reader, node),
+        "lift" => {
+            let known = |item: &&Node| {
+                reader.text_of(item, "lift").is_some_and(|word| {
+                    let known = FORCES.contains(&word.as_str());
+                    if !known {
+                        reader.wrong(&item.span, format!("{word:?} cannot be lifted"), super::fields::suggest(&word, &FORCES));
+                    }
+                    known
+                })
+            };
+            let items: Vec<&Node> = reader.list(node).into_iter().filter(known).collect();
+            Some(What::Lift(items.into_iter().filter_map(|item| reader.text_of(item, "lift")).collect()))
+        }
+        _ => blow(reader, word, node, region),
+    }
+}
+
+fn blow(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
+    let own = match word {
+        "spot-interruption" => Some("notice"),
+        "vanish" => Some("cause"),
+        "rebalance" | "health-event" => None,
+        _ => return None,
+    };
+    let known: Vec<&str> = ["nodes", "count"].into_iter().chain(own).collect();
+    let fields = reader.map(node, word, &known);
+    let blow = match word {
+        "spot-interruption" => {
+            let notice = fields.get("notice").and_then(|n| reader.parsed(n, "notice", units::duration));
+            Blow::SpotInterruption { notice: notice.unwrap_or(fake_ec2::state::incident::SPOT_NOTICE) }
+        }
+        "rebalance" => Blow::Rebalance,
+        "vanish" => Blow::Vanish {
+            hardware: fields.get("cause").and_then(|n| {
+                reader.parsed(n, "cause", |text| match text {
+                    "terminated" => Ok(false),
+                    "hardware-failure" => Ok(true),
+                    _ => Err("write terminated or hardware-failure".to_owned()),
+                })
+            }) == Some(true),
+        },
+        _ => Blow::HealthEvent,
+    };
+    let mut nodes = select::nodes(reader, fields.get("nodes"), fields.get("count"), &format!("{word}.nodes"), region);
+    if matches!(blow, Blow::SpotInterruption { .. } | Blow::Rebalance) {
+        if nodes.capacity.iter().any(|kind| kind != "spot") {
+            reader.wrong(&node.span, "EC2 takes back Spot instances only", "leave capacity out, or write capacity: spot".to_owned());
+        }
+        nodes.capacity = vec!["spot".to_owned()];
+    }
+    Some(What::Blow { blow, nodes })
+}
+
+fn message(reader: &Reader, node: &Node) -> Option<What> {
+    let named = |word: &str| match word {
+        "foreign" => Ok(Body::Foreign),
+        "duplicate-of-last" => Ok(Body::DuplicateOfLast),
+        _ => Err("write foreign, duplicate-of-last, or {body: \"…\"}".to_owned()),
+    };
+    if matches!(node.kind, Kind::Text(_)) {
+        return reader.parsed(node, "message", named).map(|body| What::Message { queue: None, body, times: 1 });
+    }
+    let fields = reader.map(node, "message", &["body", "is", "times", "queue"]);
+    let queue = fields.get("queue").and_then(|n| reader.text_of(n, "queue"));
+    let times = fields.get("times").and_then(|n| positive(reader, n, "times")).unwrap_or(1);
+    let body = match (fields.get("body"), fields.get("is")) {
+        (Some(body), None) => Body::Text(match &body.kind {
+            Kind::Map(_) | Kind::List(_) => body.to_json().to_string(),
+            _ => reader.text_of(body, "body")?,
+        }),
+        (None, Some(word)) => reader.parsed(word, "message.is", named)?,
+        _ => {
+            reader.wrong(&node.span, "a message has either a body or a word for it", "write {body: \"…\"} or {is: foreign}".to_owned());
+            return None;
+        }
+    };
+    Some(What::Message { queue, body, times })
+}
+
+fn lasting(reader: &Reader, fields: &Fields<'_>) -> Option<SignedDuration> {
+    fields.get("for").and_then(|n| reader.parsed(n, "for", units::duration))
+}
+
+fn needed<'n>(reader: &Reader, node: &Node, fields: &Fields<'n>, what: &str, name: &str) -> Option<&'n Node> {
+    let found = fields.get(name);
+    if found.is_none() {
+        reader.wrong(&node.span, format!("{what} needs {name}"), None);
+    }
+    found
+}
+
+fn positive(reader: &Reader, node: &Node, what: &str) -> Option<u64> {
+    reader.parsed(node, what, |text| text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "write a whole number from 1 on".to_owned()))
+}
+
+/// `2/s`; `0/s` never refills.
+fn rate(text: &str) -> Result<u64, String> {
+    let help = || "write calls per second, such as 2/s".to_owned();
+    text.strip_suffix("/s").and_then(|digits| digits.parse().ok()).ok_or_else(help)
+}
+
+/// A type and a zone that are each known may still be no pool together.
+fn offered_somewhere(reader: &Reader, node: &Node, force: &Force, region: &str) {
+    let (Force::Ice { types, zones, .. }, Some(region)) = (force, fake_ec2::catalogue::region(region)) else { return };
+    if types.is_empty() || zones.is_empty() {
+        return;
+    }
+    let known = |name: &String| !region.offerings_of(name).is_empty();
+    let pool = |name: &String| region.offerings_of(name).iter().any(|offering| zones.iter().any(|zone| zone == offering.zone.name));
+    for name in types.iter().filter(|name| known(name) && !pool(name)) {
+        let at: Vec<&str> = region.offerings_of(name).iter().map(|offering| offering.zone.name).collect();
+        reader.wrong(&node.span, format!("{name} is not offered in {}", zones.join(", ")), format!("it is in {}", at.join(", ")));
+    }
+}

@@ -1,0 +1,136 @@
+//! `/_dryfit/faults` of `dryfit cloud`: faults in a scenario's words, for a cloud that runs without one.
+//!
+//! `POST` takes one fault or a list of them as YAML or JSON, reads all of it before anything is done, and answers what was done.
+//! `GET` lists what was put in force. A selector's nodes are the machines that run: their pool is the tag `karpenter.sh/nodepool`.
+
+use crate::pump::{Line, Request, Response};
+use crate::scenario::fault::{self, Fault, What};
+use crate::scenario::{Mistake, Mistakes, Nodes};
+use crate::world::inject;
+use bytes::Bytes;
+use fake_ec2::Cloud;
+use fake_ec2::state::{Incident, Machine, Phase, Rule};
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use vocabulary::labels;
+
+const PATH: &str = "/_dryfit/faults";
+
+/// Answers a request for the control, or gives it back for the cloud.
+pub fn answer(line: Line<Cloud>, region: &str, request: Request) -> Result<impl Future<Output = Response> + Send + use<>, Request> {
+    if request.uri().path() != PATH {
+        return Err(request);
+    }
+    let region = region.to_owned();
+    Ok(async move {
+        match *request.method() {
+            Method::GET => told(line.visit(|cloud, now| Ok(list(cloud, now))).await),
+            Method::POST => {
+                let text = String::from_utf8_lossy(request.body()).into_owned();
+                match fault::read("the request", &text, &region) {
+                    Ok(faults) => told(line.visit(move |cloud, now| inject_all(cloud, now, &faults)).await),
+                    Err(mistakes) => reply(StatusCode::BAD_REQUEST, &refusal(&mistakes)),
+                }
+            }
+            _ => reply(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": "GET lists faults, POST injects them"})),
+        }
+    })
+}
+
+fn told(done: Result<Result<Value, Mistake>, crate::pump::Ended>) -> Response {
+    match done {
+        Ok(Ok(value)) => reply(StatusCode::OK, &value),
+        Ok(Err(mistake)) => reply(StatusCode::BAD_REQUEST, &refusal(&Mistakes(vec![mistake]))),
+        Err(ended) => reply(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": ended.to_string()})),
+    }
+}
+
+fn refusal(mistakes: &Mistakes) -> Value {
+    json!({"error": mistakes.to_string(), "shown": mistakes.render(false)})
+}
+
+fn reply(status: StatusCode, value: &Value) -> Response {
+    let mut response = http::Response::new(Bytes::from(format!("{value}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}
+
+fn list(cloud: &Cloud, now: Timestamp) -> Value {
+    let state = cloud.state();
+    let shown = state.rules().map(|(name, until)| {
+        json!({
+            "name": name, "inForce": until.is_none_or(|until| now < until), "until": until.map(|until| until.to_string()),
+            "met": state.rule_met(name), "hits": state.rule_hits(name),
+        })
+    });
+    json!({ "faults": shown.collect::<Vec<_>>() })
+}
+
+fn inject_all(cloud: &mut Cloud, now: Timestamp, faults: &[Fault]) -> Result<Value, Mistake> {
+    let mut done = Vec::new();
+    for fault in faults {
+        done.push(one(cloud, now, fault)?);
+    }
+    Ok(json!({ "done": done }))
+}
+
+fn one(cloud: &mut Cloud, now: Timestamp, fault: &Fault) -> Result<Value, Mistake> {
+    let wrong = |why: String| fault.site.mistake(why, None);
+    match &fault.what {
+        What::Force { force, lasting, times } => {
+            let name = format!("{} {}", force.word(), cloud.state().rules().count() + 1);
+            let until = lasting.map(|lasting| now.saturating_add(lasting).unwrap_or(Timestamp::MAX));
+            let rule = Rule { name: name.clone(), effect: inject::effect(force), count: *times, since: None, until };
+            cloud.state_mut().add_rule(rule);
+            Ok(json!({"inForce": name, "until": until.map(|until| until.to_string())}))
+        }
+        What::Blow { blow, nodes } => {
+            let instances = nodes.take(chosen(cloud, nodes)).map_err(wrong)?;
+            let shown = json!({"instances": instances});
+            cloud.state_mut().befall(now, &inject::incident(*blow, instances)).map_err(|why| wrong(why.to_string()))?;
+            Ok(shown)
+        }
+        What::Message { queue, body, times } => {
+            let queue =
+                queue.clone().ok_or_else(|| fault.site.mistake("the queue is not named", "message: {queue: NAME, …}".to_owned()))?;
+            for _ in 0..*times {
+                let incident = Incident::Message { queue: queue.clone(), body: inject::body(body) };
+                cloud.state_mut().befall(now, &incident).map_err(|why| wrong(why.to_string()))?;
+            }
+            Ok(json!({"queue": queue, "messages": times}))
+        }
+        What::Lift(words) => {
+            let mut lifted = Vec::new();
+            for word in words {
+                let of = |name: &str| name.split(' ').next() == Some(word);
+                let names: Vec<String> = cloud
+                    .state()
+                    .rules()
+                    .filter(|(name, until)| of(name) && until.is_none_or(|until| now < until))
+                    .map(|(name, _)| name.to_owned())
+                    .collect();
+                if names.is_empty() {
+                    return Err(wrong(format!("no {word} is in force that could be lifted")));
+                }
+                names.iter().for_each(|name| _ = cloud.state_mut().end_rule(name, now));
+                lifted.extend(names);
+            }
+            Ok(json!({ "lifted": lifted }))
+        }
+    }
+}
+
+/// Machines that a selector means, in the order of the names that their nodes would have.
+fn chosen(cloud: &Cloud, nodes: &Nodes) -> Vec<String> {
+    let meant = |machine: &Machine| {
+        let pool = machine.tags.get(labels::NODEPOOL).map(String::as_str);
+        matches!(machine.phase, Phase::Pending | Phase::Running)
+            && nodes.want(pool, &machine.instance_type, Some(&machine.zone), Some(machine.market.name()))
+    };
+    let mut found: Vec<(String, String)> =
+        cloud.state().machines().into_iter().filter(meant).map(|machine| (machine.private_dns_name, machine.id)).collect();
+    found.sort();
+    found.into_iter().map(|(_, id)| id).collect()
+}

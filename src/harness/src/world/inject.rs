@@ -1,0 +1,207 @@
+//! Faults: from the scenario's words to what the fake cloud does. A fault that matches nothing is a mistake of the scenario.
+
+use super::{World, WorldError};
+use crate::drive::DriveError;
+use crate::scenario::fault::{Blow, Body, Fault, Force, What};
+use crate::scenario::{self, Mistake, Mistakes, Nodes, Site, Target};
+use fake_ec2::state::{self, Cause, Effect, Incident, Market, Pool, Rule};
+use jiff::{SignedDuration, Timestamp};
+
+/// A fault that is or was in force.
+pub struct InForce {
+    /// The rule's name in the cloud.
+    name: String,
+    word: &'static str,
+    site: Site,
+    /// When it ends by itself, or was lifted.
+    ends: Option<Timestamp>,
+    /// Of a fault that stood before the story: its time counts from the story's beginning.
+    standing: Option<SignedDuration>,
+}
+
+fn mistaken(mistake: Mistake) -> DriveError {
+    DriveError::Mistakes(Mistakes(vec![mistake]))
+}
+
+/// An effect as the cloud has it.
+pub fn effect(force: &Force) -> Effect {
+    match force.clone() {
+        Force::Ice { types, zones, capacity } => Effect::InsufficientCapacity {
+            instance_types: types,
+            zones,
+            markets: capacity.iter().filter_map(|kind| market(kind)).collect(),
+        },
+        Force::Error { operation, code, message } => Effect::Error { operation, code, message, status: None },
+        Force::Throttle { operation, burst, per_second } => Effect::Throttle { operation, burst, per_second },
+    }
+}
+
+/// What happens to machines, as the cloud has it.
+pub fn incident(blow: Blow, instances: Vec<String>) -> Incident {
+    match blow {
+        Blow::SpotInterruption { notice } => Incident::SpotInterruption { instances, notice },
+        Blow::Rebalance => Incident::RebalanceRecommendation { instances },
+        Blow::Vanish { hardware } => {
+            Incident::Vanish { instances, cause: if hardware { Cause::HardwareFailure } else { Cause::Terminated } }
+        }
+        Blow::HealthEvent => Incident::ScheduledChange { instances },
+    }
+}
+
+pub fn body(body: &Body) -> state::Body {
+    match body {
+        Body::Text(text) => state::Body::Text(text.clone()),
+        Body::DuplicateOfLast => state::Body::DuplicateOfLast,
+        Body::Foreign => state::Body::Foreign,
+    }
+}
+
+pub fn market(kind: &str) -> Option<Market> {
+    [Market::OnDemand, Market::Spot].into_iter().find(|market| market.name() == kind)
+}
+
+impl World {
+    /// Lets a fault of a step happen.
+    pub async fn inject(&mut self, fault: &Fault) -> Result<(), DriveError> {
+        match &fault.what {
+            What::Force { force, lasting, times } => {
+                let until = lasting.map(|lasting| self.clock.now().saturating_add(lasting).unwrap_or(Timestamp::MAX));
+                self.put_in_force(force, *times, until, None, &fault.site).await?;
+                Ok(())
+            }
+            What::Blow { blow, nodes } => {
+                let chosen = nodes.take(self.observer.lock().choose(nodes)).map_err(|why| mistaken(fault.site.mistake(why, None)))?;
+                let machines: Option<Vec<String>> = chosen.into_iter().map(|(_, instance)| instance).collect();
+                let machines =
+                    machines.ok_or_else(|| mistaken(fault.site.mistake("a node that is meant has no machine of this cloud", None)))?;
+                self.befall(incident(*blow, machines), &fault.site).await
+            }
+            What::Message { queue, body: text, times } => {
+                let Some(queue) = queue.clone().or_else(|| self.queue.clone()) else {
+                    return Err(mistaken(fault.site.mistake("this world has no interruption queue", "given.aws.queue: true".to_owned())));
+                };
+                for _ in 0..*times {
+                    self.befall(Incident::Message { queue: queue.clone(), body: body(text) }, &fault.site).await?;
+                }
+                Ok(())
+            }
+            What::Lift(words) => {
+                for word in words {
+                    self.lift(word, &fault.site).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn befall(&self, incident: Incident, site: &Site) -> Result<(), DriveError> {
+        let done = self.aws.visit(move |cloud, now| cloud.state_mut().befall(now, &incident)).await.map_err(WorldError::from)?;
+        done.map_err(|why| mistaken(site.mistake(why.to_string(), None)))
+    }
+
+    async fn put_in_force(
+        &mut self,
+        force: &Force,
+        times: Option<u64>,
+        until: Option<Timestamp>,
+        standing: Option<SignedDuration>,
+        site: &Site,
+    ) -> Result<(), WorldError> {
+        let word = force.word();
+        let name = format!("{word} {}", self.forces.len() + 1);
+        let rule = Rule { name: name.clone(), effect: effect(force), count: times, since: None, until };
+        self.aws.visit(move |cloud, _| cloud.state_mut().add_rule(rule)).await?;
+        self.forces.push(InForce { name, word, site: site.clone(), ends: until, standing });
+        Ok(())
+    }
+
+    async fn lift(&mut self, word: &str, site: &Site) -> Result<(), DriveError> {
+        let now = self.clock.now();
+        let mut names = Vec::new();
+        for force in self.forces.iter_mut().filter(|force| force.word == word && force.ends.is_none_or(|ends| ends > now)) {
+            force.ends = Some(now);
+            names.push(force.name.clone());
+        }
+        if names.is_empty() {
+            return Err(mistaken(site.mistake(format!("no {word} is in force that could be lifted"), None)));
+        }
+        let lifted = self.aws.visit(move |cloud, now| {
+            for name in &names {
+                cloud.state_mut().end_rule(name, now);
+            }
+        });
+        Ok(lifted.await.map_err(WorldError::from)?)
+    }
+
+    /// Faults and capacity of the world before the story; the first nodes stand, the controller does not run yet.
+    pub(super) async fn stand(&mut self, given: &scenario::Aws) -> Result<(), WorldError> {
+        for fault in &given.faults {
+            if let What::Force { force, lasting, times } = &fault.what {
+                self.put_in_force(force, *times, None, *lasting, &fault.site).await?;
+            }
+        }
+        let region = given.region.clone();
+        for row in given.capacity.clone() {
+            let pools = pools(&row, &region);
+            self.aws.visit(move |cloud, _| pools.iter().for_each(|pool| cloud.state_mut().leave_capacity(pool, row.count))).await?;
+        }
+        Ok(())
+    }
+
+    /// The story begins: the time of faults that stood before runs from here.
+    pub(super) async fn time_standing_faults(&mut self) -> Result<(), WorldError> {
+        let story = self.story;
+        let mut timed = Vec::new();
+        for force in &mut self.forces {
+            if let Some(lasting) = force.standing {
+                let ends = story.saturating_add(lasting).unwrap_or(Timestamp::MAX);
+                force.ends = Some(ends);
+                timed.push((force.name.clone(), ends));
+            }
+        }
+        Ok(self.aws.visit(move |cloud, _| timed.iter().for_each(|(name, ends)| _ = cloud.state_mut().end_rule(name, *ends))).await?)
+    }
+
+    /// Faults that were in force and have met nothing.
+    pub async fn unmet(&self) -> Result<Vec<Mistake>, WorldError> {
+        let names: Vec<String> = self.forces.iter().map(|force| force.name.clone()).collect();
+        let met = self.aws.visit(move |cloud, _| names.iter().map(|name| cloud.state().rule_met(name).unwrap_or(0)).collect::<Vec<u64>>());
+        let met = met.await?;
+        let unmet = self.forces.iter().zip(met).filter(|(_, met)| *met == 0);
+        let help = |word: &str| match word {
+            "ice" => "no launch asked for such a machine while it was in force",
+            _ => "no such call was made while it was in force",
+        };
+        Ok(unmet.map(|(force, _)| force.site.mistake("this fault has met nothing", help(force.word).to_owned())).collect())
+    }
+
+    /// The objects that a selector means: Nodes, or their NodeClaims.
+    pub fn chosen(&self, kind: &str, nodes: &Nodes) -> Result<Vec<Target>, String> {
+        let observed = self.observer.lock();
+        let names: Vec<String> = observed.choose(nodes).into_iter().map(|(name, _)| name).collect();
+        let names = if kind == "nodeclaim" {
+            let claim = |node: String| observed.claims.iter().find(|(_, claim)| claim.node == node).map(|(name, _)| name.clone());
+            names.into_iter().filter_map(claim).collect()
+        } else {
+            names
+        };
+        Ok(nodes.take(names)?.into_iter().map(|name| Target { kind: kind.to_owned(), namespace: None, name }).collect())
+    }
+}
+
+fn pools(row: &scenario::Capacity, region: &str) -> Vec<Pool> {
+    let offered = |name: &str| fake_ec2::catalogue::region(region).map(|region| region.offerings_of(name)).unwrap_or_default();
+    let markets: Vec<Market> = if row.capacity.is_empty() {
+        vec![Market::OnDemand, Market::Spot]
+    } else {
+        row.capacity.iter().filter_map(|kind| market(kind)).collect()
+    };
+    let mut pools = Vec::new();
+    for name in &row.types {
+        let zones = offered(name).iter().map(|offering| offering.zone.name);
+        for zone in zones.filter(|zone| row.zones.is_empty() || row.zones.iter().any(|wanted| wanted == zone)) {
+            pools.extend(markets.iter().map(|market| Pool { instance_type: name.clone(), zone: zone.to_owned(), market: *market }));
+        }
+    }
+    pools
+}
