@@ -123,6 +123,16 @@ pub enum Memo {
         id: u64,
         succeeded: bool,
     },
+    /// The lease was written with this process as its holder.
+    Leading(Timestamp),
+    /// Holder and renewal of the lease, and since when this process knows them.
+    LeaseSeen {
+        holder: String,
+        renewal: Option<Timestamp>,
+        since: Timestamp,
+    },
+    /// Somebody else works now, or may.
+    LeaseLost,
     /// The type of this NodeClaim was found to be on offer.
     TypeChecked(String, Timestamp),
 }

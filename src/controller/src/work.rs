@@ -13,6 +13,8 @@ type Name = Arc<str>;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
     Startup,
+    /// The leader election.
+    Lease,
     KubernetesVersion,
     NodeClass(Name),
     NodePool(Name),
@@ -48,6 +50,7 @@ impl Work {
     pub fn controller(&self) -> &'static str {
         match self {
             Work::Startup => "",
+            Work::Lease => "leader-election",
             Work::KubernetesVersion => "providers.version",
             Work::NodeClass(_) => "nodeclass",
             Work::NodePool(_) => "nodepool.readiness",
@@ -102,6 +105,7 @@ impl Work {
         matches!(
             self,
             Work::KubernetesVersion
+                | Work::Lease
                 | Work::PoolCounter(_)
                 | Work::Retrigger
                 | Work::Disruption

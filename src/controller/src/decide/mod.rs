@@ -8,6 +8,7 @@ pub mod gc;
 pub mod initialization;
 pub mod interruption;
 pub mod launch;
+pub mod lease;
 pub mod lifecycle;
 pub mod marks;
 pub mod nodeclass;
@@ -33,6 +34,7 @@ use serde_json::Value;
 /// Decides one piece of work. What needs the snapshot, the cloud's offerings or more memory than an object is decided in the shell.
 pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step {
     match work {
+        Work::Lease => lease::decide(world, done, now),
         Work::Startup => startup::decide(done),
         Work::KubernetesVersion => startup::version(world, done),
         Work::InstanceTypes => poll(done, Effect::RefreshInstanceTypes, SignedDuration::from_hours(12)),

@@ -12,7 +12,8 @@ use vocabulary::labels;
 
 impl Controller {
     pub(super) fn open_when_ready(&mut self) {
-        if self.open || !self.world.facts.started || !self.world.index.is_listed() {
+        let leads = self.world.settings.leader_election.is_none() || self.world.election.renewed.is_some();
+        if self.open || !leads || !self.world.facts.started || !self.world.index.is_listed() {
             return;
         }
         self.open = true;
