@@ -179,6 +179,7 @@ impl World {
     pub async fn begin_story(&mut self) -> Result<(), WorldError> {
         self.story = self.clock.now();
         self.observer.lock().timeline.begin(self.story);
+        self.trace.record(self.story, "story", || serde_json::json!({"began": self.story}));
         Ok(())
     }
 
@@ -189,6 +190,7 @@ impl World {
         let mut entries = self.observer.lock().timeline.entries.clone();
         let prices: BTreeMap<&str, UsdPerHour> =
             ledger.iter().map(|entry| (entry.instance_id.as_str(), machines::ledger_price(entry))).collect();
+        self.trace.record(now, "bill", || serde_json::json!(prices));
         for entry in &mut entries {
             if let Event::Launched { instance, price, .. } = &mut entry.event {
                 *price = prices.get(instance.as_str()).map(ToString::to_string);
