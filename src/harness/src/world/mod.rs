@@ -192,6 +192,7 @@ impl World {
         self.story = self.clock.now();
         self.time_standing_faults().await?;
         self.observer.lock().timeline.begin(self.story);
+        self.trace.record(self.story, "story", || serde_json::json!({"began": self.story}));
         Ok(())
     }
 
@@ -202,6 +203,7 @@ impl World {
         let mut entries = self.observer.lock().timeline.entries.clone();
         let prices: BTreeMap<&str, UsdPerHour> =
             ledger.iter().map(|entry| (entry.instance_id.as_str(), machines::ledger_price(entry))).collect();
+        self.trace.record(now, "bill", || serde_json::json!(prices));
         for entry in &mut entries {
             if let Event::Launched { instance, price, .. } = &mut entry.event {
                 *price = prices.get(instance.as_str()).map(ToString::to_string);
