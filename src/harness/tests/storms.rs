@@ -59,7 +59,7 @@ fn a_fault_of_a_while_is_over_afterwards_and_one_that_is_lifted_at_once() {
     expect: { pods: { ready: 20 } }
 ";
     let report = run("", steps);
-    mistaken(&report, &["this fault has met nothing", "no launch asked for such a machine", "storm.yaml:13"]);
+    mistaken(&report, &["this fault has met nothing", "no launch asked for such a machine", "storm.yaml:12"]);
 }
 
 #[rstest]
