@@ -73,7 +73,12 @@ impl InstanceType {
 
     /// The `InstanceTypeInfo` of DescribeInstanceTypes, by member names.
     pub fn details(&self) -> &Value {
-        self.details.get_or_init(|| serde_json::from_str(self.text).expect("a committed line is JSON"))
+        self.details.get_or_init(|| self.describe())
+    }
+
+    /// The same as a value of one's own, for lists of them all.
+    pub fn describe(&self) -> Value {
+        serde_json::from_str(self.text).expect("a committed line is JSON")
     }
 
     /// The same as its JSON text.

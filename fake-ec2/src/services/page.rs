@@ -58,6 +58,47 @@ pub fn cut_by<T>(
     Ok(slice(call, length, after, items))
 }
 
+/// Where a page begins and how long it may be, for lists that are long and dear to make: see [`Place::take`].
+#[derive(Debug)]
+pub struct Place {
+    length: usize,
+    after: Option<String>,
+}
+
+/// The page that a request asks for.
+pub fn place(call: &Call, pages: Pages) -> Result<Place, AwsError> {
+    let length = length(call, pages)?;
+    place_by(call, length, call.input.text("NextToken"), &errors::NEXT_TOKEN)
+}
+
+/// The same for the services whose page length and token are called otherwise.
+pub fn place_by(call: &Call, length: usize, token: Option<&str>, refusal: &errors::Row) -> Result<Place, AwsError> {
+    let after = token.map(|token| open(call, token).ok_or_else(|| refusal.error(&[]))).transpose()?;
+    Ok(Place { length, after })
+}
+
+impl Place {
+    /// Takes the page out of candidates that come in the order of their keys. `make` is asked about those from the page's beginning to
+    /// the first one of the next page; `None` is not in the list.
+    pub fn take<C, T>(
+        self,
+        call: &Call,
+        candidates: impl Iterator<Item = (String, C)>,
+        mut make: impl FnMut(C) -> Option<T>,
+    ) -> (Vec<T>, Option<String>) {
+        let (mut page, mut last) = (Vec::new(), None);
+        for (key, candidate) in candidates.skip_while(|(key, _)| self.after.as_ref().is_some_and(|after| key <= after)) {
+            let Some(item) = make(candidate) else { continue };
+            if page.len() == self.length {
+                return (page, last.map(|key: String| seal(call, &key)));
+            }
+            page.push(item);
+            last = Some(key);
+        }
+        (page, None)
+    }
+}
+
 fn slice<T>(call: &Call, length: usize, after: Option<String>, mut items: Vec<(String, T)>) -> (Vec<T>, Option<String>) {
     items.sort_by(|(one, _), (two, _)| one.cmp(two));
     let start = after.map_or(0, |after| items.partition_point(|(key, _)| *key <= after));

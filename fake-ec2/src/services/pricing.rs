@@ -25,27 +25,19 @@ fn products(world: &mut World<'_>, call: &Call) -> Answer {
     let wanted = filters(call)?;
     let regions = wanted.iter().find(|(field, _)| field == "regioncode").map(|(_, region)| vec![region.as_str()]);
     let regions = regions.unwrap_or_else(|| catalogue::regions().keys().copied().collect());
-    let mut rows = Vec::new();
-    for region in regions {
-        let mut last = "";
-        for offering in catalogue::offerings(region) {
-            let name = offering.instance_type;
-            if std::mem::replace(&mut last, name) == name {
-                continue;
-            }
-            let (Some(price), Some(details)) = (world.account.on_demand_price(region, name), catalogue::instance_type(name)) else {
-                continue;
-            };
-            let attributes = attributes(region, details);
-            if wanted.iter().all(|(field, value)| has(&attributes, details, field, value)) {
-                rows.push((format!("{region}\u{0}{name}"), (region.to_owned(), details, attributes, price)));
-            }
-        }
-    }
     let length = call.input.int("MaxResults").and_then(|most| usize::try_from(most).ok()).unwrap_or(100).clamp(1, 100);
-    let (rows, token) = page::cut_by(call, length, call.input.text("NextToken"), &errors::PRICING_TOKEN, rows)?;
-    let list: Vec<String> =
-        rows.into_iter().map(|(region, details, attributes, price)| product(&region, details, attributes, price)).collect();
+    let place = page::place_by(call, length, call.input.text("NextToken"), &errors::PRICING_TOKEN)?;
+    let sold = regions.into_iter().flat_map(|region| {
+        let by_type = catalogue::offerings(region).chunk_by(|one, two| one.instance_type == two.instance_type);
+        by_type.filter_map(move |offerings| Some((region, offerings.first()?.instance_type)))
+    });
+    let keyed = sold.map(|(region, name)| (format!("{region}\u{0}{name}"), (region, name)));
+    let (list, token) = place.take(call, keyed, |(region, name)| {
+        let (price, details) = (world.account.on_demand_price(region, name)?, catalogue::instance_type(name)?);
+        let attributes = attributes(region, details);
+        let meets = wanted.iter().all(|(field, value)| has(&attributes, details, field, value));
+        meets.then(|| product(region, details, attributes, price))
+    });
     Ok(Out::new().with("FormatVersion", "aws_v1").with("PriceList", list).maybe("NextToken", token).done())
 }
 

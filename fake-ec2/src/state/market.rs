@@ -73,6 +73,20 @@ impl Account {
         zones.filter(|zone| region.zones.contains(zone)).collect()
     }
 
+    /// Every type on offer in a region, by name, with its zones by name.
+    pub(crate) fn offered<'a>(&'a self, region: &'a Region) -> impl Iterator<Item = (&'static str, Vec<Zone>)> + 'a {
+        let few = self.settings.offered_types.as_ref().filter(|_| self.at_home(region));
+        let by_type = catalogue::offerings(&region.name).chunk_by(|one, two| one.instance_type == two.instance_type);
+        by_type.filter_map(move |offerings| {
+            let name = offerings.first()?.instance_type;
+            if few.is_some_and(|types| !types.iter().any(|offered| offered == name)) {
+                return None;
+            }
+            let zones: Vec<Zone> = offerings.iter().map(|offering| offering.zone).filter(|zone| region.zones.contains(zone)).collect();
+            (!zones.is_empty()).then_some((name, zones))
+        })
+    }
+
     /// On-demand, per hour.
     pub(crate) fn on_demand_price(&self, region: &str, instance_type: &str) -> Option<MicroUsd> {
         let replaced = self

@@ -20,8 +20,8 @@ pub struct Disruption {
     exhausted: BTreeMap<Method, u64>,
     /// The index's version at the last pass that ran to its end.
     pub seen: Option<u64>,
-    /// Why nodes stay, as each method last said it.
-    pub stays: BTreeMap<Method, Vec<Stays>>,
+    /// How many nodes each method could have taken, and why the others stay, as it last said it.
+    pub stays: BTreeMap<Method, (usize, Vec<Stays>)>,
 }
 
 /// Where the present pass through the methods stands.

@@ -2,8 +2,9 @@
 
 use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
 use api::{EC2NodeClass, NodeClaim};
-use cloud::port::{CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Validation};
+use cloud::port::{CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, Validation};
 use cluster::{Key, Kind, Object};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -84,6 +85,19 @@ pub enum Effect {
     },
     CleanUp(Arc<EC2NodeClass>),
     ExpireLaunchTemplates,
+    /// The lease of the leader election.
+    GetLease {
+        namespace: String,
+    },
+    /// Creates or replaces it.
+    WriteLease {
+        lease: Box<Lease>,
+    },
+    /// Waits for messages, up to 20 s.
+    ReceiveMessages,
+    DeleteMessage {
+        receipt: String,
+    },
 }
 
 impl Effect {
@@ -126,6 +140,13 @@ impl Effect {
             Effect::Tag { id, .. } => ("tag", id.clone()),
             Effect::CleanUp(c) => ("clean-up", class(c)),
             Effect::ExpireLaunchTemplates => ("expire-launch-templates", String::new()),
+            Effect::GetLease { namespace } => ("get-lease", format!("lease/{namespace}/{}", crate::decide::lease::NAME)),
+            Effect::WriteLease { lease } => {
+                let namespace = lease.metadata.namespace.as_deref().unwrap_or("");
+                ("write-lease", format!("lease/{namespace}/{}", crate::decide::lease::NAME))
+            }
+            Effect::ReceiveMessages => ("receive-messages", String::new()),
+            Effect::DeleteMessage { .. } => ("delete-message", String::new()),
         }
     }
 }
@@ -147,6 +168,8 @@ pub enum Outcome {
     Launch(Result<Box<Launched>, LaunchError>),
     Instance(Option<Box<Instance>>),
     Instances(Vec<Instance>),
+    Messages(Vec<Message>),
+    Lease(Option<Box<Lease>>),
     /// `false`: there was nothing left to terminate.
     Terminated(bool),
 }

@@ -11,7 +11,7 @@
 //! loop, [`work`] its queue, [`step`] what a decision yields, [`effect`] what can be done, `perform` does it; [`world`] is what is
 //! known, [`disruption`] what the disruption of nodes remembers, [`conditions`] and [`patch`] are how objects are written, [`recorder`] and [`log`] how things are said.
 //!
-//! Not here yet: interruptions, leader election, metrics. Their places: a decision each in [`decide`], a [`work::Work`] each.
+//! Not here yet: metrics, instance status checks. Their places: a decision each in [`decide`], a [`work::Work`] each.
 
 pub mod batcher;
 pub mod conditions;
@@ -34,5 +34,5 @@ pub mod world;
 
 pub use handle::Handle;
 pub use record::{Decision, What};
-pub use settings::{CrashPoint, Settings};
+pub use settings::{CrashPoint, LeaderElection, Settings};
 pub use shell::{Controller, Stopped};

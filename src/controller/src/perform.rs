@@ -6,6 +6,7 @@ use cloud::Cloud;
 use cluster::{Kind, Object};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::VolumeAttachment;
@@ -58,6 +59,18 @@ pub async fn perform(client: Client, cloud: Arc<dyn Cloud>, effect: Arc<Effect>)
             let service = Api::<Service>::namespaced(client, "kube-system").get_opt("kube-dns").await?;
             Ok(Outcome::Text(service.and_then(|s| s.spec?.cluster_ip)))
         }
+        Effect::GetLease { namespace } => {
+            let lease = Api::<Lease>::namespaced(client, namespace).get_opt(crate::decide::lease::NAME).await?;
+            Ok(Outcome::Lease(lease.map(Box::new)))
+        }
+        Effect::WriteLease { lease } => {
+            let api = Api::<Lease>::namespaced(client, lease.metadata.namespace.as_deref().unwrap_or_default());
+            let written = match &lease.metadata.resource_version {
+                Some(_) => api.replace(crate::decide::lease::NAME, &PostParams::default(), lease).await?,
+                None => api.create(&PostParams::default(), lease).await?,
+            };
+            Ok(Outcome::Lease(Some(Box::new(written))))
+        }
         other => call(&*cloud, other).await,
     }
 }
@@ -78,6 +91,8 @@ async fn call(cloud: &dyn Cloud, effect: &Effect) -> Reply {
         Effect::Terminate { id } => Outcome::Terminated(cloud.terminate(id).await?),
         Effect::Tag { id, tags } => cloud.tag(id, tags).await.map(|()| Outcome::Done)?,
         Effect::CleanUp(class) => cloud.clean_up(class).await.map(|()| Outcome::Done)?,
+        Effect::ReceiveMessages => Outcome::Messages(cloud.receive_messages().await?),
+        Effect::DeleteMessage { receipt } => cloud.delete_message(receipt).await.map(|()| Outcome::Done)?,
         Effect::ExpireLaunchTemplates => cloud.expire_launch_templates().await.map(|_| Outcome::Done)?,
         // Kubernetes' own, performed above.
         _ => Outcome::Done,

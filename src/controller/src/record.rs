@@ -16,6 +16,16 @@ pub struct Decision {
     pub what: What,
 }
 
+/// What a pool's budgets come to, in nodes.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolBudget {
+    pub pool: Arc<str>,
+    pub nodes: u32,
+    pub allowed: u32,
+    /// Not ready, or on their way out.
+    pub disrupting: u32,
+}
+
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
@@ -39,6 +49,8 @@ pub enum What {
         plan: Arc<Plan>,
         explanation: Arc<Explanation>,
         names: Vec<String>,
+        /// Until then the nominated nodes are kept for their pods.
+        nominated_until: Timestamp,
     },
     /// A batch closed while a NodeClaim was without a machine, or before everything was listed: no plan was made.
     Unsynced {
@@ -47,6 +59,8 @@ pub enum What {
     /// A method proposes a command, which is judged again before it is carried out.
     Proposed {
         command: Arc<Command>,
+        /// When it is judged again.
+        until: Timestamp,
     },
     /// The command did not hold.
     Rejected {
@@ -57,11 +71,17 @@ pub enum What {
     Disrupting {
         command: Arc<Command>,
         replacements: Vec<String>,
+        /// Until then the nominated nodes are kept for their pods.
+        nominated_until: Timestamp,
     },
     /// Why nodes stay, by one method's lights, whenever that changed.
     Stays {
         method: Method,
         nodes: Arc<Vec<Stays>>,
+        /// Nodes that the method could have taken.
+        candidates: usize,
+        /// What the pools with nodes may lose for the method's reason.
+        budgets: Vec<PoolBudget>,
     },
     Event(EventSpec),
     Log(Line),

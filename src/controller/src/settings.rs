@@ -17,7 +17,11 @@ pub struct Settings {
     pub disable_dry_run: bool,
     /// `ISOLATED_VPC`: instance profiles are left alone when a NodeClass goes.
     pub isolated_vpc: bool,
+    /// `INTERRUPTION_QUEUE` names a queue: messages are received.
+    pub interruptions: bool,
     pub options: planner::Options,
+    /// `LEADER_ELECTION_NAME`'s lease is taken before anything is decided; `None`: this process is alone.
+    pub leader_election: Option<LeaderElection>,
     /// Receives every decision, effect and explanation, in order.
     pub observer: Option<Observer>,
     /// Stops the controller dead at this effect, as a crash would.
@@ -32,11 +36,21 @@ impl Settings {
             batch_max: SignedDuration::from_secs(10),
             disable_dry_run: false,
             isolated_vpc: false,
+            interruptions: false,
             options: planner::Options::default(),
+            leader_election: None,
             observer: None,
             crash_at: None,
         }
     }
+}
+
+/// Who takes the lease, and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderElection {
+    pub namespace: String,
+    /// Different for each process.
+    pub identity: String,
 }
 
 /// Where the controller stops: before the effect of this number is begun, or when its reply has come and is not yet read.

@@ -7,6 +7,7 @@ use crate::work::Work;
 use cloud::port::{Discovery, Launched, Validation};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
+use vocabulary::CapacityType;
 
 /// One decision about one piece of work.
 #[derive(Debug, Default)]
@@ -66,6 +67,12 @@ pub enum Note {
     Log(Line),
     Event(EventSpec),
     Remember(Memo),
+    /// An offering lately was not to be had.
+    Unavailable {
+        instance_type: String,
+        zone: String,
+        capacity_type: CapacityType,
+    },
     /// The work is left alone until then, whatever happens.
     HoldUntil(Timestamp),
 }
@@ -116,6 +123,16 @@ pub enum Memo {
         id: u64,
         succeeded: bool,
     },
+    /// The lease was written with this process as its holder.
+    Leading(Timestamp),
+    /// Holder and renewal of the lease, and since when this process knows them.
+    LeaseSeen {
+        holder: String,
+        renewal: Option<Timestamp>,
+        since: Timestamp,
+    },
+    /// Somebody else works now, or may.
+    LeaseLost,
     /// The type of this NodeClaim was found to be on offer.
     TypeChecked(String, Timestamp),
 }

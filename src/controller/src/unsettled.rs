@@ -15,6 +15,9 @@ pub fn is_poll(world: &World, work: Option<&Work>, effect: &Effect) -> bool {
         | Effect::RefreshPrices
         | Effect::KubernetesVersion
         | Effect::ListInstances
+        | Effect::GetLease { .. }
+        | Effect::WriteLease { .. }
+        | Effect::ReceiveMessages
         | Effect::ExpireLaunchTemplates => world.facts.started,
         Effect::ResolveAmis { .. }
         | Effect::ResolveSubnets(_)

@@ -13,6 +13,8 @@ type Name = Arc<str>;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
     Startup,
+    /// The leader election.
+    Lease,
     KubernetesVersion,
     NodeClass(Name),
     NodePool(Name),
@@ -34,6 +36,8 @@ pub enum Work {
     Disruption,
     /// A command on its way, by its number.
     Command(u64),
+    /// The queue of what the account says of its machines.
+    Interruption,
     InstanceGc,
     ClaimGc,
     InstanceTypes,
@@ -46,6 +50,7 @@ impl Work {
     pub fn controller(&self) -> &'static str {
         match self {
             Work::Startup => "",
+            Work::Lease => "leader-election",
             Work::KubernetesVersion => "providers.version",
             Work::NodeClass(_) => "nodeclass",
             Work::NodePool(_) => "nodepool.readiness",
@@ -61,6 +66,7 @@ impl Work {
             Work::Evict { .. } => "eviction-queue",
             Work::Provision => "provisioner",
             Work::Retrigger => "provisioner.trigger.pod",
+            Work::Interruption => "interruption",
             Work::InstanceGc => "instance.garbagecollection",
             Work::ClaimGc => "nodeclaim.garbagecollection",
             Work::InstanceTypes => "providers.instancetype",
@@ -99,9 +105,11 @@ impl Work {
         matches!(
             self,
             Work::KubernetesVersion
+                | Work::Lease
                 | Work::PoolCounter(_)
                 | Work::Retrigger
                 | Work::Disruption
+                | Work::Interruption
                 | Work::InstanceGc
                 | Work::ClaimGc
                 | Work::InstanceTypes

@@ -1,6 +1,7 @@
 //! Everything that decisions are made from: the index, and the memory that no object carries.
 
 use crate::batcher::Batcher;
+use crate::decide::lease::Election;
 use crate::disruption::Disruption;
 use crate::settings::Settings;
 use crate::step::Memo;
@@ -24,6 +25,7 @@ pub struct World {
     pub instance_gc_successes: u32,
     pub planned: Planned,
     pub disruption: Disruption,
+    pub election: Election,
     /// By the claim's uid: when its instance type was last found to be on offer.
     pub types_checked: BTreeMap<String, Timestamp>,
 }
@@ -96,6 +98,7 @@ impl World {
             instance_gc_successes: 0,
             planned: Planned::default(),
             disruption: Disruption::default(),
+            election: Election::default(),
             types_checked: BTreeMap::new(),
         }
     }
@@ -141,6 +144,9 @@ impl World {
                 self.types_checked.retain(|_, when| *when > fresh);
                 self.types_checked.insert(uid, at);
             }
+            Memo::Leading(at) => self.election.renewed = Some(at),
+            Memo::LeaseSeen { holder, renewal, since } => self.election.seen = Some((holder, renewal, since)),
+            Memo::LeaseLost => self.election.lost = true,
             Memo::InstanceGcSucceeded => self.instance_gc_successes = self.instance_gc_successes.saturating_add(1),
         }
     }

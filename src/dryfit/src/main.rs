@@ -1,6 +1,7 @@
 //! The command line. No logic: it reads words, calls the harness, prints what it says and exits with its code.
 
 mod cloud;
+mod explain;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Run scenario files and say whether their expectations hold
     Test(test::Arguments),
+    /// Answer why: why this type, why not consolidated, why Pending
+    Explain(explain::Arguments),
     /// Serve a fake AWS account on a loopback port
     Cloud(cloud::Arguments),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Test(arguments) => test::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Cloud(arguments) => cloud::run(&arguments),
     }
 }

@@ -57,6 +57,9 @@ pub struct Arguments {
     /// Scenarios at a time
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// Crash the built-in controller before or after one of its numbered effects, as `before:17`, and start it again
+    #[arg(long, value_name = "POINT", value_parser = harness::world::crash_point)]
+    crash_at: Option<harness::CrashPoint>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -133,6 +136,7 @@ fn world(arguments: &Arguments) -> WorldOptions {
         controller: arguments.controller.clone(),
         control_plane: arguments.control_plane.clone(),
         logs: arguments.logs.clone(),
+        crash_at: arguments.crash_at,
     }
 }
 
@@ -161,6 +165,9 @@ fn child_arguments(arguments: &Arguments) -> Vec<String> {
     }
     if let Some(folder) = &arguments.logs {
         words.extend(["--logs".to_owned(), folder.display().to_string()]);
+    }
+    if let Some(point) = arguments.crash_at {
+        words.extend(["--crash-at".to_owned(), harness::world::crash_text(point)]);
     }
     words
 }

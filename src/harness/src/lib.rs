@@ -4,11 +4,12 @@
 //!
 //! Map, in the order of a run: [`scenario`] reads; [`world`] builds (with [`pump`], [`wires`], [`fakes`], [`furnish`], [`local`]);
 //! [`drive`] moves time and does what the steps say ([`objects`]); [`observe`] sees what happens ([`acts`], [`timeline`], [`trace`]);
-//! [`check`] judges; [`report`] tells; [`run`] does it for many files. [`serve_cloud`] serves the fake AWS alone.
+//! [`check`] judges; [`report`] tells; [`explain`] answers why; [`run`] does it for many files. [`serve_cloud`] serves the fake AWS alone.
 
 pub mod acts;
 pub mod check;
 pub mod drive;
+pub mod explain;
 pub mod fakes;
 pub mod furnish;
 pub mod local;
@@ -24,3 +25,5 @@ pub mod trace;
 pub mod wires;
 pub mod world;
 pub mod yaml;
+
+pub use controller::CrashPoint;

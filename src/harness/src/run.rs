@@ -109,7 +109,10 @@ async fn story(scenario: &Scenario, options: &Options) -> Result<Report, DriveEr
         std::fs::write(file, world.trace.text())
             .map_err(|error| world::WorldError::Machine(format!("write the trace {}: {error}", file.display())))?;
     }
-    let report = told?;
+    let mut report = told?;
+    if let (Some(point), 0, Outcome::Held | Outcome::Failed) = (options.world.crash_at, world.crashes(), &report.outcome) {
+        report.outcome = Outcome::Mistaken { message: format!("the crash point {point:?} was never reached: the run has fewer effects") };
+    }
     world.end().await;
     Ok(report)
 }

@@ -2,6 +2,7 @@
 //!
 //! One JSON object a line. Bodies beyond [`WHOLE`] bytes are digests. The same seed gives the same bytes.
 
+use crate::explain::seen::Sights;
 use crate::pump::{Request, Tap};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -27,12 +28,14 @@ struct Shared {
     calls: BTreeMap<String, u64>,
     denied: u64,
     aws_operations: BTreeMap<u64, String>,
+    sights: Sights,
 }
 
 impl Trace {
     /// Keeps lines only when somebody wants them; calls are always counted.
     pub fn new(start: Timestamp, keep: bool) -> Self {
-        let shared = Shared { lines: keep.then(Vec::new), calls: BTreeMap::new(), denied: 0, aws_operations: BTreeMap::new() };
+        let lines = keep.then(Vec::new);
+        let shared = Shared { lines, calls: BTreeMap::new(), denied: 0, aws_operations: BTreeMap::new(), sights: Sights::default() };
         Trace { shared: Arc::new(Mutex::new(shared)), start }
     }
 
@@ -50,6 +53,17 @@ impl Trace {
         let mut shared = self.lock();
         if let Some(lines) = &mut shared.lines {
             lines.push(json!({"t": format!("{:.3}", at.as_secs_f64()), "what": what, "of": value()}).to_string());
+        }
+    }
+
+    /// What a chunk of a watch tells of pods, nodes and what holds them, each change once.
+    fn see(&self, now: Timestamp, chunk: &[u8]) {
+        let seen = {
+            let mut shared = self.lock();
+            if shared.lines.is_some() { shared.sights.see(chunk) } else { Vec::new() }
+        };
+        for change in seen {
+            self.record(now, "seen", || change);
         }
     }
 
@@ -123,6 +137,9 @@ impl Tap for WireTap {
 
     fn chunk(&mut self, now: Timestamp, number: u64, bytes: &[u8]) {
         self.trace.record(now, &format!("{} event", self.name()), || json!({"n": number, "body": body(bytes, WHOLE)}));
+        if self.wire == Wire::Kubernetes {
+            self.trace.see(now, bytes);
+        }
     }
 }
 

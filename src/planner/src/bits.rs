@@ -43,6 +43,20 @@ impl Bits {
         }
     }
 
+    /// Keeps the positions that pass, asking in ascending order.
+    pub fn keep(&mut self, mut test: impl FnMut(usize) -> bool) {
+        for (index, word) in self.0.iter_mut().enumerate() {
+            let mut left = *word;
+            while left != 0 {
+                let bit = left.trailing_zeros() as usize;
+                left &= left - 1;
+                if !test(index * 64 + bit) {
+                    *word &= !(1 << bit);
+                }
+            }
+        }
+    }
+
     pub fn and(&self, other: &Bits) -> Bits {
         let mut both = self.clone();
         both.retain(other);
@@ -95,6 +109,9 @@ mod tests {
             let mut both = left.clone();
             both.union(&right);
             prop_assert_eq!(list(&both), a.union(&b).copied().collect::<Vec<_>>());
+            let mut kept = left.clone();
+            kept.keep(|position| b.contains(&position));
+            prop_assert_eq!(kept, left.and(&right));
         }
     }
 }

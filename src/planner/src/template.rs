@@ -54,39 +54,48 @@ impl Template {
             requirement
         };
         let requirements = table.intern(requirements.iter().cloned().map(without_min).collect());
-        // A handful of keys among tens of thousands of offerings: looked up, not collected and sorted.
-        let mut offering_keys: BTreeSet<Arc<str>> = BTreeSet::new();
-        for requirement in types.iter().flat_map(|t| &t.offerings).flat_map(|o| o.requirements.iter()) {
-            if !offering_keys.contains(&requirement.key) {
-                offering_keys.insert(requirement.key.clone());
-            }
-        }
         let mut made = Template {
             pool: pool.clone(),
             types: types.clone(),
             labels,
             requirements,
             min_values,
-            options: Bits::empty(types.len()),
+            options: Bits::from_fn(types.len(), |_| true),
             groups: Vec::new(),
             remaining: pool.limits.iter().map(|(name, limit)| (Arc::from(name), limit)).collect(),
             relaxed: false,
             fits: Vec::new(),
             by_requirement: IndexMap::new(),
             by_offering: IndexMap::new(),
-            offering_keys,
+            offering_keys: BTreeSet::new(),
             matching: IndexMap::new(),
         };
-        made.options = made.own_options(table, options.min_values_policy);
+        made.keep_own_options(table, options.min_values_policy);
         made
     }
 
-    /// Types that meet the pool's own requirements; none when they are fewer than `minValues` demands.
-    fn own_options(&mut self, table: &RequirementTable, policy: MinValuesPolicy) -> Bits {
-        let mut left = (*self.matching(table, self.requirements)).clone();
-        left.retain(&Bits::from_fn(self.types.len(), |t| self.types[t].allocatable.iter().all(|(_, amount)| amount >= 0)));
-        let short = policy == MinValuesPolicy::Strict && self.shortages(&self.min_values, &left).next().is_some();
-        if short { Bits::empty(self.types.len()) } else { left }
+    /// Leaves the types that meet the pool's own requirements; none when they are fewer than `minValues` demands. Each requirement is
+    /// held against those that the ones before it left, since a pool often names a few of a thousand types.
+    fn keep_own_options(&mut self, table: &RequirementTable, policy: MinValuesPolicy) {
+        let types = self.types.clone();
+        self.options.keep(|t| types[t].allocatable.iter().all(|(_, amount)| amount >= 0));
+        let requirements = table.get(self.requirements);
+        for requirement in requirements.iter() {
+            let alone: Requirements = [requirement.clone()].into_iter().collect();
+            self.options.keep(|t| types[t].requirements.intersects(&alone));
+        }
+        // A handful of keys among tens of thousands of offerings: looked up, not collected and sorted.
+        for requirement in self.options.iter().flat_map(|t| &types[t].offerings).flat_map(|o| o.requirements.iter()) {
+            if !self.offering_keys.contains(&requirement.key) {
+                self.offering_keys.insert(requirement.key.clone());
+            }
+        }
+        let offered = self.offering_types(requirements);
+        self.options.retain(&offered);
+        if policy == MinValuesPolicy::Strict && self.shortages(&self.min_values, &self.options).next().is_some() {
+            self.options.clear();
+        }
+        self.matching.insert(self.requirements, Rc::new(self.options.clone()));
     }
 
     /// Groups the options by the daemons that would run on them.
@@ -95,7 +104,7 @@ impl Template {
         self.fits = self.groups.iter().map(|group| FitTable::of(&self.types, &group.types, names)).collect();
     }
 
-    /// Types that share a value with the requirements on every key, and have an available offering that meets them
+    /// Options that share a value with the requirements on every key, and have an available offering that meets them
     /// (`C/pkg/controllers/provisioning/scheduling/nodeclaim.go`, compatible and fits).
     pub fn matching(&mut self, table: &RequirementTable, id: RequirementsId) -> Rc<Bits> {
         if let Some(known) = self.matching.get(&id) {
@@ -106,7 +115,8 @@ impl Template {
         for requirement in requirements.iter() {
             if !self.by_requirement.contains_key(requirement) {
                 let alone: Requirements = [requirement.clone()].into_iter().collect();
-                let bits = Bits::from_fn(self.types.len(), |t| self.types[t].requirements.intersects(&alone));
+                let mut bits = self.options.clone();
+                bits.keep(|t| self.types[t].requirements.intersects(&alone));
                 self.by_requirement.insert(requirement.clone(), bits);
             }
             found.retain(&self.by_requirement[requirement]);
@@ -121,7 +131,8 @@ impl Template {
         if let Some(known) = self.by_offering.get(&concerned) {
             return known.clone();
         }
-        let found = Bits::from_fn(self.types.len(), |t| self.types[t].offerings.iter().any(|offering| buyable(offering, &concerned)));
+        let mut found = self.options.clone();
+        found.keep(|t| self.types[t].offerings.iter().any(|offering| buyable(offering, &concerned)));
         self.by_offering.insert(concerned, found.clone());
         found
     }

@@ -175,10 +175,10 @@ impl fmt::Display for Requirement {
     }
 }
 
-/// Requirements by key; several on one key are their intersection.
+/// Requirements by key; several on one key are their intersection. A copy shares them until one of the two changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Requirements(BTreeMap<Arc<str>, Requirement>);
+pub struct Requirements(Arc<BTreeMap<Arc<str>, Requirement>>);
 
 impl Requirements {
     pub fn new() -> Self {
@@ -194,16 +194,16 @@ impl Requirements {
             Some(present) => present.intersection(&requirement),
             None => requirement,
         };
-        self.0.insert(merged.key.clone(), merged);
+        Arc::make_mut(&mut self.0).insert(merged.key.clone(), merged);
     }
 
     /// Replaces what was there for the key.
     pub fn set(&mut self, requirement: Requirement) {
-        self.0.insert(requirement.key.clone(), requirement);
+        Arc::make_mut(&mut self.0).insert(requirement.key.clone(), requirement);
     }
 
     pub fn remove(&mut self, key: &str) -> Option<Requirement> {
-        self.0.remove(key)
+        if self.contains(key) { Arc::make_mut(&mut self.0).remove(key) } else { None }
     }
 
     pub fn extend(&mut self, other: &Requirements) {

@@ -1,7 +1,7 @@
 //! What is on offer: types, where they are, Spot prices, zones, regions.
 
 use jiff::{Timestamp, TimestampRound, Unit};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::catalogue;
 use crate::protocol::{AwsError, Call};
@@ -77,31 +77,13 @@ pub(super) fn types(world: &mut World<'_>, call: &Call) -> Answer {
     if !unknown.is_empty() {
         return Err(errors::INSTANCE_TYPES_UNKNOWN.error(&[&unknown.join(", ")]));
     }
-    let mut rows = Vec::new();
-    for name in offered_types(world) {
-        if !wanted.is_empty() && !wanted.contains(&name) {
-            continue;
-        }
-        let Some(details) = catalogue::instance_type(name) else { continue };
-        if filters.pass(details.details()) {
-            rows.push((name.to_owned(), details));
-        }
-    }
-    let pages = Pages::capped(5, 100).by_default(100).not_with("InstanceTypes", "InstanceTypes");
-    let (types, token) = page::cut(call, pages, rows)?;
-    let types: Vec<Value> = types.into_iter().map(|details| details.details().clone()).collect();
+    let place = page::place(call, Pages::capped(5, 100).by_default(100).not_with("InstanceTypes", "InstanceTypes"))?;
+    let names = world.account.offered(world.region).map(|(name, _)| name).filter(|name| wanted.is_empty() || wanted.contains(name));
+    let (types, token) = place.take(call, names.map(|name| (name.to_owned(), name)), |name| {
+        let details = catalogue::instance_type(name)?.describe();
+        filters.pass(&details).then_some(details)
+    });
     Ok(Out::new().with("InstanceTypes", types).maybe("NextToken", token).done())
-}
-
-/// The types on offer in the region's zones, by name.
-pub(in crate::services) fn offered_types(world: &World<'_>) -> Vec<&'static str> {
-    let mut names: Vec<&'static str> = Vec::new();
-    for offering in catalogue::offerings(&world.region.name) {
-        if names.last() != Some(&offering.instance_type) && !world.account.offered_in(world.region, offering.instance_type).is_empty() {
-            names.push(offering.instance_type);
-        }
-    }
-    names
 }
 
 const OFFERING_FILTERS: Table = &[("instance-type", "InstanceType"), ("location", "Location")];
@@ -110,8 +92,7 @@ pub(super) fn offerings(world: &mut World<'_>, call: &Call) -> Answer {
     let filters = Filters::read(&call.input, OFFERING_FILTERS)?;
     let kind = call.input.text("LocationType").unwrap_or("region");
     let mut rows = Vec::new();
-    for name in offered_types(world) {
-        let zones = world.account.offered_in(world.region, name);
+    for (name, zones) in world.account.offered(world.region) {
         let locations: Vec<&str> = match kind {
             "region" => vec![&world.region.name],
             "availability-zone" => zones.iter().map(|zone| zone.name).collect(),
@@ -155,32 +136,26 @@ pub(super) fn spot_prices(world: &mut World<'_>, call: &Call) -> Answer {
     {
         return Err(errors::ZONE_UNKNOWN.error(&[zone]));
     }
-    let mut rows = Vec::new();
-    if products.is_empty() || products.iter().any(|product| PRODUCTS.contains(product)) {
-        let at = stamp(price_instant(world.now, call)?);
-        for name in offered_types(world) {
-            let spot = catalogue::instance_type(name).is_some_and(|details| details.usage_classes().iter().any(|class| class == "spot"));
-            if !spot || (!types.is_empty() && !types.contains(&name)) {
-                continue;
-            }
-            for offered in world.account.offered_in(world.region, name) {
-                if zone.is_some_and(|zone| zone != offered.name) {
-                    continue;
-                }
-                let Some(price) = world.account.spot_price(world.region, name, offered.name) else { continue };
-                let row = json!({
-                    "AvailabilityZone": offered.name, "AvailabilityZoneId": offered.id, "InstanceType": name,
-                    "ProductDescription": PRODUCTS[0], "SpotPrice": price.to_decimal(), "Timestamp": at,
-                });
-                if filters.pass(&row) {
-                    rows.push((format!("{name}\u{0}{}", offered.name), row));
-                }
-            }
-        }
-    }
+    let listed = products.is_empty() || products.iter().any(|product| PRODUCTS.contains(product));
+    let at = if listed { stamp(price_instant(world.now, call)?) } else { String::new() };
     // EC2 answers at most 1,000 rows whatever MaxResults asks for; Karpenter asks for 2,000.
     let length = call.input.int("MaxResults").and_then(|asked| usize::try_from(asked).ok()).map_or(1000, |asked| asked.clamp(1, 1000));
-    let (prices, token) = page::cut_by(call, length, call.input.text("NextToken"), &errors::NEXT_TOKEN, rows)?;
+    let place = page::place_by(call, length, call.input.text("NextToken"), &errors::NEXT_TOKEN)?;
+    let offered = world.account.offered(world.region).filter(|(name, _)| listed && (types.is_empty() || types.contains(name)));
+    let offered = offered.flat_map(|(name, zones)| zones.into_iter().map(move |offered| (name, offered)));
+    let offered = offered.filter(|(_, offered)| zone.is_none_or(|zone| zone == offered.name));
+    let keyed = offered.map(|(name, offered)| (format!("{name}\u{0}{}", offered.name), (name, offered)));
+    let (prices, token) = place.take(call, keyed, |(name, offered)| {
+        if !catalogue::instance_type(name)?.usage_classes().iter().any(|class| class == "spot") {
+            return None;
+        }
+        let price = world.account.spot_price(world.region, name, offered.name)?;
+        let row = json!({
+            "AvailabilityZone": offered.name, "AvailabilityZoneId": offered.id, "InstanceType": name,
+            "ProductDescription": PRODUCTS[0], "SpotPrice": price.to_decimal(), "Timestamp": at,
+        });
+        filters.pass(&row).then_some(row)
+    });
     // EC2 sends an empty token after the last page, and SDKs stop there.
     Ok(Out::new().with("SpotPriceHistory", prices).with("NextToken", token.unwrap_or_default()).done())
 }

@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::labels as aws;
 use crate::port::CloudError;
 use crate::settings::Settings;
+use crate::wire::Element;
 use crate::wire::client::{Client, lock};
 use api::EC2NodeClass;
 use api::ec2nodeclass::Subnet;
@@ -41,7 +42,12 @@ struct Known {
     observations: u64,
     /// The last answer per NodeClass.
     answers: BTreeMap<String, Held>,
+    /// The types' requirements, in order of names: they outlive prices and images, and are most of an answer.
+    labels: BTreeMap<LabelsKey, Arc<Vec<Requirements>>>,
 }
+
+/// What the requirements of types depend on besides the types themselves: region, family, zone names and ids of the subnets.
+type LabelsKey = (String, u8, Vec<(String, String)>);
 
 /// An answer, and when it holds: what is marked unavailable comes back at `until`.
 struct Held {
@@ -61,6 +67,7 @@ impl Default for Catalogue {
             observed: Cache::new(OBSERVED),
             observations: 0,
             answers: BTreeMap::new(),
+            labels: BTreeMap::new(),
         };
         Catalogue { known: Mutex::new(known) }
     }
@@ -84,23 +91,27 @@ impl Catalogue {
             ],
             "MaxResults": 100,
         });
-        let pages = client.ec2_pages("DescribeInstanceTypes", parameters).await?;
-        let items = pages.iter().flat_map(|page| page.list("instanceTypeSet"));
-        let types: BTreeMap<String, TypeInfo> = items.filter_map(TypeInfo::read).map(|info| (info.name.clone(), info)).collect();
+        let mut types: BTreeMap<String, TypeInfo> = BTreeMap::new();
+        let read =
+            |page: &Element| types.extend(page.list("instanceTypeSet").filter_map(TypeInfo::read).map(|info| (info.name.clone(), info)));
+        client.ec2_each("DescribeInstanceTypes", parameters, read).await?;
         let parameters = json!({"LocationType": "availability-zone", "MaxResults": 1000});
-        let pages = client.ec2_pages("DescribeInstanceTypeOfferings", parameters).await?;
         let mut zones: BTreeMap<String, Zones> = BTreeMap::new();
         let mut all_zones = Zones::new();
-        for item in pages.iter().flat_map(|page| page.list("instanceTypeOfferingSet")) {
-            if let (Some(name), Some(zone)) = (item.string("instanceType"), item.text_at(&["location"])) {
-                let zone = all_zones.get(zone).cloned().unwrap_or_else(|| Arc::from(zone));
-                all_zones.insert(zone.clone());
-                zones.entry(name).or_default().insert(zone);
+        let read = |page: &Element| {
+            for item in page.list("instanceTypeOfferingSet") {
+                if let (Some(name), Some(zone)) = (item.string("instanceType"), item.text_at(&["location"])) {
+                    let zone = all_zones.get(zone).cloned().unwrap_or_else(|| Arc::from(zone));
+                    all_zones.insert(zone.clone());
+                    zones.entry(name).or_default().insert(zone);
+                }
             }
-        }
+        };
+        client.ec2_each("DescribeInstanceTypeOfferings", parameters, read).await?;
         let mut known = lock(&self.known);
         (known.types, known.zones, known.all_zones) = (Arc::new(types), Arc::new(zones), Arc::new(all_zones));
         known.refreshes += 1;
+        known.labels.clear();
         Ok(())
     }
 
@@ -130,7 +141,8 @@ impl Catalogue {
         {
             return Ok(held.types.clone());
         }
-        let types = Arc::new(build(&known, class, subnets, market, now));
+        let labels = known.labels_of(class, subnets, market.region);
+        let types = Arc::new(build(&known, &labels, class, subnets, market, now));
         known.answers.insert(name, Held { key, from: now, until: lapse, types: types.clone() });
         Ok(types)
     }
@@ -151,6 +163,19 @@ impl Catalogue {
             known.observed.set(key, bytes, now);
             known.observations += u64::from(held != Some(bytes));
         }
+    }
+}
+
+impl Known {
+    fn labels_of(&mut self, class: &EC2NodeClass, subnets: &[Subnet], region: &str) -> Arc<Vec<Requirements>> {
+        let family = Family::of(class);
+        let zones = subnets.iter().map(|subnet| (subnet.zone.clone(), subnet.zone_id.clone())).collect();
+        let (types, offered, none) = (&self.types, &self.zones, Zones::new());
+        let make = || {
+            let of = |info: &TypeInfo| requirements::requirements(info, region, offered.get(&info.name).unwrap_or(&none), subnets, family);
+            Arc::new(types.values().map(of).collect())
+        };
+        self.labels.entry((region.to_owned(), family as u8, zones)).or_insert_with(make).clone()
     }
 }
 
@@ -176,17 +201,24 @@ fn images(class: &EC2NodeClass) -> String {
     class.status.iter().flat_map(|status| &status.amis).map(|ami| ami.id.as_str()).collect::<Vec<_>>().join(",")
 }
 
-fn build(known: &Known, class: &EC2NodeClass, subnets: &[Subnet], market: &Market<'_>, now: Timestamp) -> Vec<InstanceType> {
+fn build(
+    known: &Known,
+    labels_of_types: &[Requirements],
+    class: &EC2NodeClass,
+    subnets: &[Subnet],
+    market: &Market<'_>,
+    now: Timestamp,
+) -> Vec<InstanceType> {
     let none = Zones::new();
     let family = Family::of(class);
     let images = images(class);
     let unavailable = lock(market.unavailable);
+    let all_there = unavailable.is_empty(now);
     let zones: Vec<Zone> = known.all_zones.iter().map(|zone| Zone::new(zone, subnets)).collect();
-    let make = |info: &TypeInfo| {
+    let make = |(info, requirements): (&TypeInfo, &Requirements)| {
         let offered = known.zones.get(&info.name).unwrap_or(&none);
         let observed = known.observed.get(&(info.name.clone(), images.clone()), now).copied();
         let amounts = capacity::amounts(info, family, &class.spec, market.settings, observed);
-        let requirements = requirements::requirements(info, market.region, offered, subnets, family);
         let compatible = compatibility::is_compatible(info, family, &class.spec);
         let markets =
             requirements.get(labels::CAPACITY_TYPE).into_iter().flat_map(|r| &r.values).filter_map(|value| CapacityType::parse(value));
@@ -199,20 +231,20 @@ fn build(known: &Known, class: &EC2NodeClass, subnets: &[Subnet], market: &Marke
                     CapacityType::Spot => market.pricing.spot(&info.name, &zone.name),
                     _ => market.pricing.on_demand(&info.name),
                 };
-                let lacking = unavailable.has(&info.name, &zone.name, &zone.subnets, capacity_type, now);
+                let lacking = !all_there && unavailable.has(&info.name, &zone.name, &zone.subnets, capacity_type, now);
                 let available = compatible && !lacking && price.is_some() && !zone.subnets.is_empty() && offered.contains(&zone.name);
                 zone.offering(capacity_type, price.and_then(UsdPerHour::new), available)
             })
             .collect();
         InstanceType {
             name: Arc::from(info.name.as_str()),
-            requirements,
+            requirements: requirements.clone(),
             capacity: amounts.capacity,
             allocatable: amounts.allocatable,
             offerings,
         }
     };
-    known.types.values().map(make).collect()
+    known.types.values().zip(labels_of_types).map(make).collect()
 }
 
 /// A zone with the class's subnets in it.

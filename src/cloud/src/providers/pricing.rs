@@ -106,13 +106,13 @@ impl Pricing {
             "StartTime": date_time(now),
             "MaxResults": 2000,
         });
-        let pages = client.ec2_pages("DescribeSpotPriceHistory", parameters).await?;
         let mut prices: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-        for item in pages.iter().flat_map(|page| page.list("spotPriceHistorySet")) {
-            if let Some((name, zone, price)) = spot(item) {
+        let read = |page: &Element| {
+            for (name, zone, price) in page.list("spotPriceHistorySet").filter_map(spot) {
                 prices.entry(name).or_default().insert(zone, price);
             }
-        }
+        };
+        client.ec2_each("DescribeSpotPriceHistory", parameters, read).await?;
         if prices.is_empty() {
             return Err(nothing("ec2:DescribeSpotPriceHistory", "no spot pricing found"));
         }

@@ -8,7 +8,7 @@ use api::ec2nodeclass::Subnet;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vocabulary::labels::{self, instance};
-use vocabulary::{Operator, Requirement, Requirements};
+use vocabulary::{Requirement, Requirements};
 
 /// `zones` are those that offer the type; only those with a subnet of the class count.
 pub fn requirements(info: &TypeInfo, region: &str, zones: &BTreeSet<Arc<str>>, subnets: &[Subnet], family: Family) -> Requirements {
@@ -20,7 +20,11 @@ pub fn requirements(info: &TypeInfo, region: &str, zones: &BTreeSet<Arc<str>>, s
         (false, _) => &["linux"],
     };
     let mut set = Requirements::new();
-    let mut put = |key: &str, values: &[&str]| set.set(Requirement::new(key, Operator::In, values.iter().copied()));
+    // Present names all, so that nothing need be looked up.
+    let mut put = |key: &str, values: &[&str]| {
+        let values = values.iter().map(|value| Arc::from(*value)).collect();
+        set.set(Requirement { key: key.into(), complement: false, values, gte: None, lte: None, min_values: None });
+    };
     put(labels::INSTANCE_TYPE, &[&info.name]);
     put(labels::ARCH, &[&info.architecture()]);
     put(labels::OS, os);

@@ -145,6 +145,20 @@ impl Client {
         }
     }
 
+    /// Every page of an EC2 call, each let go once it is read: long lists are dear as trees.
+    pub async fn ec2_each(&self, operation: &'static str, parameters: Value, mut read: impl FnMut(&Element)) -> Result<(), CloudError> {
+        let mut call = Call::ec2(operation, parameters);
+        loop {
+            let reply = self.call(&call).await?;
+            let more = ec2_token(&reply);
+            read(&reply.xml());
+            match (more, call.parameters.as_object_mut()) {
+                (Some(more), Some(parameters)) => parameters.insert("NextToken".to_owned(), Value::String(more)),
+                _ => return Ok(()),
+            };
+        }
+    }
+
     /// Every page of an EC2 call.
     pub async fn ec2_pages(&self, operation: &'static str, parameters: Value) -> Result<Vec<Element>, CloudError> {
         let pages = self.pages(Call::ec2(operation, parameters), "NextToken", ec2_token).await?;

@@ -6,7 +6,9 @@ pub mod expiration;
 pub mod finalize;
 pub mod gc;
 pub mod initialization;
+pub mod interruption;
 pub mod launch;
+pub mod lease;
 pub mod lifecycle;
 pub mod marks;
 pub mod nodeclass;
@@ -32,6 +34,7 @@ use serde_json::Value;
 /// Decides one piece of work. What needs the snapshot, the cloud's offerings or more memory than an object is decided in the shell.
 pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step {
     match work {
+        Work::Lease => lease::decide(world, done, now),
         Work::Startup => startup::decide(done),
         Work::KubernetesVersion => startup::version(world, done),
         Work::InstanceTypes => poll(done, Effect::RefreshInstanceTypes, SignedDuration::from_hours(12)),
@@ -47,6 +50,7 @@ pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step
         Work::Evict { pod, uid } => evict::decide(world, pod, uid, done),
         Work::InstanceGc => gc::instances(world, done, now),
         Work::ClaimGc => gc::claims(world, done),
+        Work::Interruption => interruption::decide(world, done),
         Work::PodEvents(name) => pod_events::decide(world, name, now),
         Work::Provision | Work::Retrigger | Work::Disruption | Work::Command(_) | Work::Marks(_) => Step::rest(),
     }

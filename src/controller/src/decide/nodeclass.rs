@@ -49,18 +49,18 @@ fn metadata(world: &World, class: &Arc<EC2NodeClass>) -> Option<Step> {
     let mut step = Step::act(locked(Kind::EC2NodeClass, &**class, false, body));
     let claims = world.index.claims().filter(|claim| claim.spec.node_class_ref.name == class.name_any());
     for claim in claims {
-        step.acts.extend(restamp(claim, labels::EC2NODECLASS_HASH, labels::EC2NODECLASS_HASH_VERSION, &digest));
+        step.acts.extend(restamp(claim, labels::EC2NODECLASS_HASH, labels::EC2NODECLASS_HASH_VERSION, hash::CLASS_VERSION, &digest));
     }
     Some(step)
 }
 
 /// The patch that carries a claim over to our hash version.
-pub(super) fn restamp(claim: &api::NodeClaim, hash_key: &str, version_key: &str, digest: &str) -> Option<Act> {
-    if claim.annotations().get(version_key).is_some_and(|version| version == hash::CLASS_VERSION) {
+pub(super) fn restamp(claim: &api::NodeClaim, hash_key: &str, version_key: &str, version: &str, digest: &str) -> Option<Act> {
+    if claim.annotations().get(version_key).is_some_and(|own| own == version) {
         return None;
     }
     let mut stamped = claim.clone();
-    stamped.annotations_mut().insert(version_key.to_owned(), hash::CLASS_VERSION.to_owned());
+    stamped.annotations_mut().insert(version_key.to_owned(), version.to_owned());
     if !api::condition::is_true(crate::world::conditions(claim), "Drifted") {
         stamped.annotations_mut().insert(hash_key.to_owned(), digest.to_owned());
     }

@@ -8,14 +8,14 @@ use crate::decide::{marks, orchestrate, provision};
 use crate::disruption::Pass;
 use crate::effect::{Effect, Outcome};
 use crate::log::Line;
-use crate::record::What;
+use crate::record::{PoolBudget, What};
 use crate::recorder::EventSpec;
 use crate::step::{Act, Done, Memo, Note, Step, Then};
 use crate::work::Work;
 use crate::world::{TYPE_CHECK, instance_id, provider_id};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use planner::Offerings;
+use planner::{Offerings, Snapshot};
 use planner::disruption::{self, Command, Method, Proposal, Why};
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ impl Controller {
             }
             let proposal = disruption::propose(&snapshot, &offerings, now, &self.world.settings.options, &busy, method);
             notes.extend(self.tell(method, &proposal));
-            self.record_stays(method, &proposal);
+            self.record_stays(method, &proposal, &snapshot, now);
             let Some(command) = proposal.command else {
                 if proposal.exhausted {
                     self.world.disruption.exhaust(method, now);
@@ -79,8 +79,8 @@ impl Controller {
                 return Step { notes: notes.into_iter().chain(step.notes).collect(), ..step };
             }
             notes.extend(self.candidate_events(&command));
-            self.record(What::Proposed { command: Arc::new(command.clone()) });
             let until = later(now, VALIDATION_DELAY);
+            self.record(What::Proposed { command: Arc::new(command.clone()), until });
             self.world.disruption.pass = Pass::Waiting { command, until, next: position + 1 };
             let then = Then::After { wait: VALIDATION_DELAY, why: Some("a disruption command is validated".to_owned()) };
             return Step { notes, then, ..Step::default() };
@@ -179,7 +179,8 @@ impl Controller {
                 notes.push(provision::nominated(pod, &provision::on_machine(&self.world, &nomination.node)).into());
             }
         }
-        let recorded = What::Disrupting { command: Arc::new(command.clone()), replacements: names.clone() };
+        let nominated_until = later(now, window);
+        let recorded = What::Disrupting { command: Arc::new(command.clone()), replacements: names.clone(), nominated_until };
         let id = self.world.disruption.begin(command, names, now);
         self.record(recorded);
         // Something was done: look again at once.
@@ -262,12 +263,16 @@ impl Controller {
     }
 
     /// Keeps why nodes stay, and records it where it is news.
-    fn record_stays(&mut self, method: Method, proposal: &Proposal) {
-        if self.world.disruption.stays.get(&method) == Some(&proposal.stays) {
+    fn record_stays(&mut self, method: Method, proposal: &Proposal, snapshot: &Snapshot, now: Timestamp) {
+        let told = (proposal.candidates, proposal.stays.clone());
+        if self.world.disruption.stays.get(&method) == Some(&told) {
             return;
         }
-        self.world.disruption.stays.insert(method, proposal.stays.clone());
-        self.record(What::Stays { method, nodes: Arc::new(proposal.stays.clone()) });
+        self.world.disruption.stays.insert(method, told);
+        let budgets = disruption::allowances(snapshot, method, now).into_iter().filter(|(_, allowance)| allowance.nodes > 0);
+        let budgets = budgets.map(|(pool, a)| PoolBudget { pool, nodes: a.nodes, allowed: a.allowed, disrupting: a.disrupting }).collect();
+        let (candidates, nodes) = (proposal.candidates, Arc::new(proposal.stays.clone()));
+        self.record(What::Stays { method, nodes, candidates, budgets });
     }
 
     // Marks.

@@ -58,6 +58,8 @@ impl Sender {
 pub enum Stopped {
     /// [`Handle::stop`] was called.
     Asked,
+    /// The lease went to another process, or could not be renewed.
+    LeaseLost,
     /// At [`Settings::crash_at`], with this effect's number.
     Crashed(u64),
 }
@@ -142,11 +144,17 @@ impl Controller {
     pub async fn run(mut self) -> Stopped {
         crate::watch::start(&mut self.watches, &self.client, &self.sender, &self.clock, &self.watch_entropy);
         self.queue.add(Work::Startup, self.clock.now());
+        if self.world.settings.leader_election.is_some() {
+            self.queue.add(Work::Lease, self.clock.now());
+        }
         let shared = self.shared.clone();
         loop {
             if let Some(number) = self.turn() {
                 self.record(What::Crashed { number });
                 return Stopped::Crashed(number);
+            }
+            if self.world.election.lost {
+                return Stopped::LeaseLost;
             }
             self.publish();
             let due = self.next_due();
@@ -387,6 +395,9 @@ impl Controller {
                         self.begin(None, Act2 { effect, after: Vec::new(), tolerant: true });
                     }
                 }
+                Note::Unavailable { instance_type, zone, capacity_type } => {
+                    self.cloud.mark_unavailable(&instance_type, &zone, capacity_type, self.clock.now());
+                }
                 Note::Remember(memo) => self.remember(memo),
                 Note::HoldUntil(until) => {
                     if let Some(work) = work {
@@ -398,7 +409,7 @@ impl Controller {
     }
 
     fn remember(&mut self, memo: Memo) {
-        let started = matches!(memo, Memo::Started);
+        let started = matches!(memo, Memo::Started | Memo::Leading(_));
         let pool_uid = if let Memo::Registration { pool_uid, .. } = &memo { Some(pool_uid.clone()) } else { None };
         self.world.remember(memo);
         if let Some(uid) = pool_uid {

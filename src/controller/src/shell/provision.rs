@@ -61,7 +61,8 @@ impl Controller {
         for nomination in &plan.nominations {
             self.world.index.nominate(&nomination.node, later(now, window));
         }
-        self.record(What::Planned { plan: Arc::new(plan), explanation: Arc::new(explanation), names });
+        let nominated_until = later(now, window);
+        self.record(What::Planned { plan: Arc::new(plan), explanation: Arc::new(explanation), names, nominated_until });
         Step { acts, notes, ..Step::default() }
     }
 

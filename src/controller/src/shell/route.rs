@@ -12,7 +12,8 @@ use vocabulary::labels;
 
 impl Controller {
     pub(super) fn open_when_ready(&mut self) {
-        if self.open || !self.world.facts.started || !self.world.index.is_listed() {
+        let leads = self.world.settings.leader_election.is_none() || self.world.election.renewed.is_some();
+        if self.open || !leads || !self.world.facts.started || !self.world.index.is_listed() {
             return;
         }
         self.open = true;
@@ -34,6 +35,9 @@ impl Controller {
         }
         works.extend(index.nodes().filter(|n| n.metadata.deletion_timestamp.is_some()).map(|n| Work::Termination(n.name_any().into())));
         works.extend([Work::Retrigger, Work::InstanceGc, Work::ClaimGc, Work::LaunchTemplates, Work::Disruption]);
+        if self.world.settings.interruptions {
+            works.push(Work::Interruption);
+        }
         for work in works {
             self.queue.add(work, now);
         }

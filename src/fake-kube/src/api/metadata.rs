@@ -1,5 +1,7 @@
 //! What the server itself keeps in `metadata`.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value};
 
 use crate::kinds::Kind;
@@ -150,14 +152,18 @@ pub(crate) fn arrange(object: &mut Value, kind: &Kind) {
 /// Whether two states differ in nothing but the resourceVersion.
 pub(crate) fn same(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return old == new };
-    let fields = |map: &Map<String, Value>| {
-        map.iter().filter(|(key, _)| *key != "metadata").map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>()
-    };
-    let meta = |map: &Map<String, Value>| -> Map<String, Value> {
-        let meta = map.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
-        meta.into_iter().filter(|(key, _)| key != "resourceVersion").collect()
-    };
-    old.len() == new.len() && fields(old) == fields(new) && meta(old) == meta(new)
+    old.len() == new.len() && same_but(old, new, "metadata") && same_but(metadata_in(old), metadata_in(new), "resourceVersion")
+}
+
+fn metadata_in(object: &Map<String, Value>) -> &Map<String, Value> {
+    static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+    object.get("metadata").and_then(Value::as_object).unwrap_or(&NONE)
+}
+
+/// Whether two maps are equal, one key left out.
+fn same_but(old: &Map<String, Value>, new: &Map<String, Value>, key: &str) -> bool {
+    let counted = |map: &Map<String, Value>| map.len() - usize::from(map.contains_key(key));
+    counted(old) == counted(new) && old.iter().all(|(name, value)| name == key || new.get(name) == Some(value))
 }
 
 /// Whether an object that is being deleted has nothing left that keeps it: no finalizers, no grace.

@@ -89,8 +89,13 @@ impl Api {
         change: impl FnOnce(&mut Value),
     ) -> Result<Arc<Object>, Status> {
         let kind = self.known(plural)?;
-        let mut value = (*self.existing(&kind, namespace, name)?.value()).clone();
+        let stored = self.existing(&kind, namespace, name)?;
+        let before = stored.value();
+        let mut value = (*before).clone();
         change(&mut value);
+        if value == *before {
+            return Ok(stored.clone());
+        }
         let target = Target { kind: &kind, version: &kind.version, namespace, name, subresource };
         self.update_to(now, target, value, &WriteOptions::default()).map(|written| written.object)
     }

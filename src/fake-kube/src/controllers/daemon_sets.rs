@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use scheduler::{NodeInfo, PodInfo};
+use scheduler::PodInfo;
 use serde_json::{Value, json};
 
 use super::deployments::template_hash;
 use super::events::Recorder;
+use super::facts;
 use super::owned::Owned;
-use super::pods::{Key, available_at, from_template, key_of, node_name, number, phase, ready_since, scaled};
+use super::pods::{Key, after, from_template, key_of, number, scaled};
 use super::replica_sets::set_or_remove;
 use crate::api::{Api, DeleteOptions};
 use crate::controller::Controller;
@@ -115,9 +116,9 @@ impl DaemonSets {
             self.look_at(now, &value, &hash, &probe, node, on_node.get(&node.meta.name).map_or(&[][..], Vec::as_slice), &mut work, key);
         }
         for (node, pods) in &on_node {
-            if !nodes.iter().any(|known| known.meta.name == *node) {
+            if api.store().get("nodes", "", node).is_none() {
                 // Pods that wait for a node that is gone; bound ones are left to pod garbage collection.
-                work.delete.extend(pods.iter().filter(|pod| node_name(&pod.value()).is_empty()).cloned());
+                work.delete.extend(pods.iter().filter(|pod| facts::pod(pod).node.is_empty()).cloned());
             }
         }
         if work.create_on.is_empty() && work.delete.is_empty() {
@@ -131,10 +132,10 @@ impl DaemonSets {
     fn by_node(&self, api: &Api, set: &Object) -> OnNode {
         let mut on_node = OnNode::new();
         for pod in self.pods.of(api, &set.meta.uid) {
-            on_node.entry(target_node(&pod.value())).or_default().push(pod);
+            on_node.entry(facts::pod(&pod).target.to_string()).or_default().push(pod);
         }
         for pods in on_node.values_mut() {
-            pods.sort_by_key(|pod| (node_name(&pod.value()).is_empty(), pod.meta.creation, pod.meta.name.clone()));
+            pods.sort_by_key(|pod| (facts::pod(pod).node.is_empty(), pod.meta.creation, pod.meta.name.clone()));
         }
         on_node
     }
@@ -151,13 +152,13 @@ impl DaemonSets {
         work: &mut Work,
         key: &Key,
     ) {
-        let Ok(info) = NodeInfo::from_json(&node.value()) else { return };
+        let Some(info) = &facts::node(node).info else { return };
         let selected = probe.selects_node(&info.name, &info.labels);
-        let should_run = selected && probe.tolerates_all(&info);
-        let may_stay = selected && probe.tolerates_running(&info);
+        let should_run = selected && probe.tolerates_all(info);
+        let may_stay = selected && probe.tolerates_running(info);
         let (mut failed, mut live) = (Vec::new(), Vec::new());
         for pod in pods.iter().filter(|pod| pod.meta.deletion.is_none()) {
-            if matches!(phase(&pod.value()), "Failed" | "Succeeded") { failed.push(pod.clone()) } else { live.push(pod) }
+            if facts::pod(pod).finished { failed.push(pod.clone()) } else { live.push(pod) }
         }
         if !should_run {
             work.misscheduled += usize::from(!live.is_empty());
@@ -175,15 +176,15 @@ impl DaemonSets {
         let Some(pod) = live.first() else {
             // Its predecessor must be gone first.
             if pods.is_empty() {
-                work.create_on.push(info.name);
+                work.create_on.push(info.name.clone());
             }
             return;
         };
         work.current += 1;
-        let value = pod.value();
+        let ready = facts::pod(pod).ready_since;
         work.updated += usize::from(pod.meta.labels.get(HASH).is_some_and(|has| has == hash));
-        work.ready += usize::from(ready_since(&value).is_some());
-        match available_at(&value, number(set, "/spec/minReadySeconds")) {
+        work.ready += usize::from(ready.is_some());
+        match ready.map(|since| after(since, number(set, "/spec/minReadySeconds"))) {
             Some(at) if at <= now => work.available += 1,
             Some(at) => {
                 let due = self.due.entry(key.clone()).or_insert(at);
@@ -219,7 +220,8 @@ fn roll(set: &Value, hash: &str, on_node: &OnNode, now: Timestamp, work: &mut Wo
     for pod in
         on_node.values().flatten().filter(|pod| pod.meta.deletion.is_none() && pod.meta.labels.get(HASH).is_none_or(|has| has != hash))
     {
-        let counts_already = available_at(&pod.value(), number(set, "/spec/minReadySeconds")).is_none_or(|at| at > now);
+        let available = facts::pod(pod).ready_since.map(|since| after(since, number(set, "/spec/minReadySeconds")));
+        let counts_already = available.is_none_or(|at| at > now);
         if counts_already {
             work.delete.push(pod.clone());
         } else if unavailable < most {
@@ -227,15 +229,6 @@ fn roll(set: &Value, hash: &str, on_node: &OnNode, now: Timestamp, work: &mut Wo
             work.delete.push(pod.clone());
         }
     }
-}
-
-fn target_node(pod: &Value) -> String {
-    let bound = node_name(pod);
-    if !bound.is_empty() {
-        return bound.to_owned();
-    }
-    let terms = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
-    terms[0]["matchFields"][0]["values"][0].as_str().unwrap_or_default().to_owned()
 }
 
 /// The pod for one node, or, without a node, the pod that is held against every node.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::events::Recorder;
 use super::owned::Owned;
@@ -265,7 +265,12 @@ impl Deployments {
         // Looked at again when its deadline passes, unless the rollout is complete or has failed.
         if let (Ok(object), Some(seconds), false) = (written, deadline, paused) {
             let value = object.value();
-            let waiting = condition(&value, "Progressing").filter(|one| !counts.complete() && one["reason"] != "ProgressDeadlineExceeded");
+            // One that has succeeded is judged again only when its pods change (`progress.go`, isCompleteDeployment).
+            let settled = |one: &Value| {
+                one["reason"] == "ProgressDeadlineExceeded"
+                    || (one["reason"] == "NewReplicaSetAvailable" && counts.replicas == counts.updated)
+            };
+            let waiting = condition(&value, "Progressing").filter(|one| !counts.complete() && !settled(one));
             if let Some(last) = waiting.and_then(|one| one["lastUpdateTime"].as_str()?.parse().ok()) {
                 self.due.insert(key_of(deployment), after(last, seconds + 1));
             }
@@ -428,11 +433,33 @@ fn size_annotations(value: &Value) -> BTreeMap<String, Value> {
 
 /// `util/deployment_util.go`, EqualIgnoreHash.
 fn same_template(of_set: &Value, wanted: &Value) -> bool {
+    if !alike(&of_set["spec"], &wanted["spec"]) {
+        return false;
+    }
     let mut bare = of_set.clone();
     if let Some(labels) = bare["metadata"]["labels"].as_object_mut() {
         labels.shift_remove(HASH);
     }
-    canonical(&bare) == canonical(wanted)
+    alike(&bare, wanted)
+}
+
+/// Whether two values have one canonical form.
+fn alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            let count = |map: &Map<String, Value>| map.values().filter(|value| !vanishes(value)).count();
+            let there = |key: &String| other.get(key).filter(|value| !vanishes(value));
+            count(one) == count(other)
+                && one.iter().all(|(key, value)| vanishes(value) || there(key).is_some_and(|opposite| alike(value, opposite)))
+        }
+        (Value::Array(one), Value::Array(other)) => one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other)),
+        _ => one == other,
+    }
+}
+
+/// Whether Go would omit a field of this value.
+fn vanishes(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(|map| map.values().all(vanishes))
 }
 
 /// Without what Go omits when it is empty, and in one order of keys.

@@ -1,6 +1,6 @@
 //! Forgets events after an hour, as etcd's lease on them does (`--event-ttl`, `pkg/controlplane/apiserver/options`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -14,6 +14,8 @@ const TTL_SECONDS: i64 = 3600;
 #[derive(Default)]
 pub(super) struct EventTtl {
     due: BTreeSet<(Timestamp, Key)>,
+    /// The same by key.
+    expires: BTreeMap<Key, Timestamp>,
 }
 
 impl Controller for EventTtl {
@@ -23,16 +25,19 @@ impl Controller for EventTtl {
 
     fn step(&mut self, api: &mut Api, now: Timestamp, changed: &[Change]) {
         for change in changed.iter().filter(|change| change.plural() == "events" && change.event != EventType::Deleted) {
-            self.due.insert((after(now, TTL_SECONDS), key_of(&change.object)));
-            if let Some(previous) = &change.previous {
-                self.due.retain(|(at, key)| *key != key_of(previous) || *at == after(now, TTL_SECONDS));
+            let (key, at) = (key_of(&change.object), after(now, TTL_SECONDS));
+            if let Some(before) = self.expires.insert(key.clone(), at) {
+                self.due.remove(&(before, key.clone()));
             }
+            self.due.insert((at, key));
         }
         while let Some((at, _)) = self.due.first() {
             if *at > now {
                 break;
             }
-            if let Some((_, (namespace, name))) = self.due.pop_first() {
+            if let Some((_, key)) = self.due.pop_first() {
+                self.expires.remove(&key);
+                let (namespace, name) = key;
                 // Somebody may have deleted it before.
                 let _ = api.delete(now, "events", &namespace, &name, DeleteOptions::now());
             }

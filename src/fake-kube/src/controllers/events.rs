@@ -19,6 +19,8 @@ const SERIES: SignedDuration = SignedDuration::from_mins(6);
 pub(super) struct Recorder {
     component: &'static str,
     seen: BTreeMap<(String, &'static str, String), (Key, Timestamp)>,
+    /// When what has passed was last forgotten.
+    swept: Timestamp,
 }
 
 /// What there is to say about an object.
@@ -32,7 +34,7 @@ pub(super) struct Note<'a> {
 
 impl Recorder {
     pub fn new(component: &'static str) -> Self {
-        Recorder { component, seen: BTreeMap::new() }
+        Recorder { component, seen: BTreeMap::new(), swept: Timestamp::MIN }
     }
 
     pub fn normal(&mut self, api: &mut Api, now: Timestamp, about: &Object, reason: &'static str, message: &str) {
@@ -44,9 +46,13 @@ impl Recorder {
     }
 
     pub fn record(&mut self, api: &mut Api, now: Timestamp, about: &Object, note: &Note<'_>) {
-        self.seen.retain(|_, (_, last)| *last + SERIES > now);
+        let lasts = |last: Timestamp| last + SERIES > now;
+        if !lasts(self.swept) {
+            self.seen.retain(|_, (_, last)| lasts(*last));
+            self.swept = now;
+        }
         let key = (about.meta.uid.clone(), note.reason, note.message.to_owned());
-        if let Some((event, last)) = self.seen.get_mut(&key) {
+        if let Some((event, last)) = self.seen.get_mut(&key).filter(|(_, last)| lasts(*last)) {
             *last = now;
             let (namespace, name) = event.clone();
             if api.update_with(now, "events", &namespace, &name, None, |event| repeat(event, now, note)).is_ok() {

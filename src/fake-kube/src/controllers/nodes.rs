@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::pods::{after, condition, node_name, set_condition};
+use super::facts;
+use super::pods::{after, condition, set_condition};
 use crate::api::Api;
 use crate::controller::Controller;
 use crate::store::{Change, EventType, Object};
@@ -157,9 +158,9 @@ fn mark_unknown(api: &mut Api, now: Timestamp, name: &str) {
 
 /// `pkg/controller/util/node/controller_utils.go`, MarkPodsNotReady.
 fn mark_pods_not_ready(api: &mut Api, now: Timestamp, node: &str) {
-    let ready = |pod: &Value| node_name(pod) == node && condition(pod, "Ready").is_some_and(|one| one["status"] == "True");
+    let ready = |pod: &Object| &*facts::pod(pod).node == node && facts::pod(pod).ready_since.is_some();
     let pods: Vec<(String, String)> =
-        api.store().list("pods").filter(|pod| ready(&pod.value())).map(|pod| (pod.meta.namespace.clone(), pod.meta.name.clone())).collect();
+        api.store().list("pods").filter(|pod| ready(pod)).map(|pod| (pod.meta.namespace.clone(), pod.meta.name.clone())).collect();
     for (namespace, name) in pods {
         let _ = api.update_with(now, "pods", &namespace, &name, Some("status"), |pod| {
             set_condition(pod, now, json!({ "type": "Ready", "status": "False" }));

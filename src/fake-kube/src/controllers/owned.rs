@@ -1,6 +1,6 @@
 //! Which objects of one kind each owner controls, kept from changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::pods::{Key, key_of};
@@ -10,16 +10,19 @@ use crate::store::{Change, EventType, Object};
 /// Objects by the uid of their controller.
 pub(super) struct Owned {
     plural: &'static str,
-    by_uid: BTreeMap<String, BTreeSet<Key>>,
+    by_uid: BTreeMap<String, BTreeMap<Key, Arc<Object>>>,
+    /// The resourceVersion of the last change that was taken in.
+    seen: u64,
 }
 
 impl Owned {
     pub fn new(plural: &'static str) -> Self {
-        Owned { plural, by_uid: BTreeMap::new() }
+        Owned { plural, by_uid: BTreeMap::new(), seen: 0 }
     }
 
     /// Takes in a change of this kind. Gives the owners that should look: name and kind.
     pub fn apply(&mut self, change: &Change) -> Vec<(String, Key)> {
+        self.seen = change.resource_version;
         if change.plural() != self.plural {
             return Vec::new();
         }
@@ -29,7 +32,7 @@ impl Owned {
             let Some(owner) = object.meta.controller() else { continue };
             let set = self.by_uid.entry(owner.uid.clone()).or_default();
             if there {
-                set.insert(key_of(object));
+                set.insert(key_of(object), object.clone());
             } else {
                 set.remove(&key_of(object));
             }
@@ -44,8 +47,11 @@ impl Owned {
 
     /// The owner's objects that the store still has, in order of names.
     pub fn of(&self, api: &Api, uid: &str) -> Vec<Arc<Object>> {
-        let keys = self.by_uid.get(uid).into_iter().flatten();
-        keys.filter_map(|(namespace, name)| api.store().get(self.plural, namespace, name))
+        let held = self.by_uid.get(uid).into_iter().flatten();
+        if api.store().resource_version() == self.seen {
+            return held.map(|(_, object)| object.clone()).collect();
+        }
+        held.filter_map(|((namespace, name), _)| api.store().get(self.plural, namespace, name))
             .filter(|object| object.meta.controller().is_some_and(|owner| owner.uid == uid))
             .cloned()
             .collect()

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::pods::{after, disruption_target, finished, node_name, set_condition};
+use super::facts;
+use super::pods::{after, disruption_target, set_condition};
 use crate::api::{Api, DeleteOptions};
 use crate::controller::Controller;
-use crate::store::{Change, EventType};
+use crate::store::{Change, EventType, Object};
 
 /// quarantineTime.
 const QUARANTINE_SECONDS: i64 = 40;
@@ -29,14 +30,13 @@ impl Controller for PodGc {
 
     fn step(&mut self, api: &mut Api, now: Timestamp, changed: &[Change]) {
         for change in changed {
-            let value = change.object.value();
             match (change.plural(), change.event) {
-                ("nodes", EventType::Deleted) if api.store().list("pods").any(|pod| node_name(&pod.value()) == change.name()) => {
+                ("nodes", EventType::Deleted) if api.store().list("pods").any(|pod| &*facts::pod(pod).node == change.name()) => {
                     self.missing.insert(change.name().to_owned(), after(now, QUARANTINE_SECONDS));
                 }
                 ("nodes", _) => drop(self.missing.remove(change.name())),
                 ("pods", EventType::Added | EventType::Modified) => {
-                    let node = node_name(&value);
+                    let node = &*facts::pod(&change.object).node;
                     if node.is_empty() && change.object.meta.deletion.is_some() {
                         let _ = api.delete(now, "pods", change.namespace(), change.name(), DeleteOptions::now());
                     } else if !node.is_empty() && api.store().get("nodes", "", node).is_none() {
@@ -66,11 +66,14 @@ impl Controller for PodGc {
 }
 
 fn collect(api: &mut Api, now: Timestamp, nodes: &BTreeSet<String>) {
-    let orphaned = |pod: &Value| nodes.contains(node_name(pod)) && api.store().get("nodes", "", node_name(pod)).is_none();
-    let pods: Vec<_> = api.store().list("pods").filter(|pod| orphaned(&pod.value())).cloned().collect();
+    let orphaned = |pod: &Object| {
+        let node = &*facts::pod(pod).node;
+        nodes.contains(node) && api.store().get("nodes", "", node).is_none()
+    };
+    let pods: Vec<_> = api.store().list("pods").filter(|pod| orphaned(pod)).cloned().collect();
     for pod in pods {
         let (namespace, name) = (&pod.meta.namespace, &pod.meta.name);
-        if !finished(&pod.value()) {
+        if !facts::pod(&pod).finished {
             let target = disruption_target("DeletionByPodGC", "PodGC: node no longer exists");
             // Either fails only when the pod is gone already.
             let _ = api.update_with(now, "pods", namespace, name, Some("status"), |value| {

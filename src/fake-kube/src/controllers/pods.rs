@@ -39,11 +39,6 @@ pub(super) fn ready_since(pod: &Value) -> Option<Timestamp> {
     Some(ready["lastTransitionTime"].as_str().and_then(|text| text.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
-/// When a ready pod counts as available (`pkg/api/v1/pod/util.go`, IsPodAvailable).
-pub(super) fn available_at(pod: &Value, min_ready_seconds: i64) -> Option<Timestamp> {
-    ready_since(pod).map(|since| after(since, min_ready_seconds))
-}
-
 /// `seconds` later.
 pub(super) fn after(at: Timestamp, seconds: i64) -> Timestamp {
     at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)

@@ -9,8 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::events::Recorder;
+use super::facts;
 use super::owned::Owned;
-use super::pods::{Key, active, available_at, finished, from_template, key_of, number, ready_since, set_condition};
+use super::pods::{Key, after, from_template, key_of, number, set_condition};
 use super::ranking::rank;
 use crate::api::{Api, DeleteOptions};
 use crate::controller::Controller;
@@ -82,11 +83,10 @@ impl ReplicaSets {
         let all = self.pods.of(api, &set.meta.uid);
         let (mut running, mut terminating) = (Vec::new(), 0);
         for object in all {
-            let pod = object.value();
-            if active(&object, &pod) {
-                running.push(object);
-            } else if object.meta.deletion.is_some() && !finished(&pod) {
-                terminating += 1;
+            match (object.meta.deletion.is_some(), facts::pod(&object).finished) {
+                (false, false) => running.push(object),
+                (true, false) => terminating += 1,
+                (_, true) => {}
             }
         }
         let outcome = if set.meta.deletion.is_none() { self.scale(api, now, &set, &value, &running) } else { Ok(()) };
@@ -154,10 +154,10 @@ impl ReplicaSets {
         let template = crate::store::string_map(&value["spec"]["template"]["metadata"]["labels"]);
         let (mut labelled, mut ready, mut available) = (0, 0, 0);
         for object in running {
-            let pod = object.value();
+            let since = facts::pod(object).ready_since;
             labelled += usize::from(template.iter().all(|(key, value)| object.meta.labels.get(key) == Some(value)));
-            ready += usize::from(ready_since(&pod).is_some());
-            match available_at(&pod, min_ready) {
+            ready += usize::from(since.is_some());
+            match since.map(|since| after(since, min_ready)) {
                 Some(at) if at <= now => available += 1,
                 Some(at) => {
                     let due = self.due.entry(key_of(set)).or_insert(Due { at, failures: 0 });

@@ -9,10 +9,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use scheduler::preemption::Preemption;
 use scheduler::queue::QueuedPod;
-use scheduler::{ClusterView, Event, FitError, NodeInfo, PodInfo, Queue, schedule};
+use scheduler::{ClusterView, Event, FitError, PodInfo, Queue, schedule};
 use serde_json::json;
 
 use super::events::{Note, Recorder};
+use super::facts;
 use super::pods::{disruption_target, set_condition};
 use crate::api::{Api, DeleteOptions};
 use crate::controller::Controller;
@@ -95,7 +96,7 @@ impl Scheduling {
             }
             return;
         }
-        let Ok(node) = NodeInfo::from_json(&change.object.value()) else { return };
+        let Some(node) = facts::node(&change.object).info.clone() else { return };
         let before = self.view.set_node(node.clone());
         let event = match &before {
             Some(before) => Event::NodeUpdated { before, after: &node },

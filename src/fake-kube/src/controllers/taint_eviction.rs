@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::events::Recorder;
+use super::facts;
 use super::pods::{Key, after, disruption_target, finished, key_of, node_name, set_condition};
 use crate::api::{Api, DeleteOptions};
 use crate::controller::Controller;
-use crate::store::{Change, EventType};
+use crate::store::{Change, EventType, Object};
 
 pub(super) struct TaintEviction {
     /// When pods go that tolerate for a while.
@@ -37,20 +38,20 @@ impl Controller for TaintEviction {
         for change in changed {
             match change.plural() {
                 "nodes" => {
-                    let taints = no_execute(&change.object.value());
+                    let taints = &facts::node(&change.object).no_execute;
                     let had = if taints.is_empty() || change.event == EventType::Deleted {
                         self.tainted.remove(change.name())
                     } else {
                         !self.tainted.insert(change.name().to_owned())
                     };
-                    let before = change.previous.as_ref().map(|before| no_execute(&before.value())).unwrap_or_default();
-                    if taints != before || had != self.tainted.contains(change.name()) {
-                        let here = |pod: &Value| node_name(pod) == change.name();
-                        dirty.extend(api.store().list("pods").filter(|pod| here(&pod.value())).map(|pod| key_of(pod)));
+                    let before = change.previous.as_ref().map_or(&[][..], |before| &facts::node(before).no_execute);
+                    if *taints != before || had != self.tainted.contains(change.name()) {
+                        let here = |pod: &Object| &*facts::pod(pod).node == change.name();
+                        dirty.extend(api.store().list("pods").filter(|pod| here(pod)).map(|pod| key_of(pod)));
                     }
                 }
                 "pods" if change.event == EventType::Deleted => drop(self.due.remove(&key_of(&change.object))),
-                "pods" if self.tainted.contains(node_name(&change.object.value())) => drop(dirty.insert(key_of(&change.object))),
+                "pods" if self.tainted.contains(&*facts::pod(&change.object).node) => drop(dirty.insert(key_of(&change.object))),
                 _ => {}
             }
         }
@@ -77,12 +78,12 @@ impl TaintEviction {
     fn sync(&mut self, api: &mut Api, now: Timestamp, key: Key) {
         let Some(pod) = api.store().get("pods", &key.0, &key.1) else { return };
         let value = pod.value();
-        let taints = api.store().get("nodes", "", node_name(&value)).map(|node| no_execute(&node.value())).unwrap_or_default();
+        let taints = api.store().get("nodes", "", node_name(&value)).map_or(&[][..], |node| &facts::node(node).no_execute);
         if pod.meta.deletion.is_some() || finished(&value) || taints.is_empty() {
             self.due.remove(&key);
             return;
         }
-        match patience(&taints, &value) {
+        match patience(taints, &value) {
             Patience::None => {
                 self.due.remove(&key);
                 self.evict(api, now, &key);
@@ -110,12 +111,6 @@ impl TaintEviction {
         });
         let _ = api.delete(now, "pods", &key.0, &key.1, DeleteOptions::default().if_uid(&pod.meta.uid));
     }
-}
-
-fn no_execute(node: &Value) -> Vec<(String, String)> {
-    let taints = node["spec"]["taints"].as_array().into_iter().flatten().filter(|taint| taint["effect"] == "NoExecute");
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    taints.map(|taint| (text(&taint["key"]), text(&taint["value"]))).collect()
 }
 
 #[derive(Debug, PartialEq)]

@@ -1,7 +1,8 @@
 //! One stored object: typed metadata beside the bytes that are served, so that neither a list nor a watch serialises again.
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -121,6 +122,7 @@ pub struct Object {
     start: usize,
     rest: usize,
     parsed: Mutex<Weak<Value>>,
+    derived: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Object {
@@ -150,6 +152,7 @@ impl Object {
             start,
             rest,
             parsed: Mutex::new(Arc::downgrade(value)),
+            derived: OnceLock::new(),
         }
     }
 
@@ -162,6 +165,11 @@ impl Object {
         let value = Arc::new(serde_json::from_slice::<Value>(&self.bytes()).unwrap_or_else(|_| Value::Object(Map::new())));
         *parsed = Arc::downgrade(&value);
         value
+    }
+
+    /// What somebody reads from this version more than once: `make` is asked at the first time. Objects of one kind have one such type.
+    pub(crate) fn derived<T: Any + Send + Sync>(&self, make: impl FnOnce(&Value) -> T) -> &T {
+        self.derived.get_or_init(|| Box::new(make(&self.value()))).downcast_ref().expect("objects of one kind have one type of facts")
     }
 
     /// The object as JSON, in the storage version. Shared, not copied.

@@ -1,6 +1,7 @@
 //! Puts a world together: cloud first, then the cluster, its nodes, and the controller last, as on a real account.
 
 use super::machines::Board;
+use super::operator::{Operator, Recipe};
 use super::{Controller, Running, World, WorldError, WorldOptions, cloud_config};
 use crate::drive::DriveError;
 use crate::furnish;
@@ -292,52 +293,27 @@ async fn start_controller(
             return Err(WorldError::Controller("a controller of its own process needs --cluster local".to_owned()));
         }
         (Controller::BuiltIn, _, url) => {
-            let mut cloud_settings = cloud_settings(scenario, cluster_endpoint);
+            let mut cloud = Recipe::cloud_settings(scenario, cluster_endpoint, authority());
             let errors = Arc::default();
-            let mut settings = controller::Settings::new(&aws.cluster);
-            super::running::configure(&mut settings, &mut cloud_settings, &scenario.given.settings)?;
-            let cloud = cloud(world, scenario, entropy, url, cloud_settings)?;
-            settings.observer = Some(super::running::record(world.observer.clone(), world.trace.clone(), Arc::clone(&errors)));
-            let (controller, handle) =
-                controller::Controller::new(client, Arc::new(cloud), world.clock.clone(), entropy.child("controller"), settings);
-            spawn(&mut world.tasks, "the controller", async move { _ = controller.run().await });
-            Running::BuiltIn { handle, errors }
+            let mut controller = controller::Settings::new(&aws.cluster);
+            controller.interruptions = aws.queue_name().is_some();
+            controller.crash_at = options.crash_at;
+            super::running::configure(&mut controller, &mut cloud, &scenario.given.settings)?;
+            controller.observer = Some(super::running::record(world.observer.clone(), world.trace.clone(), Arc::clone(&errors)));
+            let recipe = Recipe {
+                client,
+                aws: world.aws.clone(),
+                url,
+                region: aws.region.clone(),
+                clock: world.clock.clone(),
+                entropy: entropy.clone(),
+                controller,
+                cloud,
+            };
+            let (operator, task) = Operator::start(recipe)?;
+            spawn(&mut world.tasks, "the controller", task);
+            Running::BuiltIn { operator, errors }
         }
     };
     Ok(())
-}
-
-fn cloud_settings(scenario: &Scenario, endpoint: String) -> cloud::Settings {
-    let mut settings = cloud::Settings::new(&scenario.given.aws.cluster);
-    settings.cluster_endpoint = Some(endpoint);
-    settings.cluster_ca = Some(authority());
-    settings.interruption_queue = scenario.given.aws.queue_name();
-    settings.cluster_dns_ip = furnish::CLUSTER_DNS.parse().ok();
-    settings
-}
-
-/// The adapter of our controller: over memory in virtual time, over the loopback socket in real time.
-fn cloud(
-    world: &World,
-    scenario: &Scenario,
-    entropy: &Entropy,
-    url: Option<String>,
-    settings: cloud::Settings,
-) -> Result<cloud::AwsCloud, WorldError> {
-    let aws = &scenario.given.aws;
-    let entropy = entropy.child("cloud");
-    let Some(url) = url else {
-        let http = wires::aws_client(world.aws.clone());
-        return Ok(cloud::AwsCloud::simulated(settings, &aws.region, http, world.clock.clone(), &entropy));
-    };
-    // Never somebody's real credentials: the address is loopback, the key is nobody's.
-    let key = aws_credential_types::Credentials::new("AKIADRYFITCONTROLLER", "dryfit", None, None, "dryfit");
-    let config = aws_types::SdkConfig::builder()
-        .region(aws_types::region::Region::new(aws.region.clone()))
-        .endpoint_url(url)
-        .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(key))
-        .build();
-    let http = aws_smithy_http_client::Builder::new().build_http();
-    cloud::AwsCloud::from_config(settings, &config, http, world.clock.clone(), &entropy)
-        .map_err(|error| WorldError::Cloud(error.to_string()))
 }

@@ -3,8 +3,10 @@
 mod build;
 pub(crate) mod inject;
 mod machines;
+mod operator;
 mod running;
 
+pub use operator::{crash_point, crash_text};
 pub use running::Running;
 
 use crate::objects::Objects;
@@ -47,6 +49,8 @@ pub struct WorldOptions {
     pub control_plane: Option<PathBuf>,
     /// Where the logs of child processes are kept.
     pub logs: Option<PathBuf>,
+    /// Our controller crashes there once, and is started again.
+    pub crash_at: Option<controller::CrashPoint>,
 }
 
 impl WorldOptions {
@@ -166,6 +170,11 @@ impl World {
         Ok(sums)
     }
 
+    /// How often our controller crashed, as it was told to.
+    pub fn crashes(&self) -> u64 {
+        self.controller.crashes()
+    }
+
     /// The controller's ERROR lines so far.
     pub fn controller_errors(&self) -> Vec<String> {
         self.controller.errors()
@@ -183,6 +192,7 @@ impl World {
         self.story = self.clock.now();
         self.time_standing_faults().await?;
         self.observer.lock().timeline.begin(self.story);
+        self.trace.record(self.story, "story", || serde_json::json!({"began": self.story}));
         Ok(())
     }
 
@@ -193,6 +203,7 @@ impl World {
         let mut entries = self.observer.lock().timeline.entries.clone();
         let prices: BTreeMap<&str, UsdPerHour> =
             ledger.iter().map(|entry| (entry.instance_id.as_str(), machines::ledger_price(entry))).collect();
+        self.trace.record(now, "bill", || serde_json::json!(prices));
         for entry in &mut entries {
             if let Event::Launched { instance, price, .. } = &mut entry.event {
                 *price = prices.get(instance.as_str()).map(ToString::to_string);

@@ -1,6 +1,7 @@
 //! The controller of a world: ours, or upstream's as a process. And what it says, for the timeline.
 
 use super::WorldError;
+use super::operator::Operator;
 use crate::local::UpstreamController;
 use crate::observe::Observer;
 use crate::timeline::Event;
@@ -15,7 +16,7 @@ pub enum Running {
     /// Not started yet.
     None,
     BuiltIn {
-        handle: controller::Handle,
+        operator: Operator,
         errors: Arc<Mutex<Vec<String>>>,
     },
     Upstream(UpstreamController),
@@ -32,7 +33,7 @@ impl Running {
 
     pub fn unsettled(&self) -> Vec<String> {
         match self {
-            Running::BuiltIn { handle, .. } => handle.unsettled(),
+            Running::BuiltIn { operator, .. } => operator.unsettled(),
             Running::None | Running::Upstream(_) => Vec::new(),
         }
     }
@@ -40,8 +41,16 @@ impl Running {
     /// What will come by itself, and when.
     pub fn upcoming(&self) -> Vec<(jiff::Timestamp, String)> {
         match self {
-            Running::BuiltIn { handle, .. } => handle.upcoming(),
+            Running::BuiltIn { operator, .. } => operator.upcoming(),
             Running::None | Running::Upstream(_) => Vec::new(),
+        }
+    }
+
+    /// How often our controller crashed, as it was told to.
+    pub fn crashes(&self) -> u64 {
+        match self {
+            Running::BuiltIn { operator, .. } => operator.crashes(),
+            Running::None | Running::Upstream(_) => 0,
         }
     }
 
