@@ -8,7 +8,8 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const AFTER: &str = "RUN is a trace that `dryfit test --trace FILE` wrote, or a scenario: then it is run first (embedded world, virtual time).
+const AFTER: &str =
+    "RUN is a trace that `dryfit test --trace FILE` wrote, or a scenario: then it is run first (embedded world, virtual time).
 Names may be unique prefixes; a NodeClaim's name stands for its node, and the other way round.
 
 Exit codes: 0 answered; 2 the question, the scenario or the trace is wrong; 3 the environment failed.
@@ -89,7 +90,9 @@ fn answer(arguments: &Arguments) -> Result<String, Failed> {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     match arguments.format {
         Format::Text => Ok(explain::text(&answer, colour)),
-        Format::Json => serde_json::to_string_pretty(&answer).map(|json| json + "\n").map_err(|error| Failed(format!("write JSON: {error}"), 3)),
+        Format::Json => {
+            serde_json::to_string_pretty(&answer).map(|json| json + "\n").map_err(|error| Failed(format!("write JSON: {error}"), 3))
+        }
     }
 }
 

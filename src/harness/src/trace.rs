@@ -1,4 +1,5 @@
-//! The trace: every request and reply on both wires, every decision, every observation, in order, with the time of the run.
+//! The trace: every request and reply on both wires, every decision, every change of what matters in the cluster, in order, with the
+//! time of the run.
 //!
 //! One JSON object a line. Bodies beyond [`WHOLE`] bytes are digests. The same seed gives the same bytes.
 

@@ -121,21 +121,29 @@ fn waits_for(machines: &[Machine], name: &str, at: At) -> Option<Fact> {
     Some(Fact::new(None, says).with(json!({"waits_for": name})))
 }
 
-/// Who wanted it gone, and why.
+/// Who wanted it gone, and why. A node on which a command is under way may still be deleted by somebody else.
 fn reasons(record: &Record, machines: &[Machine], machine: &Machine, at: At) -> Vec<Fact> {
     let deleting = machine.deleting.unwrap_or(at);
-    if let Some(Commanded::Begun { when, command, replacements }) = last_command(record, machine, deleting) {
-        return begun(record, machines, when, command, replacements, at);
-    }
-    let Some((when, controller)) = machine.deleted_by.as_ref().filter(|(when, _)| *when <= at) else {
-        return match (machine.deleting.filter(|when| *when <= at), &machine.claim) {
-            (Some(when), Some(_)) => vec![Fact::new(when, "somebody else deleted its NodeClaim: the controller did not")],
-            _ => Vec::new(),
-        };
+    let mut facts = match last_command(record, machine, deleting) {
+        Some(Commanded::Begun { when, command, replacements }) => begun(record, machines, when, command, replacements, at),
+        _ => Vec::new(),
     };
-    let says = match controller.as_str() {
-        "nodeclaim.expiration" => format!("it expired{}", expiry(record, machine, *when)),
-        "interruption" => format!("AWS announced its end{}", interruption(record, machine, *when)),
+    match machine.deleted_by.as_ref().filter(|(when, _)| *when <= at) {
+        Some((_, controller)) if controller == "disruption.queue" => {}
+        Some((when, controller)) => facts.push(deleted(record, machine, *when, controller)),
+        None if machine.claim.is_some() => {
+            facts.extend(machine.deleting.map(|when| Fact::new(when, "somebody else deleted its NodeClaim: the controller did not")));
+        }
+        None => {}
+    }
+    facts
+}
+
+/// One of the controller's parts deleted its NodeClaim.
+fn deleted(record: &Record, machine: &Machine, when: At, controller: &str) -> Fact {
+    let says = match controller {
+        "nodeclaim.expiration" => format!("it expired{}", expiry(record, machine, when)),
+        "interruption" => format!("AWS announced its end{}", interruption(record, machine, when)),
         "nodeclaim.garbagecollection" => "its machine had vanished from the cloud".to_owned(),
         "node.termination" => "its node was deleted, and the NodeClaim goes with it".to_owned(),
         "nodeclaim.lifecycle" => match &machine.launch_error {
@@ -144,7 +152,7 @@ fn reasons(record: &Record, machines: &[Machine], machine: &Machine, at: At) -> 
         },
         other => format!("the controller {other} deleted it"),
     };
-    vec![Fact::new(*when, says).with(json!({"controller": controller}))]
+    Fact::new(when, says).with(json!({"controller": controller}))
 }
 
 fn expiry(record: &Record, machine: &Machine, when: At) -> String {
@@ -158,7 +166,9 @@ fn expiry(record: &Record, machine: &Machine, when: At) -> String {
 
 fn interruption(record: &Record, machine: &Machine, when: At) -> String {
     let kind = record.until(when).find_map(|(_, decision)| match decision {
-        Decision::Log { controller, keys, .. } if controller == "interruption" && keys["NodeClaim"]["name"].as_str() == machine.claim.as_deref() => {
+        Decision::Log { controller, keys, .. }
+            if controller == "interruption" && keys["NodeClaim"]["name"].as_str() == machine.claim.as_deref() =>
+        {
             keys["messageKind"].as_str()
         }
         _ => None,
@@ -167,6 +177,9 @@ fn interruption(record: &Record, machine: &Machine, when: At) -> String {
 }
 
 fn steps(machine: &Machine, at: At) -> Vec<Fact> {
-    let steps = [(machine.deleting, "its NodeClaim is deleted, the node is drained"), (machine.node_gone.filter(|_| machine.claim.is_some()), "the node is gone")];
+    let steps = [
+        (machine.deleting, "its NodeClaim is deleted, the node is drained"),
+        (machine.node_gone.filter(|_| machine.claim.is_some()), "the node is gone"),
+    ];
     steps.into_iter().filter_map(|(when, says)| Some(Fact::new(when.filter(|when| *when <= at)?, says))).collect()
 }

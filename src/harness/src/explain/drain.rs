@@ -45,7 +45,12 @@ fn held(record: &Record, pod: &Seen, at: At) -> Option<Fact> {
     let budgets: Vec<(String, bool)> = budgets(record, pod, at).map(|(name, budget)| (name, never(&budget))).collect();
     let named: Vec<String> = budgets
         .iter()
-        .map(|(name, never)| format!("PodDisruptionBudget {name} {}", if *never { "can never be met: it allows no eviction at all" } else { "allows no eviction now" }))
+        .map(|(name, never)| {
+            format!(
+                "PodDisruptionBudget {name} {}",
+                if *never { "can never be met: it allows no eviction at all" } else { "allows no eviction now" }
+            )
+        })
         .collect();
     let says = format!("the eviction of {} was refused: {}", pod.name, error.trim_end_matches('.'));
     let data = json!({"pod": pod.name, "error": error, "budgets": budgets.iter().map(|(name, never)| json!({"name": name, "never": never})).collect::<Vec<_>>()});

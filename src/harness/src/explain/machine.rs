@@ -1,7 +1,7 @@
 //! Follows every machine through the record: from the plan or command that wanted it to its end.
 
-use super::record::{Decision, Record};
 use super::At;
+use super::record::{Decision, Record};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use vocabulary::labels;

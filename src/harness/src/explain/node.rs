@@ -5,9 +5,10 @@ use super::question::resolve;
 use super::record::{Decision, Record};
 use super::{Answer, At, Error, Fact, Kind, Question, Section, command, pod, stay, words};
 use planner::disruption::Method;
-use planner::output::{ClaimRequirement, LaunchReason, NodeClaimPlan};
+use planner::output::{ClaimRequirement, LaunchReason, NodeClaimPlan, Refusal};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use vocabulary::{CapacityType, UsdPerHour, labels};
 
 pub fn answer(record: &Record, question: &Question, at: At) -> Result<Answer, Error> {
@@ -150,7 +151,8 @@ fn why_type(record: &Record, machine: &Machine, at: At) -> Vec<Fact> {
                 let asked = format!("for {for_pods}; with daemons {asks} are asked");
                 let less = if command.method == Method::Drift { "" } else { " and costs less" };
                 let fits = format!("what fits{less}: {}", words::choices(&plan.instance_types));
-                let data = json!({"replaces": names, "price": old, "pods": plan.pods, "requests": plan.requests, "chosen": plan.instance_types});
+                let data =
+                    json!({"replaces": names, "price": old, "pods": plan.pods, "requests": plan.requests, "chosen": plan.instance_types});
                 facts.push(Fact::new(*when, says).more([asked, fits]).with(data));
                 facts.extend(market(machine, plan));
             }
@@ -190,17 +192,22 @@ fn chosen(when: At, launch: &NodeClaimPlan, reason: &LaunchReason) -> Vec<Fact> 
     facts
 }
 
-/// One line for all types that failed by the same words.
-pub fn refusals(types: &[(std::sync::Arc<str>, planner::output::Refusal)]) -> Vec<String> {
-    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+/// One line for all types that failed by the same words. What a pool's or pod's requirements rule out comes last: it is most of the
+/// cloud's list.
+pub fn refusals(types: &[(Arc<str>, Refusal)]) -> Vec<String> {
+    let mut groups: Vec<(bool, String, Vec<&str>)> = Vec::new();
     for (name, refusal) in types {
-        let words = refusal.to_string();
-        match groups.iter_mut().find(|(known, _)| *known == words) {
-            Some((_, names)) => names.push(name),
-            None => groups.push((words, vec![name])),
+        let (required, words) = match refusal {
+            Refusal::Requirement { asked, .. } => (true, format!("{asked} is asked")),
+            other => (false, other.to_string()),
+        };
+        match groups.iter_mut().find(|(_, known, _)| *known == words) {
+            Some((_, _, names)) => names.push(name),
+            None => groups.push((required, words, vec![name])),
         }
     }
-    groups.into_iter().map(|(words, names)| format!("{}: {words}", some(&names))).collect()
+    groups.sort_by_key(|(required, ..)| *required);
+    groups.into_iter().map(|(_, words, names)| format!("{}: {words}", some(&names))).collect()
 }
 
 fn some(names: &[&str]) -> String {
@@ -211,7 +218,8 @@ fn some(names: &[&str]) -> String {
 /// Why on-demand or Spot, and what of the possible it became.
 fn market(machine: &Machine, plan: &NodeClaimPlan) -> Vec<Fact> {
     let allowed = |r: &&ClaimRequirement| &*r.requirement.key == labels::CAPACITY_TYPE;
-    let allowed: Vec<&str> = plan.requirements.iter().find(allowed).map(|r| r.ordered_values.iter().map(|v| &**v).collect()).unwrap_or_default();
+    let allowed: Vec<&str> =
+        plan.requirements.iter().find(allowed).map(|r| r.ordered_values.iter().map(|v| &**v).collect()).unwrap_or_default();
     let mut facts = Vec::new();
     let Some(market) = machine.market.as_deref() else { return facts };
     let says = match allowed.as_slice() {
@@ -228,4 +236,21 @@ fn market(machine: &Machine, plan: &NodeClaimPlan) -> Vec<Fact> {
         facts.push(Fact::new(machine.launched, says).with(json!({"instance_type": got, "cheapest": first})));
     }
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_that_failed_alike_are_told_together_and_the_clouds_list_last() {
+        let required =
+            |offered: &str| Refusal::Requirement { asked: "type In [m5.large]".to_owned(), offered: format!("type In [{offered}]") };
+        let short = |room| Refusal::Resource { name: "pods".into(), asked: 9, room };
+        let names = ["a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9"];
+        let mut types: Vec<(Arc<str>, Refusal)> = names.iter().map(|name| (Arc::from(*name), required(name))).collect();
+        types.extend([("b".into(), short(4)), ("c".into(), short(5)), ("d".into(), short(4))]);
+        let told = ["b, d: pods 9 of 4", "c: pods 9 of 5", "a1, a2, a3, a4, a5, a6, a7, a8 and 1 more: type In [m5.large] is asked"];
+        assert_eq!(refusals(&types), told);
+    }
 }

@@ -222,7 +222,9 @@ fn why_there(record: &Record, machines: &[Machine], name: &str, bound: At, node:
     }
     let says = if launched {
         let others = if pods > 1 { format!(" and {}", words::count(pods - 1, "more pod")) } else { String::new() };
-        let kind = machine.and_then(|machine| Some(format!(": {} at {}", machine.instance_type.as_deref()?, words::price(node::price(record, machine)?))));
+        let kind = machine.and_then(|machine| {
+            Some(format!(": {} at {}", machine.instance_type.as_deref()?, words::price(node::price(record, machine)?)))
+        });
         format!("NodeClaim {place} was launched for it{others}{}", kind.unwrap_or_default())
     } else {
         format!("a plan found room for it on {place}, so nothing was launched")

@@ -37,7 +37,10 @@ pub fn answer(record: &Record, question: &Question, at: At) -> Result<Answer, Er
         }
         let claim = machine.claim.as_deref().unwrap_or_default();
         let says = format!("NodeClaim {claim}: {}; {state}", if parts.is_empty() { "no machine yet".to_owned() } else { parts.join(", ") });
-        launched.push(Fact::new(machine.created, says).with(json!({"nodeclaim": claim, "instance_type": machine.instance_type, "price": cost, "state": state})));
+        launched.push(
+            Fact::new(machine.created, says)
+                .with(json!({"nodeclaim": claim, "instance_type": machine.instance_type, "price": cost, "state": state})),
+        );
     }
     let says = format!("{} now, {} together", words::count(running, "machine"), words::price(sum));
     launched.push(Fact::new(None, says).with(json!({"machines": running, "price": sum})));
@@ -63,7 +66,10 @@ fn what(pool: &Value) -> Vec<Fact> {
         let reasons = budget["reasons"].as_array().map(|reasons| reasons.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
         let reasons = reasons.map_or_else(|| "every reason".to_owned(), |reasons| reasons);
         let schedule = budget["schedule"].as_str().map(|s| format!(", from {s:?} for {}", budget["duration"].as_str().unwrap_or("ever")));
-        facts.push(Fact::new(None, format!("budget: {} of its nodes for {reasons}{}", budget["nodes"].as_str().unwrap_or("?"), schedule.unwrap_or_default())));
+        facts.push(Fact::new(
+            None,
+            format!("budget: {} of its nodes for {reasons}{}", budget["nodes"].as_str().unwrap_or("?"), schedule.unwrap_or_default()),
+        ));
     }
     facts
 }

@@ -104,7 +104,10 @@ mod tests {
     #[case::whole_that_is_a_prefix_too("default", Ok("default"))]
     #[case::prefix("spot", Ok("spot-c"))]
     #[case::two("default-", Err("default- may be any of default-a, default-b"))]
-    #[case::misspelt("defualt-a", Err("the run knows no nodeclaim defualt-a; did you mean nodeclaim/default-a or nodeclaim/default-b or nodeclaim/default?"))]
+    #[case::misspelt(
+        "defualt-a",
+        Err("the run knows no nodeclaim defualt-a; did you mean nodeclaim/default-a or nodeclaim/default-b or nodeclaim/default?")
+    )]
     #[case::nothing_like_it("zzz", Err("the run knows no nodeclaim zzz"))]
     fn names(#[case] name: &str, #[case] expected: Result<&str, &str>) {
         let known = ["default-a", "default-b", "spot-c", "default"];

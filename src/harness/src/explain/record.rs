@@ -25,8 +25,7 @@ pub enum Decision {
     Log { controller: String, message: String, keys: Value },
 }
 
-const KNOWN: [&str; 9] =
-    ["planned", "unsynced", "proposed", "rejected", "disrupting", "stays", "effect-begun", "effect-ended", "log"];
+const KNOWN: [&str; 9] = ["planned", "unsynced", "proposed", "rejected", "disrupting", "stays", "effect-begun", "effect-ended", "log"];
 
 /// What a pool's budgets came to, in nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -23,7 +23,10 @@ const KEPT: [(&str, &[&str]); 5] = [
         ],
     ),
     ("NodePool", &["/spec/disruption", "/spec/limits", "/spec/weight", "/status/resources", "/status/conditions"]),
-    ("PodDisruptionBudget", &["/spec", "/status/expectedPods", "/status/desiredHealthy", "/status/currentHealthy", "/status/disruptionsAllowed"]),
+    (
+        "PodDisruptionBudget",
+        &["/spec", "/status/expectedPods", "/status/desiredHealthy", "/status/currentHealthy", "/status/disruptionsAllowed"],
+    ),
 ];
 
 const METADATA: [&str; 7] = [

@@ -79,7 +79,9 @@ fn passed(record: &Record, machine: &Machine, method: Method, candidates: usize,
             format!("it may go, but {} came first", names.join(", "))
         }
         None if method == Method::MultiNode && candidates == 1 => "it is the only node that may go, and this needs two".to_owned(),
-        None if method == Method::MultiNode => format!("of the {candidates} nodes that may go no two or more can be spared or replaced together"),
+        None if method == Method::MultiNode => {
+            format!("of the {candidates} nodes that may go no two or more can be spared or replaced together")
+        }
         None => format!("it is one of {candidates} nodes that may go"),
     }
 }
@@ -92,7 +94,10 @@ fn more(record: &Record, machine: &Machine, why: &Why, budgets: &[Budget], when:
         Why::Budget => {
             let budget = budgets.iter().find(|budget| machine.pool.as_deref() == Some(&budget.pool))?;
             let Budget { nodes, allowed, disrupting, .. } = budget;
-            Some(format!("which allow {allowed} of {} at a time, and {disrupting} not ready or on the way out", words::count(*nodes as usize, "node")))
+            Some(format!(
+                "which allow {allowed} of {} at a time, and {disrupting} not ready or on the way out",
+                words::count(*nodes as usize, "node")
+            ))
         }
         _ => None,
     }
@@ -127,7 +132,7 @@ fn quiet(record: &Record, machine: &Machine, when: At, at: At) -> Option<String>
     };
     let marked = record.object("NodeClaim", "", name, at).is_some_and(|claim| condition(claim, "Consolidatable").is_some());
     let since = if marked { "; it is now, and the method has not looked again" } else { "" };
-    Some(format!("not before {}: consolidateAfter {written} from {from}, when {what}{since}", from.plus(after)))
+    Some(format!("at the earliest at {}: consolidateAfter {written} from {from}, when {what}{since}", from.plus(after)))
 }
 
 /// A condition that is true.

@@ -71,7 +71,7 @@ pub fn why(by: Method, why: &Why, more: Option<&str>) -> String {
         Why::Unconsolidatable(reason) => unconsolidatable(reason),
         Why::Budget => format!("the budgets of its NodePool for {} are used up{more}", by.reason()),
         Why::NotMarked(condition) if &**condition == "Drifted" => "it has not drifted".to_owned(),
-        Why::NotMarked(condition) => format!("it was not {condition}{more}"),
+        Why::NotMarked(condition) => format!("it was not {condition} yet{more}"),
         Why::OtherMethod if by == Method::Emptiness => "it is not empty".to_owned(),
         Why::OtherMethod => "it is empty, so it is left to emptiness".to_owned(),
     }
@@ -129,7 +129,11 @@ pub fn unconsolidatable(reason: &Unconsolidatable) -> String {
 fn unplaced(pods: &[(Arc<str>, String)]) -> String {
     let told: Vec<String> = pods.iter().take(5).map(|(pod, why)| format!("{pod}: {why}")).collect();
     let more = if pods.len() > 5 { format!("; and {} more", pods.len() - 5) } else { String::new() };
-    let pods = if pods.len() == 1 { "1 of its pods would find no place".to_owned() } else { format!("{} of its pods would find no place", pods.len()) };
+    let pods = if pods.len() == 1 {
+        "1 of its pods would find no place".to_owned()
+    } else {
+        format!("{} of its pods would find no place", pods.len())
+    };
     format!("{pods}: {}{more}", told.join("; "))
 }
 
@@ -208,10 +212,15 @@ mod tests {
     }
 
     #[rstest]
-    #[case(Method::MultiNode, Why::Budget, Some("1 of 2 allowed"), "the budgets of its NodePool for Underutilized are used up, 1 of 2 allowed")]
+    #[case(
+        Method::MultiNode,
+        Why::Budget,
+        Some("1 of 2 allowed"),
+        "the budgets of its NodePool for Underutilized are used up, 1 of 2 allowed"
+    )]
     #[case(Method::Emptiness, Why::Budget, None, "the budgets of its NodePool for Empty are used up")]
     #[case(Method::Drift, Why::NotMarked("Drifted".into()), None, "it has not drifted")]
-    #[case(Method::SingleNode, Why::NotMarked("Consolidatable".into()), Some("until 8.0s"), "it was not Consolidatable, until 8.0s")]
+    #[case(Method::SingleNode, Why::NotMarked("Consolidatable".into()), Some("until 8.0s"), "it was not Consolidatable yet, until 8.0s")]
     #[case(Method::Emptiness, Why::OtherMethod, None, "it is not empty")]
     #[case(Method::MultiNode, Why::OtherMethod, None, "it is empty, so it is left to emptiness")]
     fn reasons_to_stay(#[case] by: Method, #[case] reason: Why, #[case] more: Option<&str>, #[case] says: &str) {
