@@ -235,6 +235,11 @@ fn nodes(pool: Option<&str>, nouns: &[Noun], observed: &Observed) -> (bool, Stri
                 seen.push(found.iter().copied().collect::<Vec<_>>().join(", "));
                 !found.is_empty() && found.iter().all(|kind| list.iter().any(|allowed| allowed == kind))
             }
+            Noun::Tainted(count) => {
+                let tainted = ours.values().filter(|n| n.disrupted).count() as u64;
+                seen.push(format!("{tainted} tainted"));
+                count.compare.holds(&tainted, &count.value)
+            }
             Noun::Zones(count) => {
                 let zones: BTreeSet<_> = ours.values().filter_map(|n| n.zone.clone()).collect();
                 seen.push(format!("{} zones", zones.len()));

@@ -141,6 +141,8 @@ pub enum Noun {
     Capacity(Vec<String>),
     Zones(Count),
     Ready(Count),
+    /// Tainted `karpenter.sh/disrupted`.
+    Tainted(Count),
     /// Pods of user workloads per node, in descending order.
     PodsPerNode(Vec<u64>),
 }
@@ -287,10 +289,11 @@ fn pods(reader: &Reader, node: &Node) -> Option<Expectation> {
 }
 
 fn nodes(reader: &Reader, node: &Node) -> Option<Expectation> {
-    let fields = reader.map(node, "nodes", &["pool", "count", "ready", "types", "capacity", "zones", "pods"]);
+    let fields = reader.map(node, "nodes", &["pool", "count", "ready", "tainted", "types", "capacity", "zones", "pods"]);
     let mut nouns = Vec::new();
     nouns.extend(fields.get("count").and_then(|n| count(reader, n, "nodes.count")).map(Noun::Count));
     nouns.extend(fields.get("ready").and_then(|n| count(reader, n, "nodes.ready")).map(Noun::Ready));
+    nouns.extend(fields.get("tainted").and_then(|n| count(reader, n, "nodes.tainted")).map(Noun::Tainted));
     nouns.extend(fields.get("zones").and_then(|n| count(reader, n, "nodes.zones")).map(Noun::Zones));
     nouns.extend(fields.get("capacity").map(|n| Noun::Capacity(reader.texts(n, "nodes.capacity"))));
     nouns.extend(fields.get("pods").map(|n| {
@@ -307,7 +310,7 @@ fn nodes(reader: &Reader, node: &Node) -> Option<Expectation> {
         }));
     }
     if nouns.is_empty() {
-        reader.wrong(&node.span, "nodes expects nothing", "add count, ready, types, capacity, zones or pods".to_owned());
+        reader.wrong(&node.span, "nodes expects nothing", "add count, ready, tainted, types, capacity, zones or pods".to_owned());
         return None;
     }
     Some(Expectation::Nodes { pool: pool(reader, &fields), nouns })
