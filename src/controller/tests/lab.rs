@@ -105,6 +105,8 @@ async fn a_quiet_world_is_not_written_to() {
     let lab = Lab::start(|_| {}).await;
     lab.pods(5, "1Gi").await;
     lab.ready_node().await;
+    // Half a minute later the node becomes Consolidatable, which is the last thing that happens.
+    lab.wait(60).await;
     lab.settle(30).await;
     let before = lab.record.lock().expect("unpoisoned").len();
     lab.wait(600).await;
@@ -244,7 +246,8 @@ async fn a_machine_that_nobody_knows_is_collected() {
 #[tokio::test(start_paused = true)]
 async fn a_claim_whose_machine_vanished_is_collected() {
     let lab = Lab::start(|_| {}).await;
-    lab.pods(1, "1Gi").await;
+    // Five pods need the type that this cloud gives first; for fewer a smaller one would take over.
+    lab.pods(5, "1Gi").await;
     let claim = lab.ready_node().await;
     lab.settle(30).await;
     lab.cloud.vanish(&lab.cloud.running()[0].id);
@@ -311,4 +314,42 @@ async fn the_same_seed_gives_the_same_record() {
         record.iter().map(|d| serde_json::to_string(d).expect("serializes") + "\n").collect()
     }
     assert_eq!(run().await, run().await);
+}
+
+/// Two processes of the same controller on one cluster, told apart by their names.
+fn elected(identity: &'static str) -> impl FnOnce(&mut controller::Settings) {
+    move |settings| {
+        let election = controller::LeaderElection { namespace: "default".to_owned(), identity: identity.to_owned() };
+        settings.leader_election = Some(election);
+    }
+}
+
+fn started(lab: &Lab) -> bool {
+    lab.record.lock().expect("unpoisoned").iter().any(|d| matches!(d.what, What::Started))
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_processes_works_and_the_other_takes_over_when_it_dies() {
+    let first = Lab::start(elected("a")).await;
+    first.until("the first leads", 10, || async { started(&first) }).await;
+    let second = Lab::resume(first.client.clone(), first.cloud.clone(), first.clock.clone(), elected("b"));
+    first.wait(120).await;
+    assert!(!started(&second), "as long as the first renews its lease the second waits");
+    first.running.abort();
+    let seconds = second.until("the second leads", 30, || async { started(&second) }).await;
+    assert!((13..=17).contains(&seconds), "not before the lease has lapsed, 15 s: {seconds}");
+    second.pods(1, "1Gi").await;
+    second.ready_node().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_lost_its_lease_stops() {
+    use k8s_openapi::api::coordination::v1::Lease;
+    let lab = Lab::start(elected("a")).await;
+    lab.until("leads", 10, || async { started(&lab) }).await;
+    let thief = json!({"spec": {"holderIdentity": "b"}});
+    let leases = Api::<Lease>::namespaced(lab.client.clone(), "default");
+    leases.patch("karpenter-leader-election", &PatchParams::default(), &Patch::Merge(thief)).await.expect("patched");
+    lab.wait(5).await;
+    assert_eq!(lab.running.await.expect("ended"), Stopped::LeaseLost);
 }

@@ -106,7 +106,7 @@ fn a_machine_that_vanishes_takes_its_pods_with_it() {
     let steps = format!(
         "{FIVE}  - fault: {{ vanish: {{ nodes: {{ pool: default }}, cause: hardware-failure }} }}
     until: 30s
-    expect: {{ pods: {{ lost: 5, evicted: 0 }} }}
+    expect: {{ pods: {{ lost: 5 }} }}
   - until: 30s
     expect: {{ pods: {{ lost: 0 }} }}
 "

@@ -49,13 +49,7 @@ fn stamp(world: &World, pool: &Arc<NodePool>) -> Option<Step> {
     let mut step = Step::act(unlocked(Kind::NodePool, &**pool, false, body));
     let claims = world.index.claims().filter(|claim| claim.labels().get(labels::NODEPOOL) == Some(&pool.name_any()));
     for claim in claims {
-        step.acts.extend(nodeclass::restamp(
-            claim,
-            labels::NODEPOOL_HASH,
-            labels::NODEPOOL_HASH_VERSION,
-            hash::POOL_VERSION,
-            &digest,
-        ));
+        step.acts.extend(nodeclass::restamp(claim, labels::NODEPOOL_HASH, labels::NODEPOOL_HASH_VERSION, hash::POOL_VERSION, &digest));
     }
     Some(step)
 }

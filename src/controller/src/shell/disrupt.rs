@@ -15,8 +15,8 @@ use crate::work::Work;
 use crate::world::{TYPE_CHECK, instance_id, provider_id};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use planner::{Offerings, Snapshot};
 use planner::disruption::{self, Command, Method, Proposal, Why};
+use planner::{Offerings, Snapshot};
 use std::sync::Arc;
 
 const CONTROLLER: &str = "disruption";

@@ -41,6 +41,8 @@ pub struct State {
     bound: BTreeMap<String, BTreeSet<String>>,
     timers: BTreeSet<(Timestamp, Key)>,
     in_flight: BTreeSet<Key>,
+    /// Machines that have ended and whose last sign of life is still to be written: node and its UID.
+    silent: BTreeMap<String, (String, String)>,
     addresses: Addresses,
     /// Uids of the list that is coming in.
     listed: BTreeSet<String>,
@@ -90,6 +92,7 @@ impl State {
             bound: BTreeMap::new(),
             timers: BTreeSet::new(),
             in_flight: BTreeSet::new(),
+            silent: BTreeMap::new(),
             addresses: Addresses::default(),
             listed: BTreeSet::new(),
             synced: false,
@@ -103,7 +106,7 @@ impl State {
         let on = |machine: &Machine| matches!(machine.state, MachineState::Pending | MachineState::Running);
         let machines: BTreeMap<String, Machine> = machines.into_iter().filter(on).map(|each| (each.id.clone(), each)).collect();
         let lost: Vec<String> = self.units.keys().filter(|id| !machines.contains_key(*id)).cloned().collect();
-        lost.iter().for_each(|id| self.lose(id));
+        lost.iter().for_each(|id| self.lose(id, now));
         let mut consoles = Vec::new();
         for (id, machine) in machines {
             if self.units.get(&id).is_some_and(|unit| !matches!(unit.phase, Phase::Off)) {
@@ -132,9 +135,14 @@ impl State {
     }
 
     /// The machine is off: nobody speaks for its node and its pods any more. Their objects are left to the controllers.
-    fn lose(&mut self, id: &str) {
+    fn lose(&mut self, id: &str, now: Timestamp) {
         let Some(unit) = self.units.remove(id) else { return };
         let name = &unit.machine.private_dns_name;
+        // Heartbeats that nobody writes would go on for ever: a Lease that is written shows when the last one was.
+        if let (Heartbeats::Computed, Phase::Joined { uid, .. }) = (&self.profile.heartbeats, &unit.phase) {
+            self.silent.insert(id.to_owned(), (name.clone(), uid.clone()));
+            self.timers.insert((now, Key::Lease(id.to_owned())));
+        }
         if self.names.get(name).is_some_and(|owner| owner == id) {
             self.names.remove(name);
             self.addresses.forget(name);
@@ -239,6 +247,10 @@ impl State {
         match key {
             Key::Pod(uid) => self.pod_effect(uid, now),
             Key::Machine(id) => self.machine_effect(id, now),
+            Key::Lease(id) if self.silent.contains_key(id) => {
+                let (name, uid) = self.silent.get(id)?.clone();
+                Some(Effect::Lease { id: id.clone(), name, uid })
+            }
             Key::Lease(id) | Key::Status(id) => {
                 let unit = self.units.get(id)?;
                 let Phase::Joined { uid, ready, .. } = &unit.phase else { return None };
@@ -308,6 +320,7 @@ impl State {
                 });
                 tracing::debug!(id, name, "ready");
             }
+            (Key::Lease(id), _) if self.silent.contains_key(&id) => drop(self.silent.remove(&id)),
             (Key::Machine(id) | Key::Lease(id) | Key::Status(id), Outcome::Gone) => {
                 if let Some(unit) = self.units.get_mut(&id) {
                     unit.phase = Phase::Apart;

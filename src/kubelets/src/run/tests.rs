@@ -160,7 +160,8 @@ fn pods_of_a_lost_machine_are_nobodys_work() {
     step(&mut state, 30);
     state.apply(pod("a", Some(31)), at(31));
     state.synchronise(Vec::new(), at(31));
-    assert!(step(&mut state, 100).is_empty());
+    assert_eq!(step(&mut state, 100), ["lease i-1"], "the last sign of life, and nothing more");
+    assert!(step(&mut state, 200).is_empty());
     assert!(state.unsettled().is_empty());
 }
 
