@@ -85,7 +85,10 @@ impl Controller {
             let then = Then::After { wait: VALIDATION_DELAY, why: Some("a disruption command is validated".to_owned()) };
             return Step { notes, then, ..Step::default() };
         }
-        self.world.disruption.seen = Some(version);
+        // What is left of a pass after a command that did not hold has not seen everything.
+        if first == 0 {
+            self.world.disruption.seen = Some(version);
+        }
         Step { notes, then: Then::After { wait: POLL, why: None }, ..Step::default() }
     }
 

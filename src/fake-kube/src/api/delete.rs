@@ -43,11 +43,12 @@ impl Api {
             if options.dry_run {
                 return Ok(Deleted { object: old, gone: true });
             }
-            // The last state of a pod is one that is being deleted, without grace.
+            // Pods support grace, so that one without any is written once more, as being deleted, before it is removed: watches see
+            // both (store.go, updateForGracefulDeletionAndFinalizers).
             if kind.key == "pods" && old.meta.deletion_grace != Some(0) {
                 mark(now, kind, &old, &mut new, 0);
                 metadata::arrange(&mut new, kind);
-                self.store_mut().amend(&old, |value| *value = new);
+                self.put(now, kind, new);
             }
             let object = self.take_away(now, kind, target.namespace, target.name).unwrap_or(old);
             return Ok(Deleted { object, gone: true });
