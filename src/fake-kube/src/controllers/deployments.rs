@@ -452,9 +452,7 @@ fn alike(one: &Value, other: &Value) -> bool {
             count(one) == count(other)
                 && one.iter().all(|(key, value)| vanishes(value) || there(key).is_some_and(|opposite| alike(value, opposite)))
         }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
-        }
+        (Value::Array(one), Value::Array(other)) => one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other)),
         _ => one == other,
     }
 }
