@@ -37,7 +37,9 @@ fn first_line(text: &str) -> Provenance {
 /// Unpacks a committed file.
 fn unpack(bytes: &[u8]) -> String {
     use std::io::Read;
-    let mut text = String::new();
+    // The trailer of gzip is the length (RFC 1952, ISIZE): a text that grows is copied again and again.
+    let length = bytes.last_chunk().map_or(0, |trailer| u32::from_le_bytes(*trailer));
+    let mut text = String::with_capacity(usize::try_from(length).unwrap_or(0));
     flate2::read::GzDecoder::new(bytes).read_to_string(&mut text).expect("a committed file is whole");
     text
 }

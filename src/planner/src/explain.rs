@@ -85,10 +85,14 @@ fn progress(refusal: &Refusal) -> u8 {
     }
 }
 
-/// Types in order of names with what kept them out.
-fn type_refusals(template: &Template, names: &ResourceNames, asked: &Asked<'_>) -> Vec<(usize, Refusal)> {
-    let mut all: Vec<(usize, Refusal)> =
-        (0..template.types.len()).filter_map(|t| Some((t, type_refusal(template, names, t, asked)?))).collect();
+/// Those of `types` that something keeps out, in order of names, with what it was.
+fn type_refusals(
+    template: &Template,
+    names: &ResourceNames,
+    asked: &Asked<'_>,
+    types: impl Iterator<Item = usize>,
+) -> Vec<(usize, Refusal)> {
+    let mut all: Vec<(usize, Refusal)> = types.filter_map(|t| Some((t, type_refusal(template, names, t, asked)?))).collect();
     all.sort_by(|(a, _), (b, _)| template.types[*a].name.cmp(&template.types[*b].name));
     all
 }
@@ -142,7 +146,7 @@ pub fn pool_refusal(
     };
     let asked =
         Asked { requirements: table.get(joined), requests: &shape.requests, wanted: &shape.ports, taken: &[], limits: &template.remaining };
-    let types = type_refusals(template, names, &asked);
+    let types = type_refusals(template, names, &asked, 0..template.types.len());
     let reason = match closest(template, &types, &template.remaining) {
         // Some types would do, so it is their variety that is short, or the reservations.
         _ if types.len() < template.types.len() => variety_refusal(template, &types),
@@ -170,10 +174,8 @@ pub fn ruled_out(template: &Template, scheduler: &Scheduler<'_>, claim: &Claim) 
         taken: &[],
         limits: &claim.limits,
     };
-    let refused = type_refusals(template, &scheduler.names, &asked);
-    let refused: Vec<(usize, Refusal)> =
-        refused.into_iter().filter(|(t, _)| template.options.contains(*t) && !claim.options.contains(*t)).collect();
-    named(template, refused)
+    let options = template.options.iter().filter(|t| !claim.options.contains(*t));
+    named(template, type_refusals(template, &scheduler.names, &asked, options))
 }
 
 /// Why no pool of the snapshot takes a pod of this shape, in the order in which they are tried: at the stage at which it waits for a

@@ -78,9 +78,10 @@ impl Template {
     /// held against those that the ones before it left, since a pool often names a few of a thousand types.
     fn keep_own_options(&mut self, table: &RequirementTable, policy: MinValuesPolicy) {
         let types = self.types.clone();
-        self.options.keep(|t| types[t].allocatable.iter().all(|(_, amount)| amount >= 0));
         let requirements = table.get(self.requirements);
-        for requirement in requirements.iter() {
+        // A list of types leaves the fewest.
+        let first = requirements.get(labels::INSTANCE_TYPE);
+        for requirement in first.into_iter().chain(requirements.iter().filter(|r| *r.key != *labels::INSTANCE_TYPE)) {
             let alone: Requirements = [requirement.clone()].into_iter().collect();
             self.options.keep(|t| types[t].requirements.intersects(&alone));
         }
@@ -92,6 +93,7 @@ impl Template {
         }
         let offered = self.offering_types(requirements);
         self.options.retain(&offered);
+        self.options.keep(|t| types[t].allocatable.iter().all(|(_, amount)| amount >= 0));
         if policy == MinValuesPolicy::Strict && self.shortages(&self.min_values, &self.options).next().is_some() {
             self.options.clear();
         }

@@ -64,7 +64,7 @@ impl HostPort {
 
 const ANY_IP: &str = "0.0.0.0";
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodTerms {
     pub required: Vec<PodTerm>,
     pub preferred: Vec<(i64, PodTerm)>,
@@ -77,7 +77,7 @@ impl PodTerms {
 }
 
 /// One term of pod affinity or anti-affinity.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PodTerm {
     pub selector: Selector,
     pub namespaces: Vec<String>,
@@ -105,7 +105,7 @@ impl PodTerm {
 }
 
 /// A constraint of topology spread with its defaults filled in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SpreadConstraint {
     pub max_skew: i64,
     pub topology_key: String,
@@ -221,6 +221,47 @@ impl PodInfo {
     pub fn tolerates_running(&self, node: &NodeInfo) -> bool {
         let drives = |taint: &&Taint| taint.effect == Effect::NoExecute;
         node.taints.iter().filter(drives).all(|taint| self.tolerations.iter().any(|toleration| toleration.tolerates(taint)))
+    }
+
+    /// Whether the same nodes take both, for the same reasons: all that the rules look at is equal.
+    pub fn is_scheduled_like(&self, other: &PodInfo) -> bool {
+        let PodInfo {
+            namespace,
+            name: _,
+            uid: _,
+            labels,
+            owner,
+            node_name,
+            nominated_node_name,
+            scheduler_name,
+            gates,
+            priority,
+            never_preempts,
+            start_time,
+            terminating,
+            finished,
+            requests,
+            scored_milli_cpu,
+            scored_memory,
+            host_ports,
+            tolerations,
+            node_selector,
+            node_terms,
+            preferred_nodes,
+            affinity,
+            anti_affinity,
+            spread_declared,
+            spread,
+        } = self;
+        (namespace, labels, owner) == (&other.namespace, &other.labels, &other.owner)
+            && (node_name, nominated_node_name, scheduler_name) == (&other.node_name, &other.nominated_node_name, &other.scheduler_name)
+            && (gates, priority, never_preempts) == (&other.gates, &other.priority, &other.never_preempts)
+            && (start_time, terminating, finished) == (&other.start_time, &other.terminating, &other.finished)
+            && (requests, scored_milli_cpu, scored_memory) == (&other.requests, &other.scored_milli_cpu, &other.scored_memory)
+            && (host_ports, tolerations, node_selector) == (&other.host_ports, &other.tolerations, &other.node_selector)
+            && (node_terms, preferred_nodes) == (&other.node_terms, &other.preferred_nodes)
+            && (affinity, anti_affinity) == (&other.affinity, &other.anti_affinity)
+            && (spread_declared, spread) == (&other.spread_declared, &other.spread)
     }
 
     /// The nodes that required affinity names, when every alternative names some

@@ -177,8 +177,21 @@ impl fmt::Display for Requirement {
 
 /// Requirements by key; several on one key are their intersection. A copy shares them until one of the two changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Requirements(Arc<BTreeMap<Arc<str>, Requirement>>);
+#[serde(from = "BTreeMap<Arc<str>, Requirement>", into = "BTreeMap<Arc<str>, Requirement>")]
+pub struct Requirements(Arc<Vec<Requirement>>);
+
+impl From<BTreeMap<Arc<str>, Requirement>> for Requirements {
+    fn from(by_key: BTreeMap<Arc<str>, Requirement>) -> Self {
+        let renamed = |(key, requirement): (Arc<str>, Requirement)| Requirement { key, ..requirement };
+        Requirements(Arc::new(by_key.into_iter().map(renamed).collect()))
+    }
+}
+
+impl From<Requirements> for BTreeMap<Arc<str>, Requirement> {
+    fn from(requirements: Requirements) -> Self {
+        requirements.iter().map(|requirement| (requirement.key.clone(), requirement.clone())).collect()
+    }
+}
 
 impl Requirements {
     pub fn new() -> Self {
@@ -190,20 +203,33 @@ impl Requirements {
     }
 
     pub fn add(&mut self, requirement: Requirement) {
-        let merged = match self.0.get(&requirement.key) {
-            Some(present) => present.intersection(&requirement),
-            None => requirement,
-        };
-        Arc::make_mut(&mut self.0).insert(merged.key.clone(), merged);
+        match self.place(&requirement.key) {
+            Ok(at) => {
+                let merged = self.0[at].intersection(&requirement);
+                Arc::make_mut(&mut self.0)[at] = merged;
+            }
+            Err(at) => Arc::make_mut(&mut self.0).insert(at, requirement),
+        }
     }
 
     /// Replaces what was there for the key.
     pub fn set(&mut self, requirement: Requirement) {
-        Arc::make_mut(&mut self.0).insert(requirement.key.clone(), requirement);
+        let place = self.place(&requirement.key);
+        let all = Arc::make_mut(&mut self.0);
+        match place {
+            Ok(at) => all[at] = requirement,
+            Err(at) => all.insert(at, requirement),
+        }
     }
 
     pub fn remove(&mut self, key: &str) -> Option<Requirement> {
-        if self.contains(key) { Arc::make_mut(&mut self.0).remove(key) } else { None }
+        let at = self.place(key).ok()?;
+        Some(Arc::make_mut(&mut self.0).remove(at))
+    }
+
+    /// Where the key is, or belongs: they stand in order.
+    fn place(&self, key: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|requirement| (*requirement.key).cmp(key))
     }
 
     pub fn extend(&mut self, other: &Requirements) {
@@ -213,15 +239,15 @@ impl Requirements {
     }
 
     pub fn get(&self, key: &str) -> Option<&Requirement> {
-        self.0.get(key)
+        self.place(key).ok().map(|at| &self.0[at])
     }
 
     pub fn contains(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+        self.place(key).is_ok()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Requirement> {
-        self.0.values()
+        self.0.iter()
     }
 
     pub fn len(&self) -> usize {

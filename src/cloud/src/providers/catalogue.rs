@@ -47,7 +47,7 @@ struct Known {
 }
 
 /// What the requirements of types depend on besides the types themselves: region, family, zone names and ids of the subnets.
-type LabelsKey = (String, u8, Vec<(String, String)>);
+type LabelsKey = (String, u8, BTreeSet<(String, String)>);
 
 /// An answer, and when it holds: what is marked unavailable comes back at `until`.
 struct Held {

@@ -22,7 +22,10 @@ pub fn requirements(info: &TypeInfo, region: &str, zones: &BTreeSet<Arc<str>>, s
     let mut set = Requirements::new();
     // Present names all, so that nothing need be looked up.
     let mut put = |key: &str, values: &[&str]| {
-        let values = values.iter().map(|value| Arc::from(*value)).collect();
+        // One by one: most have one, and collecting sorts.
+        let mut allowed = BTreeSet::new();
+        allowed.extend(values.iter().map(|value| Arc::<str>::from(*value)));
+        let values = allowed;
         set.set(Requirement { key: key.into(), complement: false, values, gte: None, lte: None, min_values: None });
     };
     put(labels::INSTANCE_TYPE, &[&info.name]);

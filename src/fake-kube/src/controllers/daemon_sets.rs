@@ -116,7 +116,7 @@ impl DaemonSets {
             self.look_at(now, &value, &hash, &probe, node, on_node.get(&node.meta.name).map_or(&[][..], Vec::as_slice), &mut work, key);
         }
         for (node, pods) in &on_node {
-            if api.store().get("nodes", "", node).is_none() {
+            if nodes.binary_search_by(|known| known.meta.name.as_str().cmp(node)).is_err() {
                 // Pods that wait for a node that is gone; bound ones are left to pod garbage collection.
                 work.delete.extend(pods.iter().filter(|pod| facts::pod(pod).node.is_empty()).cloned());
             }

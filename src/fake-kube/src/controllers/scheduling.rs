@@ -24,17 +24,34 @@ const NOTE_LIMIT: usize = 1024;
 
 pub(super) struct Scheduling {
     view: ClusterView,
+    /// Grows with every change of the view.
+    version: u64,
+    /// The last pod that fitted nowhere: at the same view its likes need not be tried. Nobody is evicted for them.
+    refused: Option<Refused>,
     queue: Queue,
     dice: ChaCha8Rng,
     recorder: Recorder,
 }
 
+#[derive(Clone)]
+struct Refused {
+    version: u64,
+    pod: Arc<PodInfo>,
+    why: Arc<FitError>,
+}
+
 impl Scheduling {
+    fn view_mut(&mut self) -> &mut ClusterView {
+        self.version += 1;
+        &mut self.view
+    }
+
     pub fn new(seed: u64) -> Self {
         // A stream of its own: draws here move no uid and no name.
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         dice.set_stream(1);
-        Scheduling { view: ClusterView::new(), queue: Queue::new(), dice, recorder: Recorder::new(scheduler::pod::DEFAULT_SCHEDULER) }
+        let recorder = Recorder::new(scheduler::pod::DEFAULT_SCHEDULER);
+        Scheduling { view: ClusterView::new(), version: 0, refused: None, queue: Queue::new(), dice, recorder }
     }
 }
 
@@ -69,12 +86,12 @@ impl Scheduling {
         match (change.plural(), gone) {
             ("pods", _) => self.pod(change, now),
             ("nodes", _) => self.node(change, now),
-            ("namespaces", true) => self.view.remove_namespace(name),
-            ("namespaces", false) => self.view.set_namespace(name, change.object.meta.labels.clone()),
-            ("services", true) => self.view.remove_service(namespace, name),
-            ("services", false) => drop(self.view.set_service(namespace, name, &change.object.value())),
-            ("policy/poddisruptionbudgets", true) => self.view.remove_budget(namespace, name),
-            ("policy/poddisruptionbudgets", false) => drop(self.view.set_budget(namespace, name, &change.object.value())),
+            ("namespaces", true) => self.view_mut().remove_namespace(name),
+            ("namespaces", false) => self.view_mut().set_namespace(name, change.object.meta.labels.clone()),
+            ("services", true) => self.view_mut().remove_service(namespace, name),
+            ("services", false) => drop(self.view_mut().set_service(namespace, name, &change.object.value())),
+            ("policy/poddisruptionbudgets", true) => self.view_mut().remove_budget(namespace, name),
+            ("policy/poddisruptionbudgets", false) => drop(self.view_mut().set_budget(namespace, name, &change.object.value())),
             ("apps/replicasets", _) => self.workload(change, "ReplicaSet", gone),
             ("apps/statefulsets", _) => self.workload(change, "StatefulSet", gone),
             _ => {}
@@ -83,21 +100,21 @@ impl Scheduling {
 
     fn workload(&mut self, change: &Change, kind: &'static str, gone: bool) {
         if gone {
-            self.view.remove_workload(change.namespace(), kind, change.name());
+            self.view_mut().remove_workload(change.namespace(), kind, change.name());
         } else {
-            drop(self.view.set_workload(change.namespace(), kind, change.name(), &change.object.value()));
+            drop(self.view_mut().set_workload(change.namespace(), kind, change.name(), &change.object.value()));
         }
     }
 
     fn node(&mut self, change: &Change, now: Timestamp) {
         if change.event == EventType::Deleted {
-            if let Some(node) = self.view.remove_node(change.name()) {
+            if let Some(node) = self.view_mut().remove_node(change.name()) {
                 self.queue.on_event(Event::NodeRemoved(&node), &self.view, now);
             }
             return;
         }
         let Some(node) = facts::node(&change.object).info.clone() else { return };
-        let before = self.view.set_node(node.clone());
+        let before = self.view_mut().set_node(node.clone());
         let event = match &before {
             Some(before) => Event::NodeUpdated { before, after: &node },
             None => Event::NodeAdded(&node),
@@ -121,13 +138,13 @@ impl Scheduling {
         }
         self.queue.remove(&key);
         if gone {
-            if let Some(had) = self.view.remove_pod(&key) {
+            if let Some(had) = self.view_mut().remove_pod(&key) {
                 self.queue.on_event(Event::PodRemoved(&had), &self.view, now);
             }
             return;
         }
         let before = self.view.pod(&key).cloned();
-        self.view.set_pod(pod.clone());
+        self.view_mut().set_pod(pod.clone());
         match before {
             None => self.queue.on_event(Event::PodAssigned(&pod), &self.view, now),
             Some(before) if before.labels != pod.labels => {
@@ -143,13 +160,25 @@ impl Scheduling {
         else {
             return;
         };
-        match schedule(&self.view, &queued.pod, self.dice.next_u64()) {
+        let draw = self.dice.next_u64();
+        let known = self.refused.as_ref().filter(|held| held.version == self.version && held.pod.is_scheduled_like(&queued.pod));
+        if let Some(held) = known.cloned() {
+            return self.refuse(api, now, queued, &object, &held.why);
+        }
+        match schedule(&self.view, &queued.pod, draw) {
             Ok(placement) => {
-                self.view.advance_start(placement.examined);
+                self.view_mut().advance_start(placement.examined);
                 self.bind(api, now, queued, &object, &placement.node);
             }
             Err(why) => {
-                self.view.advance_start(why.examined);
+                // Whoever looks at all nodes leaves the start where it was.
+                if why.examined != self.view.nodes().len() {
+                    self.view_mut().advance_start(why.examined);
+                } else if why.preemption.is_none() {
+                    let held = Refused { version: self.version, pod: queued.pod.clone(), why: Arc::from(why) };
+                    self.refused = Some(held.clone());
+                    return self.refuse(api, now, queued, &object, &held.why);
+                }
                 self.refuse(api, now, queued, &object, &why);
             }
         }
@@ -161,7 +190,7 @@ impl Scheduling {
             return;
         }
         let pod = Arc::new(PodInfo { node_name: node.to_owned(), ..(*queued.pod).clone() });
-        self.view.set_pod(pod.clone());
+        self.view_mut().set_pod(pod.clone());
         let message = format!("Successfully assigned {} to {node}", pod.key());
         self.recorder.record(api, now, object, &Note { warning: false, reason: "Scheduled", action: Some("Binding"), message: &message });
         self.queue.on_event(Event::PodAssigned(&pod), &self.view, now);
