@@ -252,7 +252,7 @@ struct Command<'h> {
 impl Facts {
     /// Why it was deleted, if no command did it.
     fn end(&self, deleted: Stamp) -> (Done, Option<String>) {
-        let before = self.interruptions.iter().filter(|(stamp, kind)| kind != ON_INTERRUPTION && *stamp <= deleted).last();
+        let before = self.interruptions.iter().rfind(|(stamp, kind)| kind != ON_INTERRUPTION && *stamp <= deleted);
         let told = self.interruptions.iter().any(|(_, kind)| kind == ON_INTERRUPTION);
         if told || before.is_some() {
             let first = self.interruptions.iter().find(|(_, kind)| kind != ON_INTERRUPTION);

@@ -91,14 +91,14 @@ const MAX_REQUEST_BYTES: usize = 16 << 20;
 
 /// Serves a fake over HTTP until the task is dropped.
 pub async fn serve<F: Fake>(listener: TcpListener, line: Line<F>) -> std::io::Result<()> {
-    serve_beside(listener, line, |_, request| Err::<std::future::Ready<Response>, _>(request)).await
+    serve_beside(listener, line, |_, request| Err::<std::future::Ready<Response>, _>(Box::new(request))).await
 }
 
 /// The same; `beside` may answer a request itself, or gives it back for the fake.
 pub async fn serve_beside<F: Fake, A>(
     listener: TcpListener,
     line: Line<F>,
-    beside: impl Fn(Line<F>, Request) -> Result<A, Request> + Clone + Send + 'static,
+    beside: impl Fn(Line<F>, Request) -> Result<A, Box<Request>> + Clone + Send + 'static,
 ) -> std::io::Result<()>
 where
     A: Future<Output = Response> + Send + 'static,
@@ -120,7 +120,7 @@ where
 
 async fn answer<F: Fake, A: Future<Output = Response>>(
     line: Line<F>,
-    beside: impl Fn(Line<F>, Request) -> Result<A, Request>,
+    beside: impl Fn(Line<F>, Request) -> Result<A, Box<Request>>,
     request: http::Request<hyper::body::Incoming>,
 ) -> Result<http::Response<ReplyBody>, Ended> {
     let (mut parts, body) = request.into_parts();
@@ -134,7 +134,7 @@ async fn answer<F: Fake, A: Future<Output = Response>>(
     };
     match beside(line.clone(), http::Request::from_parts(parts, body)) {
         Ok(answered) => Ok(answered.await.map(ReplyBody::whole)),
-        Err(request) => line.call(request).await,
+        Err(request) => line.call(*request).await,
     }
 }
 

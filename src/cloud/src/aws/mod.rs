@@ -200,7 +200,7 @@ impl Cloud for AwsCloud {
     }
 
     fn drift(&self, claim: &NodeClaim, class: &EC2NodeClass, instance: &Instance, now: Timestamp) -> Result<Option<&'static str>, String> {
-        drift::reason(claim, class, instance, &*self.types(class, now)?)
+        drift::reason(claim, class, instance, &self.types(class, now)?)
     }
 
     fn list(&self) -> Answer<'_, Vec<Instance>> {

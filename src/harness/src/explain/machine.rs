@@ -196,7 +196,6 @@ fn said(machine: &mut Machine, at: At, message: &str, keys: &Value) {
 
 /// The machine of this name as of then: the one that is there, else the latest that was, else the first that will be.
 pub fn called<'a>(machines: &'a [Machine], name: &str, at: At) -> Option<&'a Machine> {
-    let mut named = machines.iter().filter(|machine| machine.is_called(name)).peekable();
-    let first = named.peek().copied();
-    named.filter(|machine| machine.existed(at)).last().or(first)
+    let named = || machines.iter().filter(|machine| machine.is_called(name));
+    named().rfind(|machine| machine.existed(at)).or_else(|| named().next())
 }

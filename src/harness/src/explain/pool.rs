@@ -64,7 +64,7 @@ fn what(pool: &Value) -> Vec<Fact> {
     let mut facts = vec![Fact::new(None, says).with(disruption.clone())];
     for budget in disruption["budgets"].as_array().into_iter().flatten() {
         let reasons = budget["reasons"].as_array().map(|reasons| reasons.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
-        let reasons = reasons.map_or_else(|| "every reason".to_owned(), |reasons| reasons);
+        let reasons = reasons.unwrap_or_else(|| "every reason".to_owned());
         let schedule = budget["schedule"].as_str().map(|s| format!(", from {s:?} for {}", budget["duration"].as_str().unwrap_or("ever")));
         facts.push(Fact::new(
             None,

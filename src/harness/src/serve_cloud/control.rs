@@ -18,9 +18,9 @@ use vocabulary::labels;
 const PATH: &str = "/_dryfit/faults";
 
 /// Answers a request for the control, or gives it back for the cloud.
-pub fn answer(line: Line<Cloud>, region: &str, request: Request) -> Result<impl Future<Output = Response> + Send + use<>, Request> {
+pub fn answer(line: Line<Cloud>, region: &str, request: Request) -> Result<impl Future<Output = Response> + Send + use<>, Box<Request>> {
     if request.uri().path() != PATH {
-        return Err(request);
+        return Err(Box::new(request));
     }
     let region = region.to_owned();
     Ok(async move {
