@@ -1,9 +1,10 @@
 //! What others may ask of a running controller, and tell it.
 
 use jiff::Timestamp;
+use planner::Plan;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
@@ -11,6 +12,9 @@ pub(crate) struct Shared {
     pub upcoming: Mutex<Vec<(Timestamp, String)>>,
     pub mail: AtomicUsize,
     pub stop: Notify,
+    /// Those who want to know what would be planned now.
+    pub asking: Mutex<Vec<oneshot::Sender<Plan>>>,
+    pub asked: Notify,
 }
 
 /// Cheap to clone.
@@ -33,6 +37,15 @@ impl Handle {
     /// What will come by itself when nothing else happens before, and when: NodeClaims that become Consolidatable.
     pub fn upcoming(&self) -> Vec<(Timestamp, String)> {
         self.shared.upcoming.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What would be planned for the cluster as it is now; nothing comes of it. `None` while that cannot be said: not everything is
+    /// listed, a NodeClaim is without a machine, or the controller has stopped.
+    pub async fn dry_plan(&self) -> Option<Plan> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared.asking.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        self.shared.asked.notify_one();
+        receiver.await.ok()
     }
 
     /// Ends [`crate::Controller::run`] after the present decision; effects in flight are dropped.

@@ -34,5 +34,5 @@ pub mod world;
 
 pub use handle::Handle;
 pub use record::{Decision, What};
-pub use settings::{CrashPoint, LeaderElection, Settings};
+pub use settings::{CrashPoint, LeaderElection, Settings, Tamper};
 pub use shell::{Controller, Stopped};

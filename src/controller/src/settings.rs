@@ -2,7 +2,11 @@
 //! `A/pkg/operator/options/options.go`).
 
 use crate::record::Decision;
+use crate::step::Step;
+use crate::work::Work;
 use jiff::SignedDuration;
+use planner::disruption::{Command, Method, Proposal};
+use planner::{Plan, Snapshot};
 use std::sync::Arc;
 
 pub type Observer = Arc<dyn Fn(Decision) + Send + Sync>;
@@ -26,6 +30,8 @@ pub struct Settings {
     pub observer: Option<Observer>,
     /// Stops the controller dead at this effect, as a crash would.
     pub crash_at: Option<CrashPoint>,
+    /// For tests of those who judge the controller; `None` otherwise.
+    pub tamper: Option<Tamper>,
 }
 
 impl Settings {
@@ -41,6 +47,7 @@ impl Settings {
             leader_election: None,
             observer: None,
             crash_at: None,
+            tamper: None,
         }
     }
 }
@@ -58,4 +65,25 @@ pub struct LeaderElection {
 pub enum CrashPoint {
     Before(u64),
     After(u64),
+}
+
+/// Sabotage, for tests alone: what the planner sees and says is changed before it is carried out, so that a judge can be shown to
+/// catch a controller that does wrong. No flag and no file reaches it.
+#[derive(Clone, Default)]
+pub struct Tamper {
+    /// What the planner is shown: without limits, with wider budgets.
+    pub picture: Option<Arc<dyn Fn(&mut Snapshot) + Send + Sync>>,
+    pub plan: Option<Arc<dyn Fn(&mut Plan) + Send + Sync>>,
+    /// What a method proposes about the picture, before it is judged again.
+    pub proposal: Option<Arc<dyn Fn(Method, &Snapshot, &mut Proposal) + Send + Sync>>,
+    /// A command that held, before its nodes are marked.
+    pub command: Option<Arc<dyn Fn(&mut Command) + Send + Sync>>,
+    /// Whatever was decided about a piece of work.
+    pub step: Option<Arc<dyn Fn(&Work, &mut Step) + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Tamper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tamper")
+    }
 }

@@ -137,6 +137,7 @@ fn world(arguments: &Arguments) -> WorldOptions {
         control_plane: arguments.control_plane.clone(),
         logs: arguments.logs.clone(),
         crash_at: arguments.crash_at,
+        tamper: None,
     }
 }
 

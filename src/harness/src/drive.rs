@@ -157,7 +157,7 @@ fn guard(step: &Step, world: &World, from: &Mark) {
 }
 
 /// Lets time pass up to an instant, settled or not.
-async fn pass(world: &mut World, end: jiff::Timestamp) -> Result<(), DriveError> {
+pub async fn pass(world: &mut World, end: jiff::Timestamp) -> Result<(), DriveError> {
     let step = SignedDuration::from_secs(1);
     loop {
         let left = end.duration_since(world.clock.now());
@@ -208,6 +208,7 @@ async fn settle(world: &mut World, within: SignedDuration, step: Option<(&Scenar
         world.clock.sleep(poll).await;
         world.alive()?;
         let now = world.clock.now();
+        world.observer.lock().watch.tick(now);
         let mut moving = world.unsettled(deadline).await?;
         if !sim
             && moving.is_empty()

@@ -4,7 +4,7 @@
 //!
 //! Map, in the order of a run: [`scenario`] reads; [`world`] builds (with [`pump`], [`wires`], [`fakes`], [`furnish`], [`local`]);
 //! [`drive`] moves time and does what the steps say ([`objects`]); [`observe`] sees what happens ([`acts`], [`timeline`], [`trace`]);
-//! [`check`] judges; [`report`] tells; [`explain`] answers why; [`run`] does it for many files. [`serve_cloud`] serves the fake AWS alone.
+//! [`check`] judges, [`invariants`] judges what always holds; [`report`] tells; [`explain`] answers why; [`run`] does it for many files. [`serve_cloud`] serves the fake AWS alone.
 
 pub mod acts;
 pub mod check;
@@ -12,6 +12,7 @@ pub mod drive;
 pub mod explain;
 pub mod fakes;
 pub mod furnish;
+pub mod invariants;
 pub mod local;
 pub mod objects;
 pub mod observe;

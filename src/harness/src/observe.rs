@@ -2,14 +2,16 @@
 
 use crate::acts::{History, Look, Stamp};
 use crate::check::Guard;
+use crate::invariants::Watch;
 use crate::report::NodeLine;
 use crate::scenario::Nodes;
 use crate::timeline::{Event, Timeline};
 use ambient::Clock;
-use api::{NodeClaim, condition};
+use api::{EC2NodeClass, NodeClaim, NodePool, condition};
 use futures::{StreamExt, stream::SelectAll};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +41,8 @@ pub struct Observed {
     counted: BTreeSet<(&'static str, String)>,
     /// Watches over what must never be, while a step runs.
     pub guard: Option<Guard>,
+    /// Watches over what always holds.
+    pub watch: Watch,
     /// Kinds whose first list has not arrived yet.
     waiting: BTreeSet<&'static str>,
 }
@@ -95,11 +99,14 @@ pub struct Observer {
 }
 
 #[expect(clippy::large_enum_variant, reason = "one at a time, from the stream into the state")]
-enum Seen {
+pub enum Seen {
     Pod(watcher::Event<core::Pod>),
     Node(watcher::Event<core::Node>),
     Claim(watcher::Event<NodeClaim>),
     Event(watcher::Event<core::Event>),
+    Pool(watcher::Event<NodePool>),
+    Class(watcher::Event<EC2NodeClass>),
+    Budget(watcher::Event<PodDisruptionBudget>),
 }
 
 impl Observer {
@@ -119,6 +126,7 @@ impl Observer {
             lost: Vec::new(),
             counted: BTreeSet::new(),
             guard: None,
+            watch: Watch::default(),
             waiting: BTreeSet::from(["pods", "nodes", "nodeclaims"]),
         };
         Observer { shared: Arc::new(Mutex::new(observed)), clock }
@@ -131,6 +139,12 @@ impl Observer {
     pub fn note(&self, event: Event, because: Vec<String>) {
         let now = self.clock.now();
         self.lock().timeline.push(now, event, because);
+    }
+
+    /// The account's machines have changed.
+    pub fn machines(&self, machines: impl Iterator<Item = (String, crate::invariants::Machine)>) {
+        let now = self.clock.now();
+        self.lock().watch.machines(now, machines);
     }
 
     /// A machine is off: what still runs on it is lost.
@@ -156,7 +170,10 @@ impl Observer {
         all.push(stream(Api::all(client.clone()), Seen::Node));
         all.push(stream(Api::all(client.clone()), Seen::Claim));
         all.push(stream(Api::all(client.clone()), Seen::Pod));
-        all.push(stream(Api::all(client), Seen::Event));
+        all.push(stream(Api::all(client.clone()), Seen::Event));
+        all.push(stream(Api::all(client.clone()), Seen::Pool));
+        all.push(stream(Api::all(client.clone()), Seen::Class));
+        all.push(stream(Api::all(client), Seen::Budget));
         while let Some(seen) = all.next().await {
             let now = self.clock.now();
             self.lock().see(now, seen);
@@ -167,6 +184,7 @@ impl Observer {
 impl Observed {
     fn see(&mut self, now: Timestamp, seen: Seen) {
         self.order += 1;
+        self.watch.see(now, &seen);
         self.take(now, seen);
         self.look_out(now);
     }
@@ -205,6 +223,8 @@ impl Observed {
             Seen::Node(watcher::Event::InitDone) => _ = self.waiting.remove("nodes"),
             Seen::Claim(watcher::Event::InitDone) => _ = self.waiting.remove("nodeclaims"),
             Seen::Pod(_) | Seen::Node(_) | Seen::Claim(_) | Seen::Event(_) => {}
+            // For those who watch over what always holds.
+            Seen::Pool(_) | Seen::Class(_) | Seen::Budget(_) => {}
         }
     }
 
@@ -441,6 +461,11 @@ impl Observed {
             .collect();
         lines.sort();
         lines
+    }
+
+    /// What always holds, a verdict a rule.
+    pub fn invariants(&self, without: &BTreeMap<crate::invariants::Rule, String>) -> Vec<crate::check::Verdict> {
+        self.watch.verdicts(&self.history.acts(self.timeline.start()), self.timeline.start(), without)
     }
 
     /// What could still move, as far as objects tell: for worlds whose controller cannot be asked.

@@ -130,8 +130,14 @@ async fn tell(scenario: &Scenario, world: &mut world::World) -> Result<Report, D
             acts: Vec::new(),
         });
     }
-    let held = steps.len() == scenario.steps.len() && steps.iter().all(drive::StepReport::held) && always.iter().all(|v| v.held);
+    let told = steps.len() == scenario.steps.len() && steps.iter().all(drive::StepReport::held);
     let (timeline, story_seconds, costs) = world.account().await?;
+    let nodes = world.observer.lock().pool_nodes();
+    if told {
+        crate::invariants::epilogue(world).await?;
+    }
+    let invariants = world.observer.lock().invariants(&scenario.without);
+    let held = told && always.iter().chain(&invariants).all(|v| v.held);
     Ok(Report {
         scenario: scenario.name.clone(),
         about: scenario.about.clone(),
@@ -141,9 +147,10 @@ async fn tell(scenario: &Scenario, world: &mut world::World) -> Result<Report, D
         outcome: if held { Outcome::Held } else { Outcome::Failed },
         steps,
         always,
+        invariants,
         timeline,
         costs,
-        nodes: world.observer.lock().pool_nodes(),
+        nodes,
         story_seconds,
         wall_seconds: 0.0,
     })

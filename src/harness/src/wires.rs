@@ -18,17 +18,24 @@ use tokio::net::TcpListener;
 /// A fake as a tower service, for `kube::Client::new`.
 pub struct KubeService<F: Fake> {
     line: Line<F>,
+    /// The `User-Agent`, so that a tap can tell who asks.
+    agent: Option<&'static str>,
 }
 
 impl<F: Fake> KubeService<F> {
     pub fn client(line: Line<F>) -> kube::Client {
-        kube::Client::new(KubeService { line }, "default")
+        kube::Client::new(KubeService { line, agent: None }, "default")
+    }
+
+    /// The same, under a name.
+    pub fn client_of(line: Line<F>, agent: &'static str) -> kube::Client {
+        kube::Client::new(KubeService { line, agent: Some(agent) }, "default")
     }
 }
 
 impl<F: Fake> Clone for KubeService<F> {
     fn clone(&self) -> Self {
-        KubeService { line: self.line.clone() }
+        KubeService { line: self.line.clone(), agent: self.agent }
     }
 }
 
@@ -42,9 +49,12 @@ impl<F: Fake> tower::Service<http::Request<kube::client::Body>> for KubeService<
     }
 
     fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
-        let line = self.line.clone();
+        let (line, agent) = (self.line.clone(), self.agent);
         Box::pin(async move {
-            let (parts, body) = request.into_parts();
+            let (mut parts, body) = request.into_parts();
+            if let Some(agent) = agent {
+                parts.headers.insert(http::header::USER_AGENT, http::HeaderValue::from_static(agent));
+            }
             let body = body.collect().await?.to_bytes();
             Ok(line.call(http::Request::from_parts(parts, body)).await?)
         })

@@ -58,14 +58,17 @@ impl Controller {
     /// Asks the methods from this one on; the first that has something to do ends the pass.
     fn methods(&mut self, first: usize, now: Timestamp) -> Step {
         let version = self.world.index.version();
-        let snapshot = self.world.index.snapshot();
+        let snapshot = self.picture();
         let (offerings, mut notes) = self.all_offerings(now);
         let busy = self.world.disruption.busy();
         for (position, method) in Method::ALL.into_iter().enumerate().skip(first) {
             if method.is_remembered() && self.world.disruption.is_exhausted(method, now) {
                 continue;
             }
-            let proposal = disruption::propose(&snapshot, &offerings, now, &self.world.settings.options, &busy, method);
+            let mut proposal = disruption::propose(&snapshot, &offerings, now, &self.world.settings.options, &busy, method);
+            if let Some(change) = self.tamper().and_then(|tamper| tamper.proposal.as_ref()) {
+                change(method, &snapshot, &mut proposal);
+            }
             notes.extend(self.tell(method, &proposal));
             self.record_stays(method, &proposal, &snapshot, now);
             let Some(command) = proposal.command else {
@@ -93,7 +96,7 @@ impl Controller {
     }
 
     fn judge(&mut self, command: &Command, next: usize, now: Timestamp) -> Step {
-        let snapshot = self.world.index.snapshot();
+        let snapshot = self.picture();
         let (offerings, mut notes) = self.all_offerings(now);
         let busy = self.world.disruption.busy();
         let judged = disruption::validate(&snapshot, &offerings, now, &self.world.settings.options, &busy, command);
@@ -120,7 +123,10 @@ impl Controller {
     }
 
     /// The command will be carried out.
-    fn start(&mut self, command: Command, now: Timestamp) -> Step {
+    fn start(&mut self, mut command: Command, now: Timestamp) -> Step {
+        if let Some(change) = self.tamper().and_then(|tamper| tamper.command.as_ref()) {
+            change(&mut command);
+        }
         let text = orchestrate::text(&command, self.world.disruption.next_id());
         let line = orchestrate::with_command(Line::info(CONTROLLER, "disrupting node(s)").with("command", text), &command);
         let step = self.mark_nodes(command, 0, false, now);

@@ -13,7 +13,7 @@ use crate::log::{Level, Line};
 use crate::perform::perform;
 use crate::record::{Decision, What};
 use crate::recorder::Recorder;
-use crate::settings::{CrashPoint, Settings};
+use crate::settings::{CrashPoint, Settings, Tamper};
 use crate::step::{Act, Done, Memo, Note, Step, Then};
 use crate::unsettled;
 use crate::work::{Queue, Work};
@@ -23,6 +23,7 @@ use cloud::Cloud;
 use cluster::{Change, Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, ResourceExt};
+use planner::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -168,6 +169,7 @@ impl Controller {
             tokio::select! {
                 biased;
                 () = shared.stop.notified() => return Stopped::Asked,
+                () = shared.asked.notified() => self.answer(),
                 mail = self.mail.recv() => {
                     if let Some(mail) = mail {
                         self.read(mail);
@@ -317,6 +319,19 @@ impl Controller {
 
     // Deciding.
 
+    fn tamper(&self) -> Option<&Tamper> {
+        self.world.settings.tamper.as_ref()
+    }
+
+    /// What planning is about.
+    fn picture(&mut self) -> Arc<Snapshot> {
+        let mut snapshot = self.world.index.snapshot();
+        if let Some(change) = self.tamper().and_then(|tamper| tamper.picture.as_ref()) {
+            change(Arc::make_mut(&mut snapshot));
+        }
+        snapshot
+    }
+
     fn reconcile(&mut self, work: Work) {
         loop {
             let now = self.clock.now();
@@ -336,6 +351,10 @@ impl Controller {
                     _ => decide(&self.world, &work, &reconcile.done, now),
                 }
             };
+            let mut step = step;
+            if let Some(change) = self.tamper().and_then(|tamper| tamper.step.as_ref()) {
+                change(&work, &mut step);
+            }
             let Step { acts, then, notes, enqueue } = step;
             self.say(notes, Some(&work));
             for other in enqueue {

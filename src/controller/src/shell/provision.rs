@@ -7,9 +7,9 @@ use crate::record::What;
 use crate::step::{Done, Note, Step};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use planner::Offerings;
+use planner::{Explanation, Offerings, Plan};
 use planner::output::PodOutcome;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use vocabulary::labels;
 
 /// Pods without a place are offered to the planner again and again (`C/pkg/controllers/provisioning/controller.go`).
@@ -41,9 +41,7 @@ impl Controller {
             return Step::rest();
         }
         let version = self.world.index.version();
-        let snapshot = self.world.index.snapshot();
-        let (offerings, mut notes) = self.offerings(now);
-        let (plan, explanation) = planner::plan(&snapshot, &offerings, now, &self.world.settings.options);
+        let (plan, explanation, mut notes) = self.plan(now);
         notes.extend(provision::notes(&self.world, &plan, &explanation));
         self.note_verdicts(version, &explanation);
         let mut acts = Vec::new();
@@ -64,6 +62,30 @@ impl Controller {
         let nominated_until = later(now, window);
         self.record(What::Planned { plan: Arc::new(plan), explanation: Arc::new(explanation), names, nominated_until });
         Step { acts, notes, ..Step::default() }
+    }
+
+    fn plan(&mut self, now: Timestamp) -> (Plan, Explanation, Vec<Note>) {
+        let snapshot = self.picture();
+        let (offerings, notes) = self.offerings(now);
+        let (mut plan, explanation) = planner::plan(&snapshot, &offerings, now, &self.world.settings.options);
+        if let Some(change) = self.tamper().and_then(|tamper| tamper.plan.as_ref()) {
+            change(&mut plan);
+        }
+        (plan, explanation, notes)
+    }
+
+    /// Tells those who asked what would be planned now.
+    pub(super) fn answer(&mut self) {
+        let asking = std::mem::take(&mut *self.shared.asking.lock().unwrap_or_else(PoisonError::into_inner));
+        self.world.index.refresh();
+        // Dropped unanswered, they learn that it cannot be said.
+        if self.open && self.world.index.synced() {
+            let (plan, ..) = self.plan(self.clock.now());
+            for sender in asking {
+                // Who asked may have gone.
+                let _ = sender.send(plan.clone());
+            }
+        }
     }
 
     /// What can be bought for each pool that is ready; a pool that cannot be resolved is left out.

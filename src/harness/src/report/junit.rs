@@ -24,6 +24,9 @@ pub fn junit(reports: &[Report]) -> Result<String, quick_junit::SerializeError> 
         for verdict in &report.always {
             suite.add_test_case(case(&report.path, "always", verdict));
         }
+        for verdict in &report.invariants {
+            suite.add_test_case(case(&report.path, "what always holds", verdict));
+        }
         let acts = report.steps.iter().enumerate().flat_map(|(index, step)| step.acts.iter().map(move |act| (index + 1, act)));
         let told: Vec<String> = acts.map(|(step, act)| format!("step {step}, {:.1}s: {act}", act.at)).collect();
         if !told.is_empty() {

@@ -23,6 +23,9 @@ pub struct Report {
     pub outcome: Outcome,
     pub steps: Vec<StepReport>,
     pub always: Vec<Verdict>,
+    /// What always holds: a verdict a rule.
+    #[serde(default)]
+    pub invariants: Vec<Verdict>,
     pub timeline: Vec<Entry>,
     pub costs: Costs,
     /// The pools' nodes at the end, in order of type and zone.
@@ -87,9 +90,9 @@ pub struct Costs {
 }
 
 impl Report {
-    /// Verdicts in the order of the file.
+    /// Verdicts in the order of the file, and what was broken of what always holds.
     pub fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
-        self.steps.iter().flat_map(|s| &s.verdicts).chain(&self.always)
+        self.steps.iter().flat_map(|s| &s.verdicts).chain(&self.always).chain(self.invariants.iter().filter(|v| !v.held))
     }
 
     /// A report of something that did not run.
@@ -104,6 +107,7 @@ impl Report {
             outcome,
             steps: Vec::new(),
             always: Vec::new(),
+            invariants: Vec::new(),
             timeline: Vec::new(),
             costs: Costs::default(),
             nodes: Vec::new(),

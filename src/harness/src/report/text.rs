@@ -81,6 +81,7 @@ pub fn text(report: &Report, colour: bool) -> String {
             one_verdict(&mut out, &paint, verdict);
         }
     }
+    invariants(&mut out, &paint, &report.invariants);
     costs(&mut out, report);
     out
 }
@@ -113,6 +114,20 @@ fn one_verdict(out: &mut String, paint: &Paint, verdict: &Verdict) {
         (paint.bad("✗"), format!("{}  (line {})", paint.bad(&verdict.seen), verdict.line))
     };
     let _ = writeln!(out, "           {sign} {}  — {seen}", verdict.expected);
+}
+
+/// What was broken of what always holds, and what was not judged; the rest in a word.
+fn invariants(out: &mut String, paint: &Paint, verdicts: &[Verdict]) {
+    if verdicts.is_empty() {
+        return;
+    }
+    let (plain, told): (Vec<&Verdict>, Vec<&Verdict>) = verdicts.iter().partition(|v| v.held && v.seen == "held");
+    let _ = writeln!(out, "\n           {} what always holds  — {}", paint.good("✓"), paint.dim(&format!("{} rules held", plain.len())));
+    for verdict in told {
+        let (sign, seen) = if verdict.held { ("-", paint.dim(&verdict.seen)) } else { ("✗", paint.bad(&verdict.seen)) };
+        let sign = if verdict.held { sign.to_owned() } else { paint.bad(sign) };
+        let _ = writeln!(out, "           {sign} {}  — {seen}", verdict.expected);
+    }
 }
 
 fn wrapped(out: &mut String, indent: &str, text: &str) {

@@ -3,7 +3,9 @@
 use super::fields::Reader;
 use super::mistake::Mistakes;
 use super::{Action, Mode, OnWire, Placed, Scenario, Step, action, expect, fault, given, units};
-use crate::yaml::{self, Node};
+use crate::invariants::Rule;
+use crate::yaml::{self, Kind, Node};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ fn document(reader: &Reader) -> Option<Node> {
 
 fn decode(reader: &Reader, path: &Path, node: &Node) -> Scenario {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let known = ["scenario", "about", "tags", "source", "seed", "given", "steps", "always", "on"];
+    let known = ["scenario", "about", "tags", "source", "seed", "given", "steps", "always", "without", "on"];
     let fields = reader.map(node, "the scenario", &known);
     let text = |name: &str| fields.get(name).and_then(|n| reader.text_of(n, name));
     let name = text("scenario").unwrap_or_else(|| {
@@ -60,6 +62,7 @@ fn decode(reader: &Reader, path: &Path, node: &Node) -> Scenario {
         given,
         steps,
         always: fields.get("always").map(|n| expect::expectations(reader, n, "always")).unwrap_or_default(),
+        without: fields.get("without").map(|n| without(reader, n)).unwrap_or_default(),
         on_wire: fields.get("on").map(|n| on(reader, n)).unwrap_or_default(),
     }
 }
@@ -92,6 +95,23 @@ fn step(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Step {
         expect: block("expect"),
         never: block("never"),
     }
+}
+
+/// What always holds is switched off by name, and with a reason.
+fn without(reader: &Reader, node: &Node) -> BTreeMap<Rule, String> {
+    let fields = reader.map(node, "without", &Rule::NAMES);
+    let mut made = BTreeMap::new();
+    for (key, value) in fields.iter() {
+        let Some(rule) = Rule::by_name(&key.name) else { continue };
+        match &value.kind {
+            Kind::Text(why) if !why.trim().is_empty() => _ = made.insert(rule, why.trim().to_owned()),
+            _ => {
+                let help = format!("write `{}: \"why it need not hold here\"`; it says: {}", key.name, rule.says());
+                reader.wrong(&key.span, format!("without.{} needs a reason", key.name), help);
+            }
+        }
+    }
+    made
 }
 
 fn on(reader: &Reader, node: &Node) -> OnWire {

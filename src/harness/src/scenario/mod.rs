@@ -23,7 +23,9 @@ pub use mistake::{Mistake, Mistakes, Site};
 pub use phrase::{Group, Phrase, Verb};
 pub use select::Nodes;
 
+use crate::invariants::Rule;
 use jiff::SignedDuration;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +48,8 @@ pub struct Scenario {
     pub given: Given,
     pub steps: Vec<Step>,
     pub always: Vec<Placed<Expectation>>,
+    /// What does not hold here of what always holds, and why.
+    pub without: BTreeMap<Rule, String>,
     /// Differences of the wire world: shorter boots, longer deadlines.
     pub on_wire: OnWire,
 }

@@ -5,6 +5,7 @@ use super::operator::{Operator, Recipe};
 use super::{Controller, Running, World, WorldError, WorldOptions, cloud_config};
 use crate::drive::DriveError;
 use crate::furnish;
+use crate::invariants;
 use crate::local;
 use crate::objects::{ObjectError, Objects};
 use crate::observe::Observer;
@@ -97,7 +98,7 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
         let mut cloud = fake_ec2::Cloud::new(config);
         furnish_account(&mut cloud, scenario, clock.now(), endpoint.clone())?;
         let watching = board.clone();
-        let tap = trace.tap(Wire::Aws);
+        let tap = invariants::tap(observer.clone(), Wire::Aws, trace.tap(Wire::Aws));
         pump::start(cloud, clock.clone(), Some(tap), move |cloud| watching.watch(cloud))
     };
     board.connect(aws.clone());
@@ -120,7 +121,8 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
             for controller in fake_kube::controllers::all(seed) {
                 kube.add_controller(controller);
             }
-            let line = pump::start(kube, clock.clone(), Some(trace.tap(Wire::Kubernetes)), |_| {});
+            let tap = invariants::tap(observer.clone(), Wire::Kubernetes, trace.tap(Wire::Kubernetes));
+            let line = pump::start(kube, clock.clone(), Some(tap), |_| {});
             (KubeService::client(line.clone()), Some(line))
         }
     };
@@ -164,6 +166,7 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     };
     stands(&mut world).await?;
     world.stand(&scenario.given.aws).await?;
+    let client = world.kube.clone().map_or(client, |line| KubeService::client_of(line, invariants::CONTROLLER));
     start_controller(&mut world, scenario, options, client, &entropy, aws_url, cluster_endpoint).await?;
     Ok(world)
 }
@@ -298,6 +301,7 @@ async fn start_controller(
             let mut controller = controller::Settings::new(&aws.cluster);
             controller.interruptions = aws.queue_name().is_some();
             controller.crash_at = options.crash_at;
+            controller.tamper = options.tamper.clone();
             super::running::configure(&mut controller, &mut cloud, &scenario.given.settings)?;
             controller.observer = Some(super::running::record(world.observer.clone(), world.trace.clone(), Arc::clone(&errors)));
             let recipe = Recipe {

@@ -61,6 +61,11 @@ pub fn market(kind: &str) -> Option<Market> {
 }
 
 impl World {
+    /// Whether a fault ends by itself between two instants.
+    pub fn fault_ends(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.forces.iter().any(|force| force.ends.is_some_and(|ends| from < ends && ends <= to))
+    }
+
     /// Lets a fault of a step happen.
     pub async fn inject(&mut self, fault: &Fault) -> Result<(), DriveError> {
         match &fault.what {

@@ -1,5 +1,6 @@
 //! The fake cloud's machines, for kubelets and for the books.
 
+use crate::invariants;
 use crate::observe::Observer;
 use crate::pump::Line;
 use crate::timeline::Event;
@@ -41,6 +42,7 @@ impl Board {
         if seen.version != Some(version) {
             seen.version = Some(version);
             let machines: Vec<kubelets::Machine> = cloud.state().machines().iter().map(machine).collect();
+            self.observer.machines(cloud.state().machines().iter().map(|machine| (machine.id.clone(), judged(machine))));
             let off: Vec<String> =
                 seen.machines.iter().filter(|m| on(m) && !machines.iter().any(|n| n.id == m.id && on(n))).map(|m| m.id.clone()).collect();
             seen.machines = machines;
@@ -79,6 +81,18 @@ impl kubelets::Machines for Board {
             // A world that ended needs no console.
             let _ = line.visit(move |cloud, now| cloud.state_mut().set_console(now, &id, &text)).await;
         });
+    }
+}
+
+/// As far as it is judged by.
+fn judged(from: &Machine) -> invariants::Machine {
+    invariants::Machine {
+        instance_type: from.instance_type.clone(),
+        zone: from.zone.clone(),
+        market: from.market.name().to_owned(),
+        on: !matches!(from.phase, Phase::ShuttingDown | Phase::Terminated),
+        autoscaled: from.tags.get(vocabulary::labels::NODEPOOL).is_some(),
+        price: from.price_per_hour.map(|MicroUsd(micro)| micro as f64 / 1e6),
     }
 }
 

@@ -51,6 +51,8 @@ pub struct WorldOptions {
     pub logs: Option<PathBuf>,
     /// Our controller crashes there once, and is started again.
     pub crash_at: Option<controller::CrashPoint>,
+    /// Our controller is sabotaged so: for tests of what judges it.
+    pub tamper: Option<controller::Tamper>,
 }
 
 impl WorldOptions {
@@ -168,6 +170,17 @@ impl World {
             }
         }
         Ok(sums)
+    }
+
+    /// What our controller would plan now.
+    pub async fn dry_plan(&self) -> Option<planner::Plan> {
+        let handle = self.controller.handle()?;
+        // A controller that has just crashed does not answer.
+        tokio::select! {
+            biased;
+            plan = handle.dry_plan() => plan,
+            () = self.clock.sleep(jiff::SignedDuration::from_secs(1)) => None,
+        }
     }
 
     /// How often our controller crashed, as it was told to.

@@ -118,6 +118,10 @@ impl Operator {
         })
     }
 
+    pub fn handle(&self) -> Handle {
+        self.look(|present| present.handle.clone())
+    }
+
     pub fn upcoming(&self) -> Vec<(Timestamp, String)> {
         self.look(|present| if present.crashed.is_some() { Vec::new() } else { present.handle.upcoming() })
     }

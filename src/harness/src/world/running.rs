@@ -38,6 +38,14 @@ impl Running {
         }
     }
 
+    /// Of ours.
+    pub fn handle(&self) -> Option<controller::Handle> {
+        match self {
+            Running::BuiltIn { operator, .. } => Some(operator.handle()),
+            Running::None | Running::Upstream(_) => None,
+        }
+    }
+
     /// What will come by itself, and when.
     pub fn upcoming(&self) -> Vec<(jiff::Timestamp, String)> {
         match self {
@@ -84,6 +92,7 @@ impl Running {
 pub fn record(observer: Observer, trace: Trace, errors: Arc<Mutex<Vec<String>>>) -> controller::settings::Observer {
     Arc::new(move |decision: Decision| {
         trace.record(decision.at, "decision", || serde_json::to_value(&decision.what).unwrap_or_default());
+        observer.lock().watch.decided(&decision);
         match &decision.what {
             // A plan that launches nothing repeats what is known: pods that wait are planned again every ten seconds.
             What::Planned { plan, explanation, .. } if !plan.launches.is_empty() => {
