@@ -67,19 +67,26 @@ pub enum CrashPoint {
     After(u64),
 }
 
+/// Changes a value in place.
+pub type Change<T> = Arc<dyn Fn(&mut T) + Send + Sync>;
+/// Changes a method's proposal about a picture.
+pub type ChangeProposal = Arc<dyn Fn(Method, &Snapshot, &mut Proposal) + Send + Sync>;
+/// Changes what was decided about a piece of work.
+pub type ChangeStep = Arc<dyn Fn(&Work, &mut Step) + Send + Sync>;
+
 /// Sabotage, for tests alone: what the planner sees and says is changed before it is carried out, so that a judge can be shown to
 /// catch a controller that does wrong. No flag and no file reaches it.
 #[derive(Clone, Default)]
 pub struct Tamper {
     /// What the planner is shown: without limits, with wider budgets.
-    pub picture: Option<Arc<dyn Fn(&mut Snapshot) + Send + Sync>>,
-    pub plan: Option<Arc<dyn Fn(&mut Plan) + Send + Sync>>,
+    pub picture: Option<Change<Snapshot>>,
+    pub plan: Option<Change<Plan>>,
     /// What a method proposes about the picture, before it is judged again.
-    pub proposal: Option<Arc<dyn Fn(Method, &Snapshot, &mut Proposal) + Send + Sync>>,
+    pub proposal: Option<ChangeProposal>,
     /// A command that held, before its nodes are marked.
-    pub command: Option<Arc<dyn Fn(&mut Command) + Send + Sync>>,
+    pub command: Option<Change<Command>>,
     /// Whatever was decided about a piece of work.
-    pub step: Option<Arc<dyn Fn(&Work, &mut Step) + Send + Sync>>,
+    pub step: Option<ChangeStep>,
 }
 
 impl std::fmt::Debug for Tamper {

@@ -61,7 +61,9 @@ const UP: &str = "  - do: scale deployment/other/inflate to 5\n    expect: { pod
 const DOWN: &str = "  - do: scale deployment/other/inflate to 1\n    until: 5m\n";
 
 /// Every launch of every plan, remembered, and changed by `change` before it is carried out.
-fn remembering(change: impl Fn(&mut planner::Plan, &mut Option<NodeClaimPlan>) + Send + Sync + 'static) -> (Tamper, Arc<Mutex<Option<NodeClaimPlan>>>) {
+fn remembering(
+    change: impl Fn(&mut planner::Plan, &mut Option<NodeClaimPlan>) + Send + Sync + 'static,
+) -> (Tamper, Arc<Mutex<Option<NodeClaimPlan>>>) {
     let kept: Arc<Mutex<Option<NodeClaimPlan>>> = Arc::default();
     let shared = kept.clone();
     let plan = move |plan: &mut planner::Plan| {
@@ -107,7 +109,12 @@ fn a_planner_that_always_wants_one_more() {
 #[test]
 fn a_replacement_that_is_dearer() {
     let report = run(Some(replacing_with("m5.xlarge")), &format!("{UP}{DOWN}"));
-    caught(&report, "consolidation", "on-demand m5.large in us-west-2a at $0.0960/h is replaced by on-demand m5.xlarge in us-west-2a at $0.1920/h", &[]);
+    caught(
+        &report,
+        "consolidation",
+        "on-demand m5.large in us-west-2a at $0.0960/h is replaced by on-demand m5.xlarge in us-west-2a at $0.1920/h",
+        &[],
+    );
 }
 
 #[test]
@@ -156,7 +163,12 @@ fn pods_that_are_deleted_past_their_budget() {
     let steps = format!(
         "  - do: apply budget.yaml\n{UP}  - do: {{ patch: nodepool/default, with: {{ spec: {{ template: {{ metadata: {{ annotations: {{ changed: \"yes\" }} }} }} }} }} }}\n    until: 5m\n"
     );
-    caught(&run(Some(tamper), &steps), "evictions", "is deleted and leaves 3 healthy pods, PodDisruptionBudget other/inflate demands 4", &[]);
+    caught(
+        &run(Some(tamper), &steps),
+        "evictions",
+        "is deleted and leaves 3 healthy pods, PodDisruptionBudget other/inflate demands 4",
+        &[],
+    );
 }
 
 #[test]
@@ -200,7 +212,8 @@ fn nodes_that_are_replaced_for_ever() {
     let (mut tamper, kept) = remembering(|_, _| {});
     tamper.proposal = Some(Arc::new(move |method, snapshot: &planner::Snapshot, proposal| {
         let ours = || snapshot.nodes.iter().filter(|n| n.pool.is_some());
-        let (Method::Drift, Some(replacement), false) = (method, locked(&kept).clone(), ours().any(|n| n.deleting || !n.initialized)) else {
+        let (Method::Drift, Some(replacement), false) = (method, locked(&kept).clone(), ours().any(|n| n.deleting || !n.initialized))
+        else {
             return;
         };
         let removed = ours().next().map(|node| Removed {
@@ -230,7 +243,9 @@ fn nodes_that_are_replaced_for_ever() {
 #[case::up_and_down(&format!("{UP}  - do: scale deployment/other/inflate to 12\n    expect: {{ pods: {{ ready: 12 }} }}\n  - do: scale deployment/other/inflate to 0\n    expect: {{ nodes: {{ pool: default, count: 0 }} }}\n"))]
 #[case::a_cheaper_node(&format!("{UP}  - do: scale deployment/other/inflate to 1\n    expect: {{ nodes: {{ pool: default, types: {{ t3.small: 1 }} }} }}\n"))]
 #[case::drift_under_a_budget(&format!("  - do: apply budget.yaml\n{UP}  - do: {{ patch: nodepool/default, with: {{ spec: {{ template: {{ metadata: {{ annotations: {{ changed: \"yes\" }} }} }} }} }} }}\n    expect: {{ pods: {{ ready: 5 }}, disruptions: 1 }}\n"))]
-#[case::up_to_the_limits("  - do: [{ patch: nodepool/default, with: { spec: { limits: { cpu: \"4\" } } } }, scale deployment/other/inflate to 30]\n    expect: { nodes: { pool: default, count: 2 }, pods: { pending: \">= 10\" } }\n")]
+#[case::up_to_the_limits(
+    "  - do: [{ patch: nodepool/default, with: { spec: { limits: { cpu: \"4\" } } } }, scale deployment/other/inflate to 30]\n    expect: { nodes: { pool: default, count: 2 }, pods: { pending: \">= 10\" } }\n"
+)]
 #[case::a_node_that_is_deleted(&format!("{UP}  - do: delete node of pool default\n    expect: {{ pods: {{ ready: 5 }} }}\n"))]
 fn the_controller_as_it_is_breaks_none(#[case] steps: &str) {
     let report = run(None, steps);
@@ -248,7 +263,10 @@ fn a_rule_is_switched_off_by_name_and_with_a_reason() {
     let report = told(&parse(more, "  - do: scale deployment/other/inflate to 5\n    until: 30s\n"), Some(tamper));
     let whole = text(&report, false);
     assert_eq!(report.outcome, Outcome::Held, "{whole}");
-    assert!(whole.contains("- invariant: launch-loop: ") && whole.contains("switched off: a planner in two minds; broken 5 times"), "{whole}");
+    assert!(
+        whole.contains("- invariant: launch-loop: ") && whole.contains("switched off: a planner in two minds; broken 5 times"),
+        "{whole}"
+    );
 }
 
 #[rstest]

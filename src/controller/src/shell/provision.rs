@@ -7,8 +7,8 @@ use crate::record::What;
 use crate::step::{Done, Note, Step};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use planner::{Explanation, Offerings, Plan};
 use planner::output::PodOutcome;
+use planner::{Explanation, Offerings, Plan};
 use std::sync::{Arc, PoisonError};
 use vocabulary::labels;
 

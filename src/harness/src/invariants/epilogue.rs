@@ -38,7 +38,12 @@ pub async fn epilogue(world: &mut World) -> Result<(), DriveError> {
 /// Why there may be something to do, if so. What has settled is planned once more.
 async fn prepare(world: &mut World) -> Result<Option<String>, DriveError> {
     if world.mode == Mode::Wire {
-        world.observer.lock().watch.unjudged.insert(Rule::Replan, "a settled world is planned again in the embedded world alone".to_owned());
+        world
+            .observer
+            .lock()
+            .watch
+            .unjudged
+            .insert(Rule::Replan, "a settled world is planned again in the embedded world alone".to_owned());
         return Ok(Some("in real time the minutes would be real".to_owned()));
     }
     // Garbage is collected by polling: it is not settled before.
@@ -74,7 +79,8 @@ impl Watch {
         if self.last_refusal.is_some_and(|at| now.duration_since(at) < BACK) {
             return Some("offerings that were not to be had come back in the minutes after the story".to_owned());
         }
-        let lost = self.view.claims.iter().find(|(_, c)| c.instance.as_ref().is_some_and(|id| self.view.machines.get(id).is_none_or(|m| !m.on)));
+        let lost =
+            self.view.claims.iter().find(|(_, c)| c.instance.as_ref().is_some_and(|id| self.view.machines.get(id).is_none_or(|m| !m.on)));
         if let Some((name, _)) = lost {
             return Some(format!("NodeClaim {name} has lost its machine and is garbage"));
         }

@@ -66,8 +66,10 @@ impl Limits {
                 }
             }
             used.set("nodes", case.nodes + 1);
-            let over = |limits: &Resources| limits.iter().find(|(resource, limit)| used.get(resource) > *limit).map(|(r, l)| (r.to_owned(), l));
-            if let Some((resource, limit)) = case.limits.iter().map(over).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().next()) {
+            let over =
+                |limits: &Resources| limits.iter().find(|(resource, limit)| used.get(resource) > *limit).map(|(r, l)| (r.to_owned(), l));
+            if let Some((resource, limit)) = case.limits.iter().map(over).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().next())
+            {
                 let print = |amount: i64| Resources::print(&resource, amount);
                 broken.push(format!(
                     "NodeClaim {name} brings pool {} to {resource} {} of a limit of {}: {} beside it and its own {}",

@@ -38,7 +38,8 @@ impl Orphans {
         late.into_iter()
             .map(|(id, since)| {
                 let waited = now.duration_since(since).as_secs();
-                let what = format!("instance {id} runs without a NodeClaim for {waited}s, garbage collection takes {}s at most", BOUND.as_secs());
+                let what =
+                    format!("instance {id} runs without a NodeClaim for {waited}s, garbage collection takes {}s at most", BOUND.as_secs());
                 self.told.insert(id);
                 what
             })

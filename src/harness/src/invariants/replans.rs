@@ -6,8 +6,8 @@
 
 use super::view::View;
 use jiff::Timestamp;
-use planner::output::Plan;
 use planner::Explanation;
+use planner::output::Plan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -18,8 +18,11 @@ fn read<T: DeserializeOwned>(value: Value) -> T {
 fn watch() -> Watch {
     let mut watch = Watch::default();
     watch.see(at(0), &pool(1, json!({"cpu": "4"}), json!([{"nodes": "1"}])));
-    watch.see(at(0), &Seen::Class(Event::Apply(read(json!({"apiVersion": "karpenter.k8s.aws/v1", "kind": "EC2NodeClass",
-        "metadata": {"name": "c", "generation": 1}, "spec": {}})))));
+    watch.see(
+        at(0),
+        &Seen::Class(Event::Apply(read(json!({"apiVersion": "karpenter.k8s.aws/v1", "kind": "EC2NodeClass",
+        "metadata": {"name": "c", "generation": 1}, "spec": {}})))),
+    );
     watch
 }
 
@@ -196,9 +199,12 @@ fn marks_against_budgets(#[case] budgets: Value, #[case] marks: &[(&str, &str)],
 #[case::the_grace_is_not_over(&["a", "b"], &[], "deleted", Some(200), true)]
 fn evictions(#[case] go: &[&str], #[case] unhealthy: &[&str], #[case] how: &str, #[case] ends: Option<i64>, #[case] caught: bool) {
     let mut watch = watch();
-    watch.see(at(0), &Seen::Budget(Event::Apply(read(json!({"metadata": {"name": "b", "namespace": "n"},
+    watch.see(
+        at(0),
+        &Seen::Budget(Event::Apply(read(json!({"metadata": {"name": "b", "namespace": "n"},
         "spec": {"selector": {"matchLabels": {"app": "a"}}},
-        "status": {"desiredHealthy": 2, "currentHealthy": 3, "expectedPods": 3, "disruptionsAllowed": 1}})))));
+        "status": {"desiredHealthy": 2, "currentHealthy": 3, "expectedPods": 3, "disruptionsAllowed": 1}})))),
+    );
     watch.see(at(0), &claim("x", &["launched"]));
     watch.see(at(0), &node("x", true));
     if let (Some(seconds), Some(known)) = (ends, watch.view.claims.get_mut("x")) {
@@ -213,7 +219,10 @@ fn evictions(#[case] go: &[&str], #[case] unhealthy: &[&str], #[case] how: &str,
             "deleted" => watch.evictions.ask(("n".into(), (*name).into()), "deleted"),
             "evicted" => {
                 let status = going.status.get_or_insert_default();
-                status.conditions.get_or_insert_default().push(read(json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"})));
+                status
+                    .conditions
+                    .get_or_insert_default()
+                    .push(read(json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"})));
             }
             _ => {}
         }
@@ -276,7 +285,16 @@ fn a_replacement_is_replaced(#[case] first: &str, #[case] changed: bool, #[case]
     }
     watch.see(at(41), &claim("a", &["launched", again]));
     let told = broken(&watch, Rule::LaunchLoop);
-    assert_eq!(told, if caught { vec!["NodeClaim a replaced a drifted node 31s ago and is disrupted as Drifted itself, though neither NodePool p nor EC2NodeClass c has changed since"] } else { vec![] });
+    assert_eq!(
+        told,
+        if caught {
+            vec![
+                "NodeClaim a replaced a drifted node 31s ago and is disrupted as Drifted itself, though neither NodePool p nor EC2NodeClass c has changed since",
+            ]
+        } else {
+            vec![]
+        }
+    );
 }
 
 #[rstest]
@@ -291,14 +309,20 @@ fn a_replacement_is_replaced(#[case] first: &str, #[case] changed: bool, #[case]
 fn consolidations(#[case] gone: &[&str], #[case] come: &[&str], #[case] reason: &str, #[case] says: Option<&str>) {
     let mut watch = watch();
     let mut nodes = |prefix: &str, list: &[&str]| -> Vec<acts::Machine> {
-        list.iter().enumerate().map(|(number, words)| {
-            let claim = format!("{prefix}{number}");
-            watch.see(at(1), &self::claim(&claim, &["launched"]));
-            if let [kind, zone, price] = words.split(' ').collect::<Vec<_>>()[..] {
-                watch.machines(at(1), [(format!("i-{claim}"), machine(kind, zone, "on-demand", price.parse().expect("a price"), true))].into_iter());
-            }
-            acts::Machine { claim, ..Default::default() }
-        }).collect()
+        list.iter()
+            .enumerate()
+            .map(|(number, words)| {
+                let claim = format!("{prefix}{number}");
+                watch.see(at(1), &self::claim(&claim, &["launched"]));
+                if let [kind, zone, price] = words.split(' ').collect::<Vec<_>>()[..] {
+                    watch.machines(
+                        at(1),
+                        [(format!("i-{claim}"), machine(kind, zone, "on-demand", price.parse().expect("a price"), true))].into_iter(),
+                    );
+                }
+                acts::Machine { claim, ..Default::default() }
+            })
+            .collect()
     };
     let (nodes, with) = (nodes("old", gone), nodes("new", come));
     let act = Act { order: 1, at: 7.5, done: Done::Replace, reason: Some(reason.into()), nodes, with, taken_back: false };

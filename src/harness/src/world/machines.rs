@@ -91,7 +91,7 @@ fn judged(from: &Machine) -> invariants::Machine {
         zone: from.zone.clone(),
         market: from.market.name().to_owned(),
         on: !matches!(from.phase, Phase::ShuttingDown | Phase::Terminated),
-        autoscaled: from.tags.get(vocabulary::labels::NODEPOOL).is_some(),
+        autoscaled: from.tags.contains_key(vocabulary::labels::NODEPOOL),
         price: from.price_per_hour.map(|MicroUsd(micro)| micro as f64 / 1e6),
     }
 }
