@@ -28,6 +28,23 @@ impl Bits {
         self.0.get(position / 64).is_some_and(|word| word & (1 << (position % 64)) != 0)
     }
 
+    pub fn remove(&mut self, position: usize) {
+        if let Some(word) = self.0.get_mut(position / 64) {
+            *word &= !(1 << (position % 64));
+        }
+    }
+
+    /// The first position in the set that is not below `from`.
+    pub fn next(&self, from: usize) -> Option<usize> {
+        let mut left = self.0.get(from / 64)? & (u64::MAX << (from % 64));
+        let mut index = from / 64;
+        while left == 0 {
+            index += 1;
+            left = *self.0.get(index)?;
+        }
+        Some(index * 64 + left.trailing_zeros() as usize)
+    }
+
     pub fn clear(&mut self) {
         self.0.fill(0);
     }
@@ -112,6 +129,10 @@ mod tests {
             let mut kept = left.clone();
             kept.keep(|position| b.contains(&position));
             prop_assert_eq!(kept, left.and(&right));
+            prop_assert_eq!((0..210).map(|from| left.next(from)).collect::<Vec<_>>(), (0..210).map(|from| a.range(from..).next().copied()).collect::<Vec<_>>());
+            let mut fewer = left.clone();
+            b.iter().for_each(|position| fewer.remove(*position));
+            prop_assert_eq!(list(&fewer), a.difference(&b).copied().collect::<Vec<_>>());
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use vocabulary::{Requirement, Requirements, Resources, labels, taint};
 
 /// A node with what is left of it.
+#[derive(Clone)]
 pub struct Existing {
     pub node: Arc<Node>,
     /// Positions of the pods that it was promised.
@@ -65,6 +66,12 @@ impl Existing {
             self.refused.insert(stage.id);
             return false;
         };
+        self.take(pod, shape, joined);
+        true
+    }
+
+    /// `joined` is what it asks with the pod, as it [accepts](Self::accepts) it.
+    pub fn take(&mut self, pod: usize, shape: &Shape, joined: RequirementsId) {
         if joined != self.requirements {
             self.requirements = joined;
             self.refused.clear();
@@ -74,10 +81,9 @@ impl Existing {
         for (left, asked) in self.remaining.iter_mut().flatten().zip(&shape.requests) {
             *left -= asked;
         }
-        true
     }
 
-    fn accepts(&self, shape: &Shape, stage: &Stage, table: &mut RequirementTable) -> Option<RequirementsId> {
+    pub fn accepts(&self, shape: &Shape, stage: &Stage, table: &mut RequirementTable) -> Option<RequirementsId> {
         let remaining = self.remaining.as_ref()?;
         if taint::first_untolerated(&self.node.taints, &stage.tolerations).is_some()
             || ports::first_conflict(&shape.ports, &self.ports).is_some()

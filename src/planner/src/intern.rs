@@ -1,6 +1,6 @@
 //! Small integers for what is compared again and again: resource names and requirement sets.
 
-use crate::input::{Pod, Snapshot};
+use crate::input::{Node, Snapshot};
 use indexmap::{IndexMap, IndexSet};
 use std::sync::Arc;
 use vocabulary::{Requirements, Resources, labels};
@@ -13,10 +13,24 @@ pub struct ResourceNames(IndexSet<Arc<str>>);
 
 impl ResourceNames {
     pub fn of(snapshot: &Snapshot) -> Self {
+        Self::of_pods(snapshot, |node| node.deleting)
+    }
+
+    /// Of the pods on all nodes as well, whichever of them goes.
+    pub fn of_all(snapshot: &Snapshot) -> Self {
+        Self::of_pods(snapshot, |_| true)
+    }
+
+    fn of_pods(snapshot: &Snapshot, goes: impl Fn(&Node) -> bool) -> Self {
         let daemons = snapshot.daemons.iter().map(|daemon| &daemon.pod);
-        let bound = snapshot.nodes.iter().filter(|node| node.deleting).flat_map(|node| &node.pods);
-        let pods: Vec<&Arc<Pod>> = snapshot.pending.iter().chain(daemons).chain(bound).collect();
-        let mut names: IndexSet<Arc<str>> = pods.iter().flat_map(|pod| pod.requests.iter()).map(|(name, _)| Arc::from(name)).collect();
+        let bound = snapshot.nodes.iter().filter(|node| goes(node)).flat_map(|node| &node.pods);
+        let pods = snapshot.pending.iter().chain(daemons).chain(bound);
+        let mut names: IndexSet<Arc<str>> = IndexSet::new();
+        for (name, _) in pods.flat_map(|pod| pod.requests.iter()) {
+            if !names.contains(name) {
+                names.insert(Arc::from(name));
+            }
+        }
         names.sort();
         ResourceNames(names)
     }

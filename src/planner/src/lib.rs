@@ -7,7 +7,8 @@
 //! Planning an unchanged world again yields an empty plan.
 //!
 //! Map: [`input`] and [`output`] are the contract; `plan` is the way from one to the other; [`disruption`] says which nodes should go; `schedule` is the loop over pods;
-//! `existing`, `claim` and `template` are the places a pod may go to, in the order in which they are tried; `shape`, `intern`,
+//! `existing`, `claim` and `template` are the places a pod may go to, in the order in which they are tried; `quick` finds nodes that
+//! exist where many simulations share them; `shape`, `intern`,
 //! `bits`, `ports`, `order`, `daemons` and `reservation` are what they are made of; `launch` writes NodeClaims, `explain` the reasons;
 //! [`render()`] puts reasons into words.
 
@@ -24,6 +25,7 @@ mod order;
 pub mod output;
 mod plan;
 mod ports;
+mod quick;
 mod render;
 mod reservation;
 mod schedule;

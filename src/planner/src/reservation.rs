@@ -13,6 +13,7 @@ use vocabulary::{CapacityType, labels};
 /// Reservation ids that a NodeClaim holds.
 pub type Held = BTreeSet<Arc<str>>;
 
+#[derive(Clone)]
 pub struct Reservations {
     enabled: bool,
     /// Without reserved capacity a NodeClaim takes what else there is, instead of waiting.

@@ -4,9 +4,10 @@ use crate::claim::{Claim, Fit, Misfit};
 use crate::daemons::Daemons;
 use crate::existing::Existing;
 use crate::explain;
-use crate::input::{Offerings, Options, Pod, Pool, Snapshot};
+use crate::input::{Node, Offerings, Options, Pod, Pool, Snapshot};
 use crate::intern::{RequirementTable, ResourceNames};
 use crate::order;
+use crate::quick::Quick;
 use crate::reservation::Reservations;
 use crate::shape::Shapes;
 use crate::template::Template;
@@ -29,6 +30,8 @@ pub struct Scheduler<'a> {
     pub reservations: Reservations,
     /// Pods that consolidation would move: nodes that are settling take none of them.
     pub moved: BTreeSet<usize>,
+    /// Set where many simulations share the existing nodes.
+    pub quick: Option<Quick>,
     /// Positions in `claims`, fewest pods first when last sorted.
     order: Vec<usize>,
 }
@@ -46,7 +49,17 @@ pub enum Placement {
 
 impl<'a> Scheduler<'a> {
     pub fn new(snapshot: &Snapshot, offerings: &Offerings, options: &'a Options, pods: Vec<Arc<Pod>>) -> Self {
-        let names = ResourceNames::of(snapshot);
+        Self::with_names(ResourceNames::of(snapshot), snapshot, offerings, options, pods)
+    }
+
+    /// `names` may hold more than the pods ask for: what nobody asks for decides nothing.
+    pub fn with_names(
+        names: ResourceNames,
+        snapshot: &Snapshot,
+        offerings: &Offerings,
+        options: &'a Options,
+        pods: Vec<Arc<Pod>>,
+    ) -> Self {
         let mut table = RequirementTable::default();
         let pools = ordered_pools(snapshot);
         let soft = pools.iter().flat_map(|pool| &pool.taints).any(|taint| taint.effect == Effect::PreferNoSchedule);
@@ -73,12 +86,27 @@ impl<'a> Scheduler<'a> {
             claims: Vec::new(),
             reservations,
             moved: BTreeSet::new(),
+            quick: None,
             order: Vec::new(),
         }
     }
 
+    /// Forgets what was placed; the pods are others now.
+    pub fn begin_anew(&mut self, pods: Vec<Arc<Pod>>) {
+        self.shapes.look_at(&pods, &self.names, &mut self.table);
+        self.pods = pods;
+        self.claims.clear();
+        self.moved.clear();
+        self.order.clear();
+    }
+
     /// Places what can be placed. A pod that failed is tried again as long as another one found a place since.
     pub fn run(&mut self) -> Vec<Placement> {
+        self.run_up_to(usize::MAX).expect("as many NodeClaims as there are pods at the most")
+    }
+
+    /// `None` once more NodeClaims than `most` are needed.
+    pub fn run_up_to(&mut self, most: usize) -> Option<Vec<Placement>> {
         let mut placements = vec![Placement::Nowhere { deferred: None }; self.pods.len()];
         let mut queue: VecDeque<usize> = self.queue().into();
         let mut last_length: BTreeMap<usize, usize> = BTreeMap::new();
@@ -88,12 +116,15 @@ impl<'a> Scheduler<'a> {
             }
             queue.pop_front();
             placements[pod] = self.place(pod);
+            if self.claims.len() > most {
+                return None;
+            }
             if let Placement::Nowhere { .. } = placements[pod] {
                 queue.push_back(pod);
                 last_length.insert(pod, queue.len());
             }
         }
-        placements
+        Some(placements)
     }
 
     /// Most CPU first, then most memory, then oldest, then by UID.
@@ -126,7 +157,11 @@ impl<'a> Scheduler<'a> {
         let stage = &shape.stages[index];
         let moved = self.moved.contains(&pod);
         let mut takes = |node: &mut Existing| !(node.settling && moved) && node.try_add(pod, shape, stage, &mut self.table);
-        if let Some(node) = self.existing.iter_mut().position(&mut takes) {
+        let taken = match &mut self.quick {
+            None => self.existing.iter_mut().position(&mut takes),
+            Some(quick) => quick.place(&mut self.existing, pod, moved, shape, stage, &mut self.table),
+        };
+        if let Some(node) = taken {
             return Placement::Node(node);
         }
         order::sort_like_go(&mut self.order, |claim| self.claims[*claim].pods.len());
@@ -159,9 +194,12 @@ impl<'a> Scheduler<'a> {
                     template.relaxed = fit.relaxed;
                     claim.add(pod, shape, fit, &mut self.reservations);
                     template.reserve(&claim.options);
-                    claim.refused_pools = (0..position)
-                        .map(|p| explain::pool_refusal(&mut self.templates[p], &mut self.table, &self.names, shape, stage))
-                        .collect();
+                    // Simulations do not tell.
+                    if self.quick.is_none() {
+                        claim.refused_pools = (0..position)
+                            .map(|p| explain::pool_refusal(&mut self.templates[p], &mut self.table, &self.names, shape, stage))
+                            .collect();
+                    }
                     self.claims.push(claim);
                     self.order.push(self.claims.len() - 1);
                     return Placement::Claim(self.claims.len() - 1);
@@ -185,14 +223,22 @@ fn ordered_pools(snapshot: &Snapshot) -> Vec<&Arc<Pool>> {
 /// Takes the nodes that stay off what the limits of their pools leave.
 fn subtract_nodes(templates: &mut [Template], snapshot: &Snapshot) {
     for node in snapshot.nodes.iter().filter(|node| !node.deleting) {
-        let pool = node.labels.get(vocabulary::labels::NODEPOOL);
-        for template in templates.iter_mut().filter(|template| Some(&template.pool.name) == pool) {
+        for template in templates.iter_mut().filter(|template| counts(&template.pool, node)) {
             for (name, left) in &mut template.remaining {
-                let used = if **name == *crate::template::NODES { 1 } else { node.capacity.get(name) };
-                *left = left.saturating_sub(used);
+                *left = left.saturating_sub(counted(node, name));
             }
         }
     }
+}
+
+/// Whether the node counts for the pool's limits while it stays.
+pub fn counts(pool: &Pool, node: &Node) -> bool {
+    node.labels.get(vocabulary::labels::NODEPOOL) == Some(&pool.name)
+}
+
+/// As how much of this limit.
+pub fn counted(node: &Node, name: &str) -> i64 {
+    if name == crate::template::NODES { 1 } else { node.capacity.get(name) }
 }
 
 /// Nodes that stay: initialized ones first, then by name.

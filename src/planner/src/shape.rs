@@ -4,6 +4,8 @@ use crate::input::{HostPort, Labels, Pod, PreferencePolicy};
 use crate::intern::{Amounts, RequirementTable, RequirementsId, ResourceNames};
 use crate::ports::Port;
 use indexmap::IndexMap;
+use indexmap::map::Entry;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use vocabulary::{Effect, Requirements, Resources, Toleration};
 
@@ -33,10 +35,45 @@ struct Key<'a> {
     host_ports: &'a [HostPort],
 }
 
+/// A pod that stands for all of its shape.
+struct Alike(Arc<Pod>);
+
+impl Alike {
+    fn key(&self) -> Key<'_> {
+        let pod = &self.0;
+        Key {
+            requests: &pod.requests,
+            selector: &pod.selector,
+            node_affinity: &pod.node_affinity,
+            preferred: &pod.preferred_node_affinity,
+            tolerations: &pod.tolerations,
+            host_ports: &pod.host_ports,
+        }
+    }
+}
+
+impl PartialEq for Alike {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Alike {}
+
+impl Hash for Alike {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
 /// The shapes of some pods, and the shape of each pod by position.
 pub struct Shapes {
     pub shapes: Vec<Shape>,
     pub of_pod: Vec<usize>,
+    known: IndexMap<Alike, usize>,
+    stages: usize,
+    policy: PreferencePolicy,
+    tolerate_soft: bool,
 }
 
 impl Shapes {
@@ -48,26 +85,25 @@ impl Shapes {
         policy: PreferencePolicy,
         tolerate_soft: bool,
     ) -> Self {
-        let mut known: IndexMap<Key<'_>, usize> = IndexMap::new();
-        let mut made = Shapes { shapes: Vec::new(), of_pod: Vec::with_capacity(pods.len()) };
-        let mut next_stage = 0;
-        for pod in pods {
-            let key = Key {
-                requests: &pod.requests,
-                selector: &pod.selector,
-                node_affinity: &pod.node_affinity,
-                preferred: &pod.preferred_node_affinity,
-                tolerations: &pod.tolerations,
-                host_ports: &pod.host_ports,
-            };
-            let position = *known.entry(key).or_insert_with(|| {
-                let stages = stages(pod, table, policy, tolerate_soft, &mut next_stage);
-                made.shapes.push(Shape { requests: names.amounts(&pod.requests), ports: Port::read_all(&pod.host_ports), stages });
-                made.shapes.len() - 1
-            });
-            made.of_pod.push(position);
-        }
+        let mut made = Shapes { shapes: Vec::new(), of_pod: Vec::new(), known: IndexMap::new(), stages: 0, policy, tolerate_soft };
+        made.look_at(pods, names, table);
         made
+    }
+
+    /// From here on these are the pods; shapes that are known stay known.
+    pub fn look_at(&mut self, pods: &[Arc<Pod>], names: &ResourceNames, table: &mut RequirementTable) {
+        self.of_pod = pods.iter().map(|pod| self.shape_of(pod, names, table)).collect();
+    }
+
+    fn shape_of(&mut self, pod: &Arc<Pod>, names: &ResourceNames, table: &mut RequirementTable) -> usize {
+        match self.known.entry(Alike(pod.clone())) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                let stages = stages(pod, table, self.policy, self.tolerate_soft, &mut self.stages);
+                self.shapes.push(Shape { requests: names.amounts(&pod.requests), ports: Port::read_all(&pod.host_ports), stages });
+                *unknown.insert(self.shapes.len() - 1)
+            }
+        }
     }
 }
 

@@ -183,7 +183,7 @@ impl Template {
     pub fn within_limits(&self) -> Bits {
         let mut left = self.options.clone();
         if !self.remaining.is_empty() {
-            left.retain(&Bits::from_fn(self.types.len(), |t| self.first_limit(t, &self.remaining).is_none()));
+            left.keep(|t| self.first_limit(t, &self.remaining).is_none());
         }
         left
     }

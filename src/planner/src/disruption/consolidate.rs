@@ -1,8 +1,9 @@
 //! The methods: which candidates, in which order, at which price.
 
+use super::bench::{Bench, Picture};
 use super::budget::allowances;
 use super::candidate::Candidate;
-use super::simulate::{Picture, Simulation, simulate};
+use super::simulate::{Simulation, simulate, simulate_up_to};
 use super::{Blocker, Command, Invalid, Method, Proposal, Stays, Unconsolidatable, Why};
 use crate::claim::Claim;
 use crate::input::{ConsolidationPolicy, Offering, Offerings, Options, Snapshot};
@@ -27,21 +28,45 @@ pub fn propose(
     busy: &BTreeSet<Arc<str>>,
     method: Method,
 ) -> Proposal {
-    let mut pass = Pass { picture: Picture { snapshot, offerings, now, options }, method, proposal: Proposal::default() };
-    let candidates = pass.candidates(busy);
-    pass.proposal.candidates = candidates.len();
-    if candidates.is_empty() {
-        return pass.end(None);
+    Search::new(snapshot, offerings, now, options).propose(busy, method)
+}
+
+/// One look at the cluster: what the methods have in common is worked out once.
+pub struct Search<'a> {
+    bench: Bench<'a>,
+    /// A simulation that does not matter any more may be broken off.
+    brief: bool,
+}
+
+impl<'a> Search<'a> {
+    pub fn new(snapshot: &'a Snapshot, offerings: &'a Offerings, now: Timestamp, options: &'a Options) -> Self {
+        Search { bench: Bench::new(Picture { snapshot, offerings, now, options }), brief: true }
     }
-    let (left, closed) = budgets(snapshot, method, now);
-    pass.proposal.closed_pools = closed;
-    let command = match method {
-        Method::Emptiness => pass.emptiness(candidates, left),
-        Method::Drift => pass.drift(candidates, &left),
-        Method::MultiNode => pass.multi_node(candidates, left),
-        Method::SingleNode => pass.single_node(candidates, &left),
-    };
-    pass.end(command)
+
+    /// Works out everything anew for every node: slow, and the same in the end.
+    pub fn from_scratch(snapshot: &'a Snapshot, offerings: &'a Offerings, now: Timestamp, options: &'a Options) -> Self {
+        Search { bench: Bench::from_scratch(Picture { snapshot, offerings, now, options }), brief: false }
+    }
+
+    /// What one method would do now. `busy` are the nodes on which commands are being carried out.
+    pub fn propose(&mut self, busy: &BTreeSet<Arc<str>>, method: Method) -> Proposal {
+        let Picture { snapshot, now, .. } = self.bench.picture;
+        let mut pass = Pass { search: self, method, proposal: Proposal::default() };
+        let candidates = pass.candidates(busy);
+        pass.proposal.candidates = candidates.len();
+        if candidates.is_empty() {
+            return pass.end(None);
+        }
+        let (left, closed) = budgets(snapshot, method, now);
+        pass.proposal.closed_pools = closed;
+        let command = match method {
+            Method::Emptiness => pass.emptiness(candidates, left),
+            Method::Drift => pass.drift(candidates, &left),
+            Method::MultiNode => pass.multi_node(candidates, left),
+            Method::SingleNode => pass.single_node(candidates, &left),
+        };
+        pass.end(command)
+    }
 }
 
 type Left = BTreeMap<Arc<str>, u32>;
@@ -53,13 +78,28 @@ fn budgets(snapshot: &Snapshot, method: Method, now: Timestamp) -> (Left, Vec<Ar
     (all.into_iter().map(|(name, allowance)| (name, allowance.left())).collect(), closed)
 }
 
-struct Pass<'a> {
-    picture: Picture<'a>,
+struct Pass<'s, 'a> {
+    search: &'s mut Search<'a>,
     method: Method,
     proposal: Proposal,
 }
 
-impl Pass<'_> {
+/// Of simulations, only the writing of NodeClaims is left.
+fn command(method: Method, candidates: &[&Candidate], simulation: Option<Simulation<'_, '_>>) -> Command {
+    let source: f64 = candidates.iter().map(|c| c.price.dollars()).sum();
+    let (replacements, least, nominations) = match simulation {
+        None => (Vec::new(), 0.0, Vec::new()),
+        Some(mut simulation) => {
+            let nominations = simulation.nominations();
+            let (replacements, least) = simulation.write();
+            (replacements, least, nominations)
+        }
+    };
+    let nodes = candidates.iter().map(|c| c.removed()).collect();
+    Command { method, nodes, replacements, nominations, savings: source - least }
+}
+
+impl Pass<'_, '_> {
     fn end(mut self, command: Option<Command>) -> Proposal {
         self.proposal.command = command;
         self.proposal
@@ -71,7 +111,7 @@ impl Pass<'_> {
 
     /// Nodes that the method may consider.
     fn candidates(&mut self, busy: &BTreeSet<Arc<str>>) -> Vec<Candidate> {
-        let Picture { snapshot, offerings, now, .. } = self.picture;
+        let Picture { snapshot, offerings, now, .. } = self.search.bench.picture;
         let mut found = Vec::new();
         for node in snapshot.nodes.iter().filter(|node| node.node_claim.is_some()) {
             match Candidate::of(node, snapshot, offerings, busy, self.method, now) {
@@ -85,26 +125,12 @@ impl Pass<'_> {
         found
     }
 
-    fn command(&self, candidates: &[&Candidate], simulation: Option<Simulation<'_>>) -> Command {
-        let source: f64 = candidates.iter().map(|c| c.price.dollars()).sum();
-        let (replacements, least, nominations) = match simulation {
-            None => (Vec::new(), 0.0, Vec::new()),
-            Some(mut simulation) => {
-                let nominations = simulation.nominations();
-                let (replacements, least) = simulation.write();
-                (replacements, least, nominations)
-            }
-        };
-        let nodes = candidates.iter().map(|c| c.removed()).collect();
-        Command { method: self.method, nodes, replacements, nominations, savings: source - least }
-    }
-
     /// All empty nodes that the budgets allow, at once (`emptiness.go`).
     fn emptiness(&mut self, mut candidates: Vec<Candidate>, mut left: Left) -> Option<Command> {
         sort(&mut candidates);
         let chosen = self.within_budgets(candidates, &mut left);
         let chosen: Vec<&Candidate> = chosen.iter().collect();
-        (!chosen.is_empty()).then(|| self.command(&chosen, None))
+        (!chosen.is_empty()).then(|| command(self.method, &chosen, None))
     }
 
     fn within_budgets(&mut self, candidates: Vec<Candidate>, left: &mut Left) -> Vec<Candidate> {
@@ -129,13 +155,13 @@ impl Pass<'_> {
                 self.stays(&candidate.node.name, Why::Budget);
                 continue;
             }
-            let mut simulation = simulate(self.picture, &[candidate], false)?;
+            let mut simulation = simulate(&mut self.search.bench, &[candidate], false)?;
             if !simulation.places_all() {
                 let pods = simulation.reasons();
                 self.stays(&candidate.node.name, Why::Blocked(Blocker::Unplaced(pods)));
                 continue;
             }
-            return Some(self.command(&[candidate], Some(simulation)));
+            return Some(command(self.method, &[candidate], Some(simulation)));
         }
         None
     }
@@ -184,13 +210,17 @@ impl Pass<'_> {
     }
 
     /// Whether these nodes can go, with one cheaper node for all of them at the most (`consolidation.go`, computeConsolidation).
-    fn consolidate(&self, candidates: &[&Candidate]) -> Result<Option<Command>, Unconsolidatable> {
-        let Some(mut simulation) = simulate(self.picture, candidates, true) else { return Ok(None) };
+    fn consolidate(&mut self, candidates: &[&Candidate]) -> Result<Option<Command>, Unconsolidatable> {
+        let method = self.method;
+        let options = self.search.bench.picture.options;
+        // Of several nodes nobody asks why they stay, so that a second NodeClaim settles it.
+        let most = if self.search.brief && method == Method::MultiNode { 1 } else { usize::MAX };
+        let Some(mut simulation) = simulate_up_to(&mut self.search.bench, candidates, true, most) else { return Ok(None) };
         if !simulation.places_all() {
             return Err(Unconsolidatable::Pods(simulation.reasons()));
         }
         match simulation.drafts.len() {
-            0 => return Ok(Some(self.command(candidates, Some(simulation)))),
+            0 => return Ok(Some(command(method, candidates, Some(simulation)))),
             1 => {}
             count => return Err(Unconsolidatable::SeveralNodes(count)),
         }
@@ -202,7 +232,7 @@ impl Pass<'_> {
         let market =
             |draft: &Draft, market: CapacityType| draft.requirements.get(labels::CAPACITY_TYPE).is_none_or(|r| r.has(market.as_str()));
         if candidates.iter().all(|c| c.is_spot()) && market(&draft, CapacityType::Spot) {
-            spot_to_spot(self.picture.options, candidates.len(), template, claim, &mut draft, price)?;
+            spot_to_spot(options, candidates.len(), template, claim, &mut draft, price)?;
         } else {
             keep_cheaper(template, claim, &mut draft, price)?;
             // The prices were those of Spot: should there be none, the launch shall fail rather than cost more.
@@ -214,7 +244,7 @@ impl Pass<'_> {
             drop_same_types(candidates, template, claim, &mut draft)?;
         }
         simulation.drafts.push((position, draft));
-        Ok(Some(self.command(candidates, Some(simulation))))
+        Ok(Some(command(method, candidates, Some(simulation))))
     }
 }
 
@@ -356,7 +386,9 @@ pub fn validate(
     command: &Command,
 ) -> Result<Command, Invalid> {
     let method = command.method;
-    let mut pass = Pass { picture: Picture { snapshot, offerings, now, options }, method, proposal: Proposal::default() };
+    // One simulation at the most, so there is nothing to share.
+    let mut search = Search::from_scratch(snapshot, offerings, now, options);
+    let mut pass = Pass { search: &mut search, method, proposal: Proposal::default() };
     let names = command.names();
     let mut still = pass.candidates(busy);
     still.retain(|candidate| names.contains(&candidate.node.name));
@@ -371,10 +403,10 @@ pub fn validate(
     }
     if method == Method::Emptiness {
         let nodes: Vec<&Candidate> = within.iter().collect();
-        return Ok(pass.command(&nodes, None));
+        return Ok(self::command(method, &nodes, None));
     }
     let nodes: Vec<&Candidate> = within.iter().collect();
-    let simulation = simulate(pass.picture, &nodes, true).ok_or(Invalid::Scheduling)?;
+    let simulation = simulate(&mut pass.search.bench, &nodes, true).ok_or(Invalid::Scheduling)?;
     let held = simulation.places_all() && simulation.drafts.len() == command.replacements.len();
     let subset = match (simulation.drafts.first(), command.replacements.first()) {
         (None, None) => true,

@@ -5,16 +5,22 @@
 //!
 //! Upstream gives up a multi-node search after a minute and a single-node pass after three; there is no clock here, so both run
 //! to their end.
+//!
+//! Several methods over one picture are asked through a [`Search`]; how long its answers hold when nothing changes but the time says
+//! [`unchanged_until`].
 
+mod bench;
 mod budget;
 mod candidate;
 mod consolidate;
+mod lasting;
 pub(crate) mod pod;
 mod simulate;
 
 pub use budget::{Allowance, allowances, is_active};
 pub use candidate::{Blocker, Candidate};
-pub use consolidate::{propose, validate};
+pub use consolidate::{Search, propose, validate};
+pub use lasting::unchanged_until;
 pub use pod::{is_disruptable, is_evictable, is_reschedulable, is_under_way};
 
 use crate::output::{NodeClaimPlan, Nomination};

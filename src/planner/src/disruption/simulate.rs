@@ -1,31 +1,23 @@
 //! Scheduling as it would be without some nodes (`C/pkg/controllers/disruption/helpers.go`, SimulateScheduling).
 
+use super::bench::{Bench, Told};
 use super::candidate::Candidate;
 use super::pod::is_currently_reschedulable;
 use crate::explain;
-use crate::input::{Node, Offerings, Options, Pod, Snapshot};
+use crate::input::{Node, Pod, Snapshot};
 use crate::launch::{self, Draft, full_name};
 use crate::output::{Explanation, NodeClaimPlan, Nomination, PodOutcome, PodVerdict, Refusal};
 use crate::schedule::{Placement, Scheduler};
-use crate::validate;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vocabulary::UsdPerHour;
 
-/// The picture that every question of one pass is asked about.
-#[derive(Clone, Copy)]
-pub struct Picture<'a> {
-    pub snapshot: &'a Snapshot,
-    pub offerings: &'a Offerings,
-    pub now: Timestamp,
-    pub options: &'a Options,
-}
-
 /// What scheduling came to without the candidates.
-pub struct Simulation<'a> {
-    scheduler: Scheduler<'a>,
-    picture: Snapshot,
+pub struct Simulation<'s, 'a> {
+    scheduler: &'s mut Scheduler<'a>,
+    told: &'s mut Told,
+    snapshot: &'a Snapshot,
     placements: Vec<Placement>,
     /// Positions of pods that were not pending before and would be now, with the reason where it is known already.
     unplaced: Vec<(Arc<str>, Unplaced)>,
@@ -41,25 +33,32 @@ enum Unplaced {
 
 /// Plans without the candidates. `consolidation`: nodes that are settling take no pod that would be moved. `None` when there is no
 /// NodePool to plan with.
-pub fn simulate<'a>(picture: Picture<'a>, candidates: &[&Candidate], consolidation: bool) -> Option<Simulation<'a>> {
-    let Picture { snapshot, offerings, now, options } = picture;
+pub fn simulate<'s, 'a>(bench: &'s mut Bench<'a>, candidates: &[&Candidate], consolidation: bool) -> Option<Simulation<'s, 'a>> {
+    simulate_up_to(bench, candidates, consolidation, usize::MAX)
+}
+
+/// The same, `None` as well once more than `most` NodeClaims would be needed.
+pub fn simulate_up_to<'s, 'a>(
+    bench: &'s mut Bench<'a>,
+    candidates: &[&Candidate],
+    consolidation: bool,
+    most: usize,
+) -> Option<Simulation<'s, 'a>> {
+    let snapshot = bench.picture.snapshot;
+    let now = bench.picture.now;
     if !snapshot.pools.iter().any(|pool| pool.ready) {
         return None;
     }
-    let names: BTreeSet<&Arc<str>> = candidates.iter().map(|c| &c.node.name).collect();
-    let without = without(snapshot, &names);
-    let mut pods: Vec<Arc<Pod>> = snapshot.pending.iter().filter(|pod| validate::fault(pod).is_none()).cloned().collect();
-    let pending: BTreeSet<Arc<str>> = pods.iter().map(|pod| pod.uid.clone()).collect();
+    let waiting = bench.waiting();
+    let pending = &waiting.uids;
+    let mut pods: Vec<Arc<Pod>> = waiting.pending.clone();
     let leaves = |pod: &&Arc<Pod>| is_currently_reschedulable(pod, snapshot, now);
     let moved: BTreeSet<Arc<str>> =
         candidates.iter().flat_map(|c| &c.reschedulable).filter(leaves).filter(|p| !p.phase_pending).map(|p| p.uid.clone()).collect();
     pods.extend(candidates.iter().flat_map(|c| &c.reschedulable).filter(leaves).cloned());
-    let going = snapshot.nodes.iter().filter(|node| node.deleting && !names.contains(&node.name));
-    let mut from_deleting = BTreeSet::new();
-    for pod in going.flat_map(|node: &Arc<Node>| &node.pods).filter(leaves) {
-        from_deleting.insert(pod.uid.clone());
-        pods.push(pod.clone());
-    }
+    // A candidate is not on its way out, so that these are the others.
+    let from_deleting: BTreeSet<&Arc<str>> = waiting.going.iter().map(|pod| &pod.uid).collect();
+    pods.extend(waiting.going.iter().cloned());
     let mut unplaced = Vec::new();
     pods.retain(|pod| {
         if let Some(field) = pod.undecided.first() {
@@ -70,15 +69,13 @@ pub fn simulate<'a>(picture: Picture<'a>, candidates: &[&Candidate], consolidati
         }
         true
     });
-    let mut scheduler = Scheduler::new(&without, offerings, options, pods);
-    scheduler.reservations.fall_back();
+    let (scheduler, told) = bench.scheduler(candidates, pods, consolidation);
     if consolidation {
-        for existing in &mut scheduler.existing {
-            existing.settling = is_settling(snapshot, &existing.node, now);
-        }
         scheduler.moved = (0..scheduler.pods.len()).filter(|p| moved.contains(&scheduler.pods[*p].uid)).collect();
     }
-    let placements = scheduler.run();
+    // A NodeClaim that falls short of its `minValues` comes to nothing and does not count.
+    let most = if scheduler.templates.iter().all(|template| template.min_values.is_empty()) { most } else { usize::MAX };
+    let placements = scheduler.run_up_to(most)?;
     let was_pending = |position: usize| pending.contains(&scheduler.pods[position].uid);
     for (position, placement) in placements.iter().enumerate() {
         let pod = &scheduler.pods[position];
@@ -96,7 +93,7 @@ pub fn simulate<'a>(picture: Picture<'a>, candidates: &[&Candidate], consolidati
     }
     let mut drafts = Vec::new();
     for (position, claim) in scheduler.claims.iter().enumerate() {
-        match launch::draft(&scheduler, claim) {
+        match launch::draft(scheduler, claim) {
             Ok(draft) => drafts.push((position, draft)),
             Err(short) => {
                 let text = format!("NodePool couldn't meet minValues requirements ({}: {} of {})", short.key, short.found, short.wanted);
@@ -106,15 +103,7 @@ pub fn simulate<'a>(picture: Picture<'a>, candidates: &[&Candidate], consolidati
         }
     }
     unplaced.sort_by(|a, b| a.0.cmp(&b.0));
-    Some(Simulation { scheduler, picture: without, placements, unplaced, drafts })
-}
-
-/// The same cluster with some nodes on their way out: no room on them, nothing of them counts for limits.
-fn without(snapshot: &Snapshot, names: &BTreeSet<&Arc<str>>) -> Snapshot {
-    let mark = |node: &Arc<Node>| {
-        if names.contains(&node.name) { Arc::new(Node { deleting: true, ..(**node).clone() }) } else { node.clone() }
-    };
-    Snapshot { nodes: snapshot.nodes.iter().map(mark).collect(), ..snapshot.clone() }
+    Some(Simulation { scheduler, told, snapshot, placements, unplaced, drafts })
 }
 
 /// `C/pkg/utils/disruption/disruption.go`, IsUnderConsolidateAfter.
@@ -133,7 +122,7 @@ fn uninitialized(node: &Node) -> String {
     format!("would schedule against uninitialized {}", [claim, own].into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
-impl<'a> Simulation<'a> {
+impl<'a> Simulation<'_, 'a> {
     /// Every pod that was not pending before has a place.
     pub fn places_all(&self) -> bool {
         self.unplaced.is_empty()
@@ -156,7 +145,18 @@ impl<'a> Simulation<'a> {
     fn reason(&mut self, position: usize) -> String {
         let deferred = if let Placement::Nowhere { deferred } = self.placements[position] { deferred } else { None };
         let shape = self.scheduler.shapes.of_pod[position];
-        let pools = explain::unschedulable(&mut self.scheduler, &self.picture, shape, deferred);
+        let left = self.scheduler.templates.iter().map(|template| template.remaining.clone()).collect();
+        let question = (shape, deferred, left);
+        if let Some(known) = self.told.get(&question) {
+            return known.clone();
+        }
+        let text = self.reason_of_shape(position, shape, deferred);
+        self.told.insert(question, text.clone());
+        text
+    }
+
+    fn reason_of_shape(&mut self, position: usize, shape: usize, deferred: Option<usize>) -> String {
+        let pools = explain::unschedulable(self.scheduler, self.snapshot, shape, deferred);
         let pod = full_name(&self.scheduler.pods[position]);
         if pools.iter().all(|refusal| refusal.reason == Refusal::NotReady) {
             return "no NodePool is ready".to_owned();
@@ -185,7 +185,7 @@ impl<'a> Simulation<'a> {
     }
 
     pub fn scheduler(&self) -> &Scheduler<'a> {
-        &self.scheduler
+        self.scheduler
     }
 
     /// The NodeClaims of the drafts, and what the cheapest of each costs together.
@@ -201,7 +201,7 @@ impl<'a> Simulation<'a> {
                 offerings.map(|o| o.price).min()
             });
             least += first.map_or(0.0, UsdPerHour::dollars);
-            plans.push(launch::write(&self.scheduler, claim, draft).0);
+            plans.push(launch::write(self.scheduler, claim, draft).0);
         }
         (plans, least)
     }
