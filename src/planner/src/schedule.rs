@@ -53,13 +53,7 @@ impl<'a> Scheduler<'a> {
     }
 
     /// `names` may hold more than the pods ask for: what nobody asks for decides nothing.
-    pub fn with_names(
-        names: ResourceNames,
-        snapshot: &Snapshot,
-        offerings: &Offerings,
-        options: &'a Options,
-        pods: Vec<Arc<Pod>>,
-    ) -> Self {
+    pub fn with_names(names: ResourceNames, snapshot: &Snapshot, offerings: &Offerings, options: &'a Options, pods: Vec<Arc<Pod>>) -> Self {
         let mut table = RequirementTable::default();
         let pools = ordered_pools(snapshot);
         let soft = pools.iter().flat_map(|pool| &pool.taints).any(|taint| taint.effect == Effect::PreferNoSchedule);

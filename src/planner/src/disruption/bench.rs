@@ -32,7 +32,6 @@ pub struct Bench<'a> {
     told: Told,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one a search")]
 enum Held<'a> {
     /// Built for each simulation, over the cluster without its candidates.
     Own(Option<Scheduler<'a>>),
