@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use vocabulary::{Requirement, Resources, UsdPerHour, labels};
 
-/// The workshop's world in one zone; `more` are further lines of the file.
+/// The workshop's world in two zones; `more` are further lines of the file.
 fn parse(more: &str, steps: &str) -> Scenario {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/workshops/eks-workshop/sabotage.yaml");
     let text = format!(
-        "scenario: sabotage\n{more}given:\n  aws:\n    cluster: eks-workshop\n    zones: [us-west-2a]\n    role: KarpenterNodeRole-eks-workshop\n  apply: [nodepool.yaml, nodeclass.yaml, inflate.yaml]\nsteps:\n{steps}"
+        "scenario: sabotage\n{more}given:\n  aws:\n    cluster: eks-workshop\n    zones: [us-west-2a, us-west-2b]\n    role: KarpenterNodeRole-eks-workshop\n  apply: [nodepool.yaml, nodeclass.yaml, inflate.yaml]\nsteps:\n{steps}"
     );
     scenario::parse(&path, &text).unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)))
 }
@@ -92,8 +92,8 @@ fn replacing_with(instance_type: &'static str) -> Tamper {
 fn launches_that_are_doubled() {
     let (tamper, _) = remembering(|plan, _| plan.launches.extend(plan.launches.clone()));
     let report = run(Some(tamper), "  - do: scale deployment/other/inflate to 5\n    until: 30s\n");
-    caught(&report, "launch-loop", "was launched 0.0s before and is alive, with nothing new since", &["replan"]);
-    caught(&report, "replan", "is planned for 5 pods (other/inflate-", &["launch-loop"]);
+    // The Event that says for which NodeClaim a pod is meant is written once in two minutes: the record knows more.
+    caught(&report, "replan", "is planned for 5 pods (other/inflate-", &[]);
 }
 
 #[test]
@@ -112,15 +112,16 @@ fn a_replacement_that_is_dearer() {
     caught(
         &report,
         "consolidation",
-        "on-demand m5.large in us-west-2a at $0.0960/h is replaced by on-demand m5.xlarge in us-west-2a at $0.1920/h",
-        &[],
+        "on-demand m5.large in us-west-2b at $0.0960/h is replaced by on-demand m5.xlarge in us-west-2b at $0.1920/h",
+        // The pool does not even allow the type, so that what came drifts at once.
+        &["launch-loop"],
     );
 }
 
 #[test]
 fn a_replacement_by_its_own_kind() {
     let report = run(Some(replacing_with("m5.large")), &format!("{UP}{DOWN}"));
-    caught(&report, "consolidation", "on-demand m5.large in us-west-2a is replaced by its own kind", &[]);
+    caught(&report, "consolidation", "on-demand m5.large in us-west-2b is replaced by its own kind", &[]);
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn a_launch_beyond_the_limits() {
         }
     };
     let tamper = Tamper { picture: Some(Arc::new(blind)), ..Tamper::default() };
-    let steps = "  - do: [{ patch: nodepool/default, with: { spec: { limits: { cpu: \"2\" } } } }, scale deployment/other/inflate to 12]\n    until: 1m\n";
+    let steps = "  - do: { patch: nodepool/default, with: { spec: { limits: { cpu: \"2\" } } } }\n    until: 5s\n  - do: scale deployment/other/inflate to 12\n    until: 1m\n";
     caught(&run(Some(tamper), steps), "limits", "brings pool default to cpu 4 of a limit of 2: 2 beside it and its own 2", &[]);
 }
 
@@ -259,14 +260,11 @@ fn the_controller_as_it_is_breaks_none(#[case] steps: &str) {
 #[test]
 fn a_rule_is_switched_off_by_name_and_with_a_reason() {
     let (tamper, _) = remembering(|plan, _| plan.launches.extend(plan.launches.clone()));
-    let more = "without: { launch-loop: a planner in two minds, replan: the same }\n";
+    let more = "without: { replan: a planner in two minds }\n";
     let report = told(&parse(more, "  - do: scale deployment/other/inflate to 5\n    until: 30s\n"), Some(tamper));
     let whole = text(&report, false);
     assert_eq!(report.outcome, Outcome::Held, "{whole}");
-    assert!(
-        whole.contains("- invariant: launch-loop: ") && whole.contains("switched off: a planner in two minds; broken 5 times"),
-        "{whole}"
-    );
+    assert!(whole.contains("- invariant: replan: ") && whole.contains("switched off: a planner in two minds; broken 1 times"), "{whole}");
 }
 
 #[rstest]

@@ -85,7 +85,12 @@ impl Record {
         for (number, at, line) in lines {
             let at = at.since(zero);
             record.end = record.end.max(at);
+            // The bill is made when the story is over; what comes after it are the quiet minutes, which belong to no story.
+            let over = line.what == "bill";
             record.take(number, at, line)?;
+            if over {
+                break;
+            }
         }
         if record.decisions.is_empty() {
             return Err(Error::NoDecisions);

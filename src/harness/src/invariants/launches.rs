@@ -63,6 +63,10 @@ impl Launches {
             Some(format!("NodeClaim {claim} is launched for pod {}, for which {first} was launched {ago:.1}s before {how}", nominated.pod))
         };
         if view.claims.contains_key(&first) && !before.deleting {
+            // A command is replacing it: its pods are told of the replacement before it ends.
+            if before.reason.is_some() {
+                return None;
+            }
             let since = |at: Option<Timestamp>| at.is_some_and(|at| at > before.created);
             let changed = view.pools.get(&before.pool).map(|pool| pool.changed);
             let news = since(view.last_arrival) || since(view.last_claim_end) || since(changed);
