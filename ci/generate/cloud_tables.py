@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes src/cloud/data: what Karpenter compiles in (VPC limits, bandwidth, first prices), and EC2's names of parameters.
+"""Writes src/cloud/data: what Karpenter compiles in (VPC limits, bandwidth, first prices), EC2's names of parameters,
+and the order in which the models list them.
 
     python ci/generate/cloud_tables.py
 
-Limits, bandwidth and prices come from Karpenter's Go module, the names from botocore's EC2 model; both Apache-2.0. Each file begins
+Limits, bandwidth and prices come from Karpenter's Go module, names and order from botocore's models; both Apache-2.0. Each file begins
 with a line that says where it comes from.
 """
 
@@ -22,6 +23,17 @@ OPERATIONS = [
     "DescribeInstanceStatus", "DescribeInstanceTypeOfferings", "DescribeInstanceTypes", "DescribeInstances", "DescribeLaunchTemplates",
     "DescribePlacementGroups", "DescribeSecurityGroups", "DescribeSpotPriceHistory", "DescribeSubnets", "RunInstances", "TerminateInstances",
 ]
+
+# Services beside EC2 whose requests have a body: the model's folder, and what the adapter calls.
+OTHERS = {
+    "iam/2010-05-08": [
+        "AddRoleToInstanceProfile", "CreateInstanceProfile", "DeleteInstanceProfile", "GetInstanceProfile", "ListInstanceProfiles",
+        "RemoveRoleFromInstanceProfile",
+    ],
+    "pricing/2017-10-15": ["GetProducts"],
+    "sqs/2012-11-05": ["DeleteMessage", "GetQueueUrl", "ReceiveMessage"],
+    "ssm/2014-11-06": ["GetParameter"],
+}
 
 
 def header(source: str, version: str) -> str:
@@ -76,6 +88,24 @@ def names(model: dict) -> list[str]:
     return lines
 
 
+def order(model: dict, operations: list[str]) -> list[str]:
+    """Operation, path of members, and the members of the structure there as the model lists them: only where there is more than one."""
+    shapes, lines = model["shapes"], []
+
+    def walk(operation: str, shape: dict, path: list[str]):
+        while shape["type"] == "list":
+            shape = shapes[shape["member"]["shape"]]
+        members = shape.get("members", {})
+        if len(members) > 1:
+            lines.append("\t".join([operation, ".".join(path), " ".join(members)]))
+        for member, ref in members.items():
+            walk(operation, shapes[ref["shape"]], [*path, member])
+
+    for operation in operations:
+        walk(operation, shapes[model["operations"][operation]["input"]["shape"]], [])
+    return lines
+
+
 def write(name: str, lines: list[str], packed: bool):
     data = ("\n".join(lines) + "\n").encode()
     if packed:
@@ -93,8 +123,15 @@ def main():
     karpenter = header(*KARPENTER)
     write("limits.tsv.gz", [karpenter, *limits(module)], packed=True)
     write("prices.tsv.gz", [karpenter, *prices(module)], packed=True)
-    model = json.loads(gzip.decompress(sources.wheel("botocore").read("botocore/data/ec2/2016-11-15/service-2.json.gz")))
-    write("ec2_names.tsv", [header("botocore", sources.pinned("botocore")), *names(model)], packed=False)
+    wheel = sources.wheel("botocore")
+
+    def model(folder: str) -> dict:
+        return json.loads(gzip.decompress(wheel.read(f"botocore/data/{folder}/service-2.json.gz")))
+
+    botocore, ec2 = header("botocore", sources.pinned("botocore")), model("ec2/2016-11-15")
+    write("ec2_names.tsv", [botocore, *names(ec2)], packed=False)
+    others = [line for folder, operations in OTHERS.items() for line in order(model(folder), operations)]
+    write("member_order.tsv", [botocore, *order(ec2, OPERATIONS), *others], packed=False)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 //! The adapter's requests, committed, and what botocore's serializers make of the same parameters.
 //!
-//! `requests.json` is written by this test when `DRYFIT_BLESS` is set; `expected.json` by `ci/generate/cloud_goldens.py` from it.
+//! `requests.json` is written by this test when `DRYFIT_BLESS` is set; from it `ci/generate/cloud_goldens.py` writes `expected.json`, and
+//! `ci/generate/sdk-goldens` what [`super::signed`] compares.
 
 use super::account::{Account, form};
 use super::*;
@@ -17,7 +18,7 @@ fn file(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "testdata", name].iter().collect()
 }
 
-fn read(name: &str) -> Value {
+pub fn read(name: &str) -> Value {
     let text = std::fs::read_to_string(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     serde_json::from_str(&text).unwrap()
 }
@@ -109,12 +110,24 @@ fn enrich(class: &mut EC2NodeClass) {
     spec.context = Some("arn:context".to_owned());
 }
 
-fn written(call: &Call) -> Value {
+/// The tour's calls, each once.
+pub async fn calls() -> Vec<Call> {
+    let mut calls: Vec<Call> = Vec::new();
+    for call in tour().await {
+        if !calls.iter().any(|known| written(known) == written(&call)) {
+            calls.push(call);
+        }
+    }
+    calls
+}
+
+pub fn written(call: &Call) -> Value {
     let request = encode(call).unwrap();
     let headers: BTreeMap<_, _> = request.headers.into_iter().collect();
     json!({
         "service": call.service.signing_name(),
         "operation": call.operation,
+        "attempts": call.attempts(),
         "parameters": call.parameters,
         "method": request.method,
         "path": request.path,
@@ -125,14 +138,7 @@ fn written(call: &Call) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn the_adapter_sends_the_committed_requests() {
-    let mut requests: Vec<Value> = Vec::new();
-    for call in tour().await {
-        let request = written(&call);
-        // Calls that differ in a random name alone would say nothing new, but one per shape of parameters does.
-        if !requests.contains(&request) {
-            requests.push(request);
-        }
-    }
+    let requests: Vec<Value> = calls().await.iter().map(written).collect();
     if std::env::var_os("DRYFIT_BLESS").is_some() {
         let lines: Vec<String> = requests.iter().map(Value::to_string).collect();
         std::fs::create_dir_all(file("")).unwrap();

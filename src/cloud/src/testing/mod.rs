@@ -7,6 +7,7 @@ mod goldens;
 mod lab;
 mod launches;
 mod resolution;
+mod signed;
 mod wire;
 
 use crate::aws::AwsCloud;

@@ -1,6 +1,7 @@
 //! Makes calls: writes the request, tries again what may be tried again, reads the reply.
 
 use super::failure::Failure;
+use super::order;
 use super::query;
 use super::retry;
 use super::service::{Protocol, Service};
@@ -36,6 +37,11 @@ impl Call {
 
     pub fn once(self) -> Self {
         Call { retried: false, ..self }
+    }
+
+    /// How often it may be tried, the first try included.
+    pub fn attempts(&self) -> u32 {
+        if self.retried { retry::ATTEMPTS } else { 1 }
     }
 
     /// `ec2:CreateFleet`.
@@ -106,14 +112,11 @@ impl Client {
     pub async fn call(&self, call: &Call) -> Result<Reply, CloudError> {
         #[cfg(test)]
         lock(&self.made).push(call.clone());
-        let attempts = if call.retried { retry::ATTEMPTS } else { 1 };
+        let attempts = call.attempts();
         let invocation = self.id();
         let mut attempt = 1;
         loop {
-            let mut outgoing = encode(call)?;
-            outgoing.headers.push(("amz-sdk-invocation-id", invocation.clone()));
-            outgoing.headers.push(("amz-sdk-request", format!("attempt={attempt}; max={attempts}")));
-            match self.attempt(call, outgoing).await {
+            match self.attempt(call, &invocation, attempt).await {
                 Err(error) if attempt < attempts && retry::is_retryable(&error) => {
                     let pause = retry::pause(attempt, &mut lock(&self.pauses));
                     tracing::debug!(operation = error.operation, code = error.code, attempt, "trying again");
@@ -125,7 +128,11 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, call: &Call, outgoing: Outgoing) -> Result<Reply, CloudError> {
+    /// One try, counted from one. `invocation` is the same for all tries of a call.
+    pub(crate) async fn attempt(&self, call: &Call, invocation: &str, attempt: u32) -> Result<Reply, CloudError> {
+        let mut outgoing = encode(call)?;
+        outgoing.unsigned.push(("amz-sdk-invocation-id", invocation.to_owned()));
+        outgoing.unsigned.push(("amz-sdk-request", format!("attempt={attempt}; max={}", call.attempts())));
         let transport = self.transports.get(&call.service).expect("a transport for every service");
         let incoming = transport.invoke(outgoing).await.map_err(|error| lost(call, &error))?;
         decode(call, &incoming)
@@ -192,24 +199,26 @@ fn lost<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug + Send 
     CloudError { operation: call.name(), code: TRANSPORT.to_owned(), message, status: 0, request_id: None }
 }
 
-/// Writes a call as its service speaks.
+/// Writes a call as its service speaks, members in the model's order as AWS's clients write them.
 pub(crate) fn encode(call: &Call) -> Result<Outgoing, CloudError> {
+    let parameters = order::as_modelled(call.operation, &call.parameters);
     let form = |body| Outgoing {
         method: "POST",
         path: "/".to_owned(),
         headers: vec![("content-type", "application/x-www-form-urlencoded".to_owned())],
         body,
+        unsigned: Vec::new(),
     };
     Ok(match call.service.protocol() {
-        Protocol::Ec2Query { version } => form(query::ec2(call.operation, version, &call.parameters)),
-        Protocol::AwsQuery { version } => form(query::aws(call.operation, version, &call.parameters)),
+        Protocol::Ec2Query { version } => form(query::ec2(call.operation, version, &parameters)),
+        Protocol::AwsQuery { version } => form(query::aws(call.operation, version, &parameters)),
         Protocol::Json { content_type, target } => {
             let mut headers = vec![("content-type", content_type.to_owned()), ("x-amz-target", format!("{target}.{}", call.operation))];
             if call.service == Service::Sqs {
                 // SQS once spoke awsQuery; asked so, it sends the old code beside the new one.
                 headers.push(("x-amzn-query-mode", "true".to_owned()));
             }
-            Outgoing { method: "POST", path: "/".to_owned(), headers, body: call.parameters.to_string() }
+            Outgoing { method: "POST", path: "/".to_owned(), headers, body: parameters.to_string(), unsigned: Vec::new() }
         }
         Protocol::RestJson => rest(call)?,
     })
@@ -227,7 +236,7 @@ fn rest(call: &Call) -> Result<Outgoing, CloudError> {
     match (call.operation, call.parameters.get("name").and_then(Value::as_str)) {
         ("DescribeCluster", Some(name)) if !name.is_empty() => {
             let path = format!("/clusters/{}", utf8_percent_encode(name, query::ESCAPED));
-            Ok(Outgoing { method: "GET", path, headers: Vec::new(), body: String::new() })
+            Ok(Outgoing { method: "GET", path, headers: Vec::new(), body: String::new(), unsigned: Vec::new() })
         }
         ("DescribeCluster", _) => Err(unknown("the cluster has no name")),
         _ => Err(unknown("the operation has no path")),

@@ -15,6 +15,7 @@ use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime::client::http::connection_poisoning::ConnectionPoisoningInterceptor;
 use aws_smithy_runtime::client::orchestrator::AuthSchemeAndEndpointOrchestrationV2;
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
+use aws_smithy_runtime::client::sdk_feature::SmithySdkFeature;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::auth::AuthSchemeOptionResolverParams;
 use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
@@ -23,12 +24,14 @@ use aws_smithy_runtime_api::client::endpoint::{EndpointFuture, EndpointResolverP
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::identity::SharedIdentityCache;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
 use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::{ConfigBag, Layer};
+use aws_smithy_types::config_bag::{ConfigBag, Layer, Storable, StoreReplace};
 use aws_smithy_types::endpoint::Endpoint;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SigningName;
@@ -64,6 +67,8 @@ pub(crate) struct Outgoing {
     pub path: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: String,
+    /// Headers that are added after the signature, as AWS's clients add those that count tries.
+    pub unsigned: Vec<(&'static str, String)>,
 }
 
 /// What came back, whatever its status.
@@ -92,13 +97,15 @@ pub(super) fn build(service: Service, surroundings: &Surroundings) -> Transport 
     layer.store_put(Region::new(surroundings.region.clone()));
     layer.store_put(ApiMetadata::new(service.signing_name(), env!("CARGO_PKG_VERSION")));
     layer.store_put(AppName::new("dryfit").expect("letters only"));
+    // Said in the user agent. The orchestrator's retries are off, but ours are of that mode.
+    layer.store_append(SmithySdkFeature::RetryModeStandard);
     let mut components = RuntimeComponentsBuilder::new("cloud");
     components.set_endpoint_resolver(Some(SharedEndpointResolver::new(Fixed(url))));
     components.set_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID])));
     components.push_auth_scheme(SigV4AuthScheme::new());
     components.set_identity_resolver(SCHEME_ID, surroundings.credentials.clone());
     components.set_identity_cache(Some(surroundings.identity_cache.clone()));
-    components.push_interceptor(EndpointParams);
+    components.push_interceptor(OfOneTry);
     components.push_interceptor(ConnectionPoisoningInterceptor::new());
     components.push_interceptor(ServiceClockSkewInterceptor::new());
     components.push_interceptor(UserAgentInterceptor::new());
@@ -158,18 +165,40 @@ impl ResolveEndpoint for Fixed {
     }
 }
 
-/// The orchestrator wants to change endpoint parameters, so they must be in its own state, not in the shared layer alone.
+/// What is one try's own: its unsigned headers, and endpoint parameters, which the orchestrator wants to change, so that they must be
+/// in its own state and not in the shared layer alone.
 #[derive(Debug)]
-struct EndpointParams;
+struct OfOneTry;
+
+#[derive(Debug)]
+struct Unsigned(Vec<(&'static str, String)>);
+
+impl Storable for Unsigned {
+    type Storer = StoreReplace<Self>;
+}
 
 #[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for EndpointParams {
+impl Intercept for OfOneTry {
     fn name(&self) -> &'static str {
-        "EndpointParams"
+        "OfOneTry"
     }
 
-    fn read_before_execution(&self, _: &BeforeSerializationInterceptorContextRef<'_>, state: &mut ConfigBag) -> Result<(), BoxError> {
-        state.interceptor_state().store_put(EndpointResolverParams::new(()));
+    fn read_before_execution(&self, context: &BeforeSerializationInterceptorContextRef<'_>, state: &mut ConfigBag) -> Result<(), BoxError> {
+        let outgoing = context.input().downcast_ref::<Outgoing>().ok_or("no request was handed to the operation")?;
+        let unsigned = Unsigned(outgoing.unsigned.clone());
+        state.interceptor_state().store_put(EndpointResolverParams::new(())).store_put(unsigned);
+        Ok(())
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        state: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        for (name, value) in state.load::<Unsigned>().into_iter().flat_map(|unsigned| &unsigned.0) {
+            context.request_mut().headers_mut().try_insert(*name, value.clone())?;
+        }
         Ok(())
     }
 }
