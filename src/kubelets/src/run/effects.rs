@@ -21,6 +21,12 @@ pub enum Effect {
         id: String,
         name: String,
     },
+    /// Removes the Node of a machine that ended before it was ready.
+    Forsake {
+        id: String,
+        name: String,
+        uid: String,
+    },
     Lease {
         id: String,
         name: String,
@@ -69,7 +75,7 @@ pub enum Outcome {
 
 pub async fn perform(client: Client, clock: Clock, effect: Effect) -> Done {
     let key = match &effect {
-        Effect::Join { id, .. } | Effect::Ready { id, .. } => Key::Machine(id.clone()),
+        Effect::Join { id, .. } | Effect::Ready { id, .. } | Effect::Forsake { id, .. } => Key::Machine(id.clone()),
         Effect::Lease { id, .. } => Key::Lease(id.clone()),
         Effect::Status { id, .. } => Key::Status(id.clone()),
         Effect::Tell { uid, .. } | Effect::Remove { uid, .. } => Key::Pod(uid.clone()),
@@ -80,6 +86,7 @@ pub async fn perform(client: Client, clock: Clock, effect: Effect) -> Done {
         Effect::Status { name, ready, .. } => post_status(client, &clock, &name, ready).await,
         Effect::Lease { name, uid, .. } => renew(client, &clock, &name, &uid).await,
         Effect::Tell { namespace, name, stage, patch, .. } => tell(client, &namespace, &name, stage, patch).await,
+        Effect::Forsake { name, uid, .. } => forsake(client, &name, uid).await,
         Effect::Remove { uid, namespace, name } => remove(client, &namespace, &name, uid).await,
     };
     let outcome = result.unwrap_or_else(|error| match code(&error) {
@@ -153,6 +160,12 @@ async fn tell(client: Client, namespace: &str, name: &str, stage: Stage, patch: 
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let pod = pods.patch_status(name, &written_by(), &Patch::Merge(patch)).await?;
     Ok(Outcome::Told { stage, view: View::of(&pod).map(Box::new) })
+}
+
+async fn forsake(client: Client, name: &str, uid: String) -> Result<Outcome, kube::Error> {
+    let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
+    Api::<Node>::all(client).delete(name, &DeleteParams { preconditions, ..Default::default() }).await?;
+    Ok(Outcome::Written)
 }
 
 async fn remove(client: Client, namespace: &str, name: &str, uid: String) -> Result<Outcome, kube::Error> {

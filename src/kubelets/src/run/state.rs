@@ -43,6 +43,8 @@ pub struct State {
     in_flight: BTreeSet<Key>,
     /// Machines that have ended and whose last sign of life is still to be written: node and its UID.
     silent: BTreeMap<String, (String, String)>,
+    /// Machines that ended before their node was ready: the Node and its UID, to be removed.
+    forsaken: BTreeMap<String, (String, String)>,
     addresses: Addresses,
     /// Uids of the list that is coming in.
     listed: BTreeSet<String>,
@@ -93,6 +95,7 @@ impl State {
             timers: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             silent: BTreeMap::new(),
+            forsaken: BTreeMap::new(),
             addresses: Addresses::default(),
             listed: BTreeSet::new(),
             synced: false,
@@ -138,6 +141,12 @@ impl State {
     fn lose(&mut self, id: &str, now: Timestamp) {
         let Some(unit) = self.units.remove(id) else { return };
         let name = &unit.machine.private_dns_name;
+        // EKS's cloud controller manager removes a Node whose machine is gone; here only one that never came to anything, which nobody
+        // else would remove.
+        if let Phase::Joined { uid, ready: false, .. } = &unit.phase {
+            self.forsaken.insert(id.to_owned(), (name.clone(), uid.clone()));
+            self.timers.insert((now, Key::Machine(id.to_owned())));
+        }
         // Heartbeats that nobody writes would go on for ever: a Lease that is written shows when the last one was.
         if let (Heartbeats::Computed, Phase::Joined { uid, .. }) = (&self.profile.heartbeats, &unit.phase) {
             self.silent.insert(id.to_owned(), (name.clone(), uid.clone()));
@@ -264,6 +273,9 @@ impl State {
     }
 
     fn machine_effect(&mut self, id: &str, now: Timestamp) -> Option<Effect> {
+        if let Some((name, uid)) = self.forsaken.get(id) {
+            return Some(Effect::Forsake { id: id.to_owned(), name: name.clone(), uid: uid.clone() });
+        }
         let unit = self.units.get_mut(id)?;
         let Unit { machine, stream, phase, .. } = unit;
         match phase {
@@ -307,6 +319,11 @@ impl State {
     pub fn done(&mut self, done: Done, now: Timestamp) {
         let Done { key, outcome } = done;
         self.in_flight.remove(&key);
+        if let (Key::Machine(id), false) = (&key, matches!(outcome, Outcome::Failed))
+            && self.forsaken.remove(id).is_some()
+        {
+            return;
+        }
         let later = |wait: SignedDuration| now.saturating_add(wait).unwrap_or(now);
         match (key, outcome) {
             (key, Outcome::Failed) => drop(self.timers.insert((later(RETRY), key))),
