@@ -110,6 +110,8 @@ pub struct Index {
     /// Changes whenever a snapshot would.
     version: u64,
     churn: u64,
+    /// Changes with every object, mark and nomination.
+    revision: u64,
     last: Option<(u64, Arc<Snapshot>)>,
 }
 
@@ -157,6 +159,7 @@ impl Index {
     }
 
     fn begin(&mut self, kind: Kind) {
+        self.revision += 1;
         match kind {
             Kind::Pod => self.pods.begin(),
             Kind::Node => self.nodes.begin(),
@@ -169,6 +172,7 @@ impl Index {
     }
 
     fn end(&mut self, kind: Kind) -> Vec<Touched> {
+        self.revision += 1;
         match kind {
             Kind::Pod => self.pods.end().into_iter().map(|r| self.pod_changed(r)).collect(),
             Kind::Node => self.nodes.end().into_iter().map(|r| self.node_changed(r)).collect(),
@@ -182,6 +186,7 @@ impl Index {
 
     /// `None` when the object is not newer than what is known, or not ours to manage.
     pub fn apply(&mut self, object: Object) -> Option<Touched> {
+        self.revision += 1;
         match object {
             Object::Pod(o) => self.pods.apply(Arc::unwrap_or_clone(o)).map(|r| self.pod_changed(r)),
             Object::Node(o) => self.nodes.apply(Arc::unwrap_or_clone(o)).map(|r| self.node_changed(r)),
@@ -199,6 +204,7 @@ impl Index {
     }
 
     pub fn delete(&mut self, object: &Object) -> Option<Touched> {
+        self.revision += 1;
         match object {
             Object::Pod(o) => self.pods.delete(o).map(|r| self.pod_changed(r)),
             Object::Node(o) => self.nodes.delete(o).map(|r| self.node_changed(r)),
@@ -430,6 +436,7 @@ impl Index {
         };
         self.nominations.insert(key.clone(), until);
         self.dirty.insert(key);
+        self.revision += 1;
     }
 
     /// The machine of this NodeClaim is going to be deleted, or no longer.
@@ -438,6 +445,7 @@ impl Index {
         let changed = if deleting { self.marked.insert(name.clone()) } else { self.marked.remove(&name) };
         if changed {
             self.dirty.insert(MachineKey::Claim(name));
+            self.revision += 1;
         }
     }
 
@@ -458,6 +466,11 @@ impl Index {
     }
 
     // Answers.
+
+    /// Changes when anything does that the index could be asked for.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
 
     /// Changes when a snapshot would come out differently, or a NodeClass changed.
     pub fn version(&mut self) -> u64 {

@@ -287,9 +287,9 @@ pub(super) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
         reservations.entry(id.unwrap_or_default()).or_default().push(row);
     }
     let owner = &world.account.id;
-    let shown = reservations
-        .into_iter()
-        .map(|(id, instances)| json!({"ReservationId": id, "OwnerId": owner, "Groups": [], "Instances": instances}));
+    let shown = reservations.into_iter().map(|(id, instances)| {
+        Out::new().with("ReservationId", id).with("OwnerId", owner.clone()).with("Groups", json!([])).with("Instances", instances).done()
+    });
     Ok(Out::new().with("Reservations", shown.collect::<Vec<_>>()).maybe("NextToken", token).done())
 }
 

@@ -116,7 +116,7 @@ impl Controller {
     pub fn new(client: Client, cloud: Arc<dyn Cloud>, clock: Clock, entropy: Entropy, settings: Settings) -> (Controller, Handle) {
         let (channel, mail) = unbounded_channel();
         let shared = Arc::new(Shared::default());
-        shared.publish(vec!["start-up".to_owned()], Vec::new());
+        shared.publish(vec!["start-up".to_owned()], &Arc::default());
         let controller = Controller {
             client,
             cloud,
@@ -222,8 +222,9 @@ impl Controller {
             }
         }
         list.extend(self.queue.waiting().map(str::to_owned));
-        list.extend(unsettled::of_world(&mut self.world));
-        self.shared.publish(list, unsettled::upcoming(&self.world));
+        let outlook = unsettled::outlook(&mut self.world, !list.is_empty(), self.clock.now());
+        list.extend(outlook.moving.iter().cloned());
+        self.shared.publish(list, &outlook.upcoming);
     }
 
     fn record(&mut self, what: What) {
