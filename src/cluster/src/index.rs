@@ -481,6 +481,7 @@ impl Index {
             pending: self.pending.iter().filter_map(|key| self.planned_pods.get(key).cloned()).collect(),
             daemons: self.daemons.values().cloned().collect(),
             pod_budgets: self.planned_budgets.values().cloned().collect(),
+            namespaces: Vec::new(),
         });
         self.last = Some((self.version, snapshot.clone()));
         snapshot
@@ -528,7 +529,8 @@ impl Index {
             .collect();
         let marked = matches!(key, MachineKey::Claim(name) if self.marked.contains(name));
         let nominated_until = self.nominations.get(key).copied();
-        Some(machine::merge(Parts { node: node.map(|n| &**n), claim: claim.map(|c| &**c), pods, nominated_until, marked }))
+        let volume_limits = BTreeMap::new();
+        Some(machine::merge(Parts { node: node.map(|n| &**n), claim: claim.map(|c| &**c), pods, nominated_until, volume_limits, marked }))
     }
 
     /// Capacity of the pool's machines that are to stay, and their number under `nodes`, as of the last [`Index::refresh`]

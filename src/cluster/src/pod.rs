@@ -2,11 +2,12 @@
 //!
 //! Sources: `C/pkg/utils/pod/scheduling.go`, `C/pkg/utils/resources/resources.go`, `k8s.io/component-helpers/resource/helpers.go`.
 
+use crate::relations;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use planner::input::{HostPort, Labels, Owner, Pod};
+use planner::input::{HostPort, Labels, Owner, Pod, Volumes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{Effect, Operator, Quantity, Requirement, Requirements, Resources, Taint, Toleration, labels, resources};
@@ -57,6 +58,10 @@ pub fn convert(pod: &core::Pod, created: Timestamp) -> Pod {
         preferred_node_affinity: preferred_terms(affinity),
         tolerations: spec.tolerations.iter().flatten().filter_map(toleration).collect(),
         host_ports: host_ports(spec),
+        spread: relations::spread(pod),
+        pod_affinity: relations::affinity(spec),
+        pod_anti_affinity: relations::anti_affinity(spec),
+        volumes: Volumes::default(),
         labels: text_labels(meta.labels.as_ref()),
         owner: owner(meta),
         daemon: is_owned_by(meta, "apps/v1", "DaemonSet"),

@@ -36,6 +36,10 @@ pub fn pod(name: &str, cpu: &str, memory: &str) -> Pod {
         preferred_node_affinity: Vec::new(),
         tolerations: Vec::new(),
         host_ports: Vec::new(),
+        spread: Vec::new(),
+        pod_affinity: PodTerms::default(),
+        pod_anti_affinity: PodTerms::default(),
+        volumes: Volumes::default(),
         labels: Labels::new(),
         owner: None,
         daemon: false,
@@ -248,6 +252,7 @@ impl World {
             quiet_since: None,
             instance_terminating: false,
             grace_limited: false,
+            volume_limits: BTreeMap::new(),
         }
     }
 }

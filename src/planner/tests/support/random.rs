@@ -280,5 +280,6 @@ fn random_node(dice: &mut Dice, n: i64, types: &[InstanceType], pools: &[Arc<Poo
         quiet_since: None,
         instance_terminating: false,
         grace_limited: false,
+        volume_limits: BTreeMap::new(),
     }
 }
