@@ -91,6 +91,10 @@ func solve(world *World) (*Answer, error) {
 			}
 		}
 	}
+	// The first pod of a rule decides its details, and upstream takes the pods as the API server lists them: by name.
+	sort.SliceStable(pods, func(i, j int) bool {
+		return pods[i].Namespace < pods[j].Namespace || pods[i].Namespace == pods[j].Namespace && pods[i].Name < pods[j].Name
+	})
 	daemons := lo.Map(world.Snapshot.Daemons, func(d Daemon, _ int) *corev1.Pod { return d.Pod.pod("") })
 	if len(pods) == 0 || len(nodePools) == 0 {
 		return &Answer{}, nil
@@ -130,7 +134,11 @@ func buildCluster(ctx context.Context, world *World) (*state.Cluster, client.Cli
 	}
 	byNode := func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithIndex(&corev1.Pod{}, "spec.nodeName", byNode)
+	for _, namespace := range world.Snapshot.Namespaces {
+		builder = builder.WithObjects(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace.Name, Labels: namespace.Labels}})
+	}
 	for _, node := range world.Snapshot.Nodes {
+		builder = builder.WithObjects(node.node())
 		for _, pod := range node.Pods {
 			builder = builder.WithObjects(pod.pod(node.Name))
 		}
@@ -145,17 +153,26 @@ func buildCluster(ctx context.Context, world *World) (*state.Cluster, client.Cli
 			claim.Status = v1.NodeClaimStatus{ProviderID: providerID, NodeName: node.Name, Capacity: node.Capacity.list(), Allocatable: node.Allocatable.list()}
 			cluster.UpdateNodeClaim(claim)
 		}
-		made := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node.Name, Labels: node.Labels}}
-		made.Spec = corev1.NodeSpec{ProviderID: providerID, Taints: taints(node.Taints)}
-		made.Status = corev1.NodeStatus{Capacity: node.Capacity.list(), Allocatable: node.Allocatable.list()}
-		if err := cluster.UpdateNode(ctx, made); err != nil {
+		if err := cluster.UpdateNode(ctx, node.node()); err != nil {
 			return nil, nil, fmt.Errorf("node %s: %w", node.Name, err)
+		}
+		for _, pod := range node.Pods {
+			if err := cluster.UpdatePod(ctx, pod.pod(node.Name)); err != nil {
+				return nil, nil, fmt.Errorf("pod %s: %w", pod.Name, err)
+			}
 		}
 		if node.Deleting {
 			cluster.MarkForDeletion(providerID)
 		}
 	}
 	return cluster, kubeClient, nil
+}
+
+func (n *Node) node() *corev1.Node {
+	made := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: n.Labels}}
+	made.Spec = corev1.NodeSpec{ProviderID: lo.FromPtrOr(n.ProviderID, n.Name), Taints: taints(n.Taints)}
+	made.Status = corev1.NodeStatus{Capacity: n.Capacity.list(), Allocatable: n.Allocatable.list()}
+	return made
 }
 
 func names(pods []*corev1.Pod) []string {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use vocabulary::{CapacityType, Effect, Operator, Quantity, Requirement, Requirements, Resources, Taint, UsdPerHour, labels};
 
 pub mod random;
+pub mod relations;
 
 pub const ZONES: [&str; 3] = ["us-west-2a", "us-west-2b", "us-west-2c"];
 

@@ -63,7 +63,13 @@ pub fn world(seed: u64) -> World {
         let node = random_node(&mut dice, n, &types, &world.snapshot.pools);
         world.snapshot.nodes.push(Arc::new(node));
     }
-    let shapes: Vec<Pod> = (0..dice.between(1, 6)).map(|n| random_pod(&mut dice, n)).collect();
+    let mut shapes: Vec<Pod> = (0..dice.between(1, 6)).map(|n| random_pod(&mut dice, n)).collect();
+    if dice.percent(60) {
+        shapes.iter_mut().for_each(|pod| relations::relate(&mut dice, pod));
+        world.snapshot.namespaces = relations::namespaces();
+        let pods = world.snapshot.nodes.iter_mut().flat_map(|node| &mut Arc::make_mut(node).pods);
+        pods.for_each(|pod| relations::settle(&mut dice, Arc::make_mut(pod)));
+    }
     let pods = if dice.percent(10) { dice.between(60, 200) } else { dice.between(1, 40) };
     for n in 0..pods {
         let mut pod = dice.pick(&shapes).clone();
