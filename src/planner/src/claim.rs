@@ -8,7 +8,7 @@ use crate::ports::Port;
 use crate::reservation::{Held, Reservations, Unreservable};
 use crate::shape::{Shape, Stage};
 use crate::template::{MinValues, Template};
-use crate::topology::{Site, Topology};
+use crate::topology::{Blocked, Site, Topology};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::taint;
@@ -30,8 +30,6 @@ pub struct Claim {
     pub limits: BTreeMap<Arc<str>, i64>,
     /// Pools that were tried before, with the reason they lost.
     pub refused_pools: Vec<PoolRefusal>,
-    /// Stages that were refused since the requirements last changed; what is left only shrinks.
-    refused: Bits,
 }
 
 /// A pod's place in a NodeClaim, found but not yet taken.
@@ -49,8 +47,6 @@ pub struct Surroundings<'a> {
     pub table: &'a mut RequirementTable,
     pub topology: &'a mut Topology,
     pub reservations: &'a Reservations,
-    /// Topology may narrow the same pod to something else later.
-    pub moves: bool,
 }
 
 /// Why a pod does not go into a NodeClaim.
@@ -82,7 +78,6 @@ impl Claim {
             reserved: Held::new(),
             limits: template.remaining.clone(),
             refused_pools: Vec::new(),
-            refused: Bits::default(),
         }
     }
 
@@ -128,25 +123,23 @@ impl Claim {
         base: RequirementsId,
         requests: &Amounts,
     ) -> Result<Fit, Misfit> {
-        let mut options = at.template.filter(at.table, &self.options, base, requests, &shape.ports, &self.ports);
-        if options.is_empty() {
-            return Err(Misfit::Constraint);
-        }
         let site = self.site(at.template);
-        let requirements = at.topology.narrow(shape, stage, site, base, at.table).ok_or(Misfit::Topology)?;
-        // What other pods leave may be another domain later.
-        let constraint = || if at.moves { Misfit::Topology } else { Misfit::Constraint };
-        if requirements != base {
-            options = at.template.filter(at.table, &options, requirements, requests, &shape.ports, &self.ports);
-            if options.is_empty() {
-                return Err(Misfit::Topology);
-            }
+        let requirements = at.topology.narrow(shape, stage, site, base, at.table).map_err(|blocked| match blocked {
+            Blocked::ForGood => Misfit::Constraint,
+            Blocked::ForNow => Misfit::Topology,
+        })?;
+        let options = at.template.filter(at.table, &self.options, requirements, requests, &shape.ports, &self.ports);
+        if options.is_empty() {
+            // What other pods leave may be another domain later.
+            let elsewhere =
+                requirements != base && !at.template.filter(at.table, &self.options, base, requests, &shape.ports, &self.ports).is_empty();
+            return Err(if elsewhere { Misfit::Topology } else { Misfit::Constraint });
         }
         let mut min_values = self.min_values.clone();
         let shortages: Vec<(Arc<str>, u32)> =
             at.template.shortages(&self.min_values, &options).map(|(key, _, found)| (key.clone(), found)).collect();
         if !shortages.is_empty() && policy == MinValuesPolicy::Strict {
-            return Err(constraint());
+            return Err(if requirements == base { Misfit::Constraint } else { Misfit::Topology });
         }
         let relaxed = !shortages.is_empty();
         min_values.extend(shortages);
@@ -154,23 +147,7 @@ impl Claim {
         Ok(Fit { requirements, min_values, options, reserved, relaxed })
     }
 
-    /// [`Self::fit`] for a NodeClaim in flight, which remembers constraints that failed.
-    pub fn fit_in_flight(&mut self, shape: &Shape, stage: &Stage, at: &mut Surroundings<'_>) -> Option<Fit> {
-        if self.refused.contains(stage.id) {
-            return None;
-        }
-        let fit = self.fit(shape, stage, at, MinValuesPolicy::Strict);
-        if let Err(Misfit::Constraint) = fit {
-            self.refused.insert(stage.id);
-        }
-        fit.ok()
-    }
-
-    /// Takes the pod; the reservations and the topology are told by the caller's leave.
     pub fn add(&mut self, pod: usize, shape: &Shape, fit: Fit, reservations: &mut Reservations) {
-        if self.requirements != fit.requirements {
-            self.refused.clear();
-        }
         self.pods.push(pod);
         add(&mut self.requests, &shape.requests);
         self.ports.extend(shape.ports.iter().cloned());

@@ -127,13 +127,13 @@ impl Existing {
         }
         let Some(base) = table.join(self.requirements, stage.requirements, Undefined::Nothing) else { return Answer::Refuses };
         if shape.volumes.is_empty() {
-            return topology.narrow(shape, stage, self.site(), base, table).map_or(Answer::Topology, Answer::Takes);
+            return topology.narrow(shape, stage, self.site(), base, table).map_or_else(|_| Answer::Topology, Answer::Takes);
         }
         let reachable: Vec<_> = shape.volumes.iter().filter_map(|asked| table.join(base, *asked, Undefined::Nothing)).collect();
         if reachable.is_empty() {
             return Answer::Refuses;
         }
-        let mut narrowed = reachable.into_iter().filter_map(|base| topology.narrow(shape, stage, self.site(), base, table));
+        let mut narrowed = reachable.into_iter().filter_map(|base| topology.narrow(shape, stage, self.site(), base, table).ok());
         narrowed.next().map_or(Answer::Topology, Answer::Takes)
     }
 

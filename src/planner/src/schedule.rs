@@ -1,10 +1,11 @@
 //! The scheduling loop: which pod goes where (`C/pkg/controllers/provisioning/scheduling/scheduler.go`, `queue.go`).
 
+use crate::bits::Bits;
 use crate::claim::{Claim, Fit, Misfit, Surroundings};
 use crate::daemons::Daemons;
 use crate::existing::Existing;
 use crate::explain;
-use crate::input::{Node, Offerings, Options, Pod, Pool, Snapshot};
+use crate::input::{MinValuesPolicy, Node, Offerings, Options, Pod, Pool, Snapshot};
 use crate::intern::{RequirementTable, ResourceNames};
 use crate::order;
 use crate::quick::Quick;
@@ -34,8 +35,10 @@ pub struct Scheduler<'a> {
     pub moved: BTreeSet<usize>,
     /// Set where many simulations share the existing nodes.
     pub quick: Option<Quick>,
-    /// Positions in `claims`, fewest pods first when last sorted.
-    order: Vec<usize>,
+    /// Number of pods and position of each NodeClaim, fewest pods first when last sorted.
+    order: Vec<(usize, usize)>,
+    /// By stage, the NodeClaims that refused it since what they ask last changed; what is left of them only shrinks.
+    refused: Vec<Bits>,
 }
 
 /// Where a pod ended up.
@@ -87,6 +90,7 @@ impl<'a> Scheduler<'a> {
             moved: BTreeSet::new(),
             quick: None,
             order: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -98,6 +102,7 @@ impl<'a> Scheduler<'a> {
         self.claims.clear();
         self.moved.clear();
         self.order.clear();
+        self.refused.clear();
     }
 
     /// Whether rules about other pods have a say in where pods of this shape go.
@@ -172,22 +177,36 @@ impl<'a> Scheduler<'a> {
         if let Some(node) = taken {
             return Placement::Node(node);
         }
-        let moves = self.topology.concerns(shape, stage);
-        order::sort_like_go(&mut self.order, |claim| self.claims[*claim].pods.len());
-        for claim in self.order.iter().copied() {
+        order::sort_like_go(&mut self.order, |(pods, _)| *pods);
+        if stage.id >= self.refused.len() {
+            self.refused.resize(stage.id + 1, Bits::default());
+        }
+        for turn in 0..self.order.len() {
+            let claim = self.order[turn].1;
+            if self.refused[stage.id].contains(claim) {
+                continue;
+            }
             let held = &mut self.claims[claim];
             let mut at = Surroundings {
                 template: &mut self.templates[held.template],
                 table: &mut self.table,
                 topology: &mut self.topology,
                 reservations: &self.reservations,
-                moves,
             };
-            if let Some(fit) = held.fit_in_flight(shape, stage, &mut at) {
-                held.add(pod, shape, fit, &mut self.reservations);
-                let site = held.site(&self.templates[held.template]);
-                self.topology.record(shape, site, held.requirements, &mut self.table);
-                return Placement::Claim(claim);
+            match held.fit(shape, stage, &mut at, MinValuesPolicy::Strict) {
+                Ok(fit) => {
+                    let before = held.requirements;
+                    held.add(pod, shape, fit, &mut self.reservations);
+                    if held.requirements != before {
+                        self.refused.iter_mut().for_each(|refused| refused.remove(claim));
+                    }
+                    self.order[turn].0 += 1;
+                    let site = held.site(&self.templates[held.template]);
+                    self.topology.record(shape, site, held.requirements, &mut self.table);
+                    return Placement::Claim(claim);
+                }
+                Err(Misfit::Constraint) => self.refused[stage.id].insert(claim),
+                Err(Misfit::Reservation | Misfit::Topology) => {}
             }
         }
         self.open(pod, index)
@@ -205,13 +224,7 @@ impl<'a> Scheduler<'a> {
             }
             let host = self.topology.host_of_claim(self.claims.len());
             let mut claim = Claim::open(position, host, template, options, vec![0; shape.requests.len()]);
-            let mut at = Surroundings {
-                template,
-                table: &mut self.table,
-                topology: &mut self.topology,
-                reservations: &self.reservations,
-                moves: false,
-            };
+            let mut at = Surroundings { template, table: &mut self.table, topology: &mut self.topology, reservations: &self.reservations };
             let fit: Result<Fit, Misfit> = claim.fit(shape, stage, &mut at, self.options.min_values_policy);
             match fit {
                 Ok(fit) => {
@@ -230,7 +243,7 @@ impl<'a> Scheduler<'a> {
                     let site = claim.site(&self.templates[position]);
                     self.topology.record(shape, site, claim.requirements, &mut self.table);
                     self.claims.push(claim);
-                    self.order.push(self.claims.len() - 1);
+                    self.order.push((1, self.claims.len() - 1));
                     return Placement::Claim(self.claims.len() - 1);
                 }
                 // A pool that could give reserved capacity, were it free, keeps lighter pools from being used.

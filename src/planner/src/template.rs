@@ -35,7 +35,8 @@ pub struct Template {
     by_requirement: IndexMap<Requirement, Bits>,
     by_offering: IndexMap<Requirements, Bits>,
     offering_keys: BTreeSet<Arc<str>>,
-    matching: IndexMap<RequirementsId, Rc<Bits>>,
+    /// By number of the requirements.
+    matching: Vec<Option<Rc<Bits>>>,
     rankings: RefCell<IndexMap<Requirements, Rc<Ranking>>>,
     /// All types in order of names.
     by_name: Vec<usize>,
@@ -80,7 +81,7 @@ impl Template {
             by_requirement: IndexMap::new(),
             by_offering: IndexMap::new(),
             offering_keys: BTreeSet::new(),
-            matching: IndexMap::new(),
+            matching: Vec::new(),
             rankings: RefCell::default(),
             by_name: {
                 let mut order: Vec<usize> = (0..types.len()).collect();
@@ -115,7 +116,14 @@ impl Template {
         if policy == MinValuesPolicy::Strict && self.shortages(&self.min_values, &self.options).next().is_some() {
             self.options.clear();
         }
-        self.matching.insert(self.requirements, Rc::new(self.options.clone()));
+        self.remember(self.requirements, Rc::new(self.options.clone()));
+    }
+
+    fn remember(&mut self, id: RequirementsId, types: Rc<Bits>) {
+        if id.position() >= self.matching.len() {
+            self.matching.resize(id.position() + 1, None);
+        }
+        self.matching[id.position()] = Some(types);
     }
 
     /// Groups the options by the daemons that would run on them.
@@ -127,7 +135,7 @@ impl Template {
     /// Options that share a value with the requirements on every key, and have an available offering that meets them
     /// (`C/pkg/controllers/provisioning/scheduling/nodeclaim.go`, compatible and fits).
     pub fn matching(&mut self, table: &RequirementTable, id: RequirementsId) -> Rc<Bits> {
-        if let Some(known) = self.matching.get(&id) {
+        if let Some(Some(known)) = self.matching.get(id.position()) {
             return known.clone();
         }
         let requirements = table.get(id);
@@ -142,7 +150,7 @@ impl Template {
             found.retain(&self.by_requirement[requirement]);
         }
         let found = Rc::new(found);
-        self.matching.insert(id, found.clone());
+        self.remember(id, found.clone());
         found
     }
 

@@ -67,13 +67,13 @@ fn has(requirement: Option<&Requirement>, domain: &str) -> bool {
 }
 
 impl Hosts {
-    pub fn allows(&self, kind: Kind, host: usize, pod_may: impl Fn() -> bool, selects: bool) -> bool {
+    pub fn allows(&self, kind: Kind, host: usize, pod_may: impl Fn() -> bool, selects: impl Fn() -> bool) -> bool {
         let count = self.count(host);
         match kind {
             // A node can always be made, so that the emptiest host has nobody.
-            Kind::Spread { max_skew, .. } => count + i64::from(selects) <= i64::from(max_skew),
+            Kind::Spread { max_skew, .. } => count < i64::from(max_skew) || count == i64::from(max_skew) && !selects(),
             Kind::AntiAffinity => count == 0,
-            Kind::Affinity => pod_may() && (count > 0 || selects && self.occupied == 0),
+            Kind::Affinity => pod_may() && (count > 0 || self.occupied == 0 && selects()),
         }
     }
 }
@@ -173,11 +173,11 @@ mod tests {
     #[test]
     fn a_host_for_oneself() {
         let mut hosts = Hosts::new(Rc::new(vec![0, 1]));
-        assert!(hosts.allows(Kind::AntiAffinity, 0, || true, true) && !hosts.allows(Kind::AntiAffinity, 1, || true, true));
-        assert!(hosts.allows(Kind::Affinity, 1, || true, false) && !hosts.allows(Kind::Affinity, 7, || true, true));
+        assert!(hosts.allows(Kind::AntiAffinity, 0, || true, || true) && !hosts.allows(Kind::AntiAffinity, 1, || true, || true));
+        assert!(hosts.allows(Kind::Affinity, 1, || true, || false) && !hosts.allows(Kind::Affinity, 7, || true, || true));
         hosts.add(1, -1);
-        assert!(hosts.allows(Kind::Affinity, 7, || true, true));
+        assert!(hosts.allows(Kind::Affinity, 7, || true, || true));
         hosts.add(7, 2);
-        assert!(!hosts.allows(spread(2), 7, || true, true) && hosts.allows(spread(2), 7, || true, false));
+        assert!(!hosts.allows(spread(2), 7, || true, || true) && hosts.allows(spread(2), 7, || true, || false));
     }
 }

@@ -145,7 +145,25 @@ pub struct Topology {
     /// By class.
     selected: Vec<Selected>,
     selected_inverse: Vec<Selected>,
-    answers: IndexMap<(RequirementsId, usize, Undefined), (u64, Option<RequirementsId>)>,
+    /// By stage.
+    answers: Vec<Vec<Answer>>,
+}
+
+/// What rules made of a place, as long as none of their groups changed.
+#[derive(Clone, Copy)]
+struct Answer {
+    base: RequirementsId,
+    undefined: Undefined,
+    /// Sum of the groups' versions.
+    stamp: u64,
+    answer: Option<RequirementsId>,
+}
+
+/// A rule leaves nothing of a place.
+pub enum Blocked {
+    /// Whatever becomes of pods elsewhere, as long as those here stay.
+    ForGood,
+    ForNow,
 }
 
 /// A place that is looked at.
@@ -196,7 +214,7 @@ impl Topology {
             own: Vec::new(),
             selected: Vec::new(),
             selected_inverse: Vec::new(),
-            answers: IndexMap::new(),
+            answers: Vec::new(),
         }
     }
 
@@ -371,7 +389,7 @@ impl Topology {
         look_up(&mut self.selected_inverse, class, &self.inverse, &self.rules)
     }
 
-    /// What the place may still be once the pod's rules have their way; `None` when nothing is left.
+    /// What the place may still be once the pod's rules have their way.
     pub fn narrow(
         &mut self,
         shape: &Shape,
@@ -379,8 +397,16 @@ impl Topology {
         site: Site<'_>,
         base: RequirementsId,
         table: &mut RequirementTable,
-    ) -> Option<RequirementsId> {
-        self.try_narrow(shape, stage, site, base, table).ok()
+    ) -> Result<RequirementsId, Blocked> {
+        self.try_narrow(shape, stage, site, base, table).map_err(|found| match found {
+            Some((inverse, group)) => {
+                let group = if inverse { &self.inverse[group] } else { &self.groups[group] };
+                let kind = self.rules.definitions[group.rule].kind;
+                // Pods of a host become more and never fewer.
+                if matches!(group.counts, Counts::Hosts(_)) && kind != Kind::Affinity { Blocked::ForGood } else { Blocked::ForNow }
+            }
+            None => Blocked::ForNow,
+        })
     }
 
     fn try_narrow(
@@ -391,11 +417,10 @@ impl Topology {
         base: RequirementsId,
         table: &mut RequirementTable,
     ) -> Result<RequirementsId, Option<(bool, usize)>> {
-        if !self.concerns(shape, stage) {
+        if self.rules.none || self.keeping_away(shape.class).is_empty() && stage.rules.is_empty() {
             return Ok(base);
         }
         let own = self.groups_of(stage, table);
-        self.keeping_away(shape.class);
         let away = &self.selected_inverse[shape.class].groups;
         let (groups, inverse, rules) = (&self.groups, &self.inverse, &self.rules);
         let concerned = || own.iter().map(|group| (false, *group)).chain(away.iter().map(|group| (true, *group)));
@@ -404,11 +429,12 @@ impl Topology {
         let mut elsewhere = false;
         for at in concerned() {
             let group = group_of(at);
-            let definition = &rules.definitions[group.rule];
             match &group.counts {
                 Counts::Hosts(hosts) => {
+                    let definition = &rules.definitions[group.rule];
                     let pod_may = || table.get(stage.strict).get(labels::HOSTNAME).is_none_or(|asked| self.ground.is_in(asked, site.host));
-                    if !hosts.allows(definition.kind, site.host, pod_may, rules.classes.selects(definition, shape.class)) {
+                    let selects = || rules.classes.selects(definition, shape.class);
+                    if !hosts.allows(definition.kind, site.host, pod_may, selects) {
                         return Err(Some(at));
                     }
                 }
@@ -421,11 +447,14 @@ impl Topology {
         if !elsewhere {
             return Ok(base);
         }
-        let question = (base, stage.id, site.undefined);
-        if let Some((known, answer)) = self.answers.get(&question)
-            && *known == stamp
+        if stage.id >= self.answers.len() {
+            self.answers.resize(stage.id + 1, Vec::new());
+        }
+        let known = self.answers[stage.id].iter().position(|known| known.base == base && known.undefined == site.undefined);
+        if let Some(known) = known.map(|position| self.answers[stage.id][position])
+            && known.stamp == stamp
         {
-            return answer.ok_or(None);
+            return known.answer.ok_or(None);
         }
         let mut narrowed = Requirements::new();
         let mut refused = None;
@@ -451,7 +480,11 @@ impl Topology {
             let narrowed = table.intern(narrowed);
             table.join(base, narrowed, site.undefined)
         };
-        self.answers.insert(question, (stamp, answer));
+        let made = Answer { base, undefined: site.undefined, stamp, answer };
+        match known {
+            Some(position) => self.answers[stage.id][position] = made,
+            None => self.answers[stage.id].push(made),
+        }
         answer.ok_or(refused)
     }
 
