@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
@@ -25,6 +26,7 @@ import (
 	"sigs.k8s.io/karpenter/pkg/operator/injection"
 	"sigs.k8s.io/karpenter/pkg/operator/logging"
 	"sigs.k8s.io/karpenter/pkg/operator/options"
+	karpenter "sigs.k8s.io/karpenter/pkg/scheduling"
 	nodepoolutils "sigs.k8s.io/karpenter/pkg/utils/nodepool"
 	podutils "sigs.k8s.io/karpenter/pkg/utils/pod"
 )
@@ -122,8 +124,23 @@ func run(ctx context.Context, world *World, kubeClient client.Client, cluster *s
 		return scheduling.Results{}, err
 	}
 	scheduler := scheduling.NewScheduler(ctx, kubeClient, nodePools, cluster, nodes, topology, instanceTypes, daemons,
-		events.NewRecorder(&record.FakeRecorder{}), clock.RealClock{}, nil, nil, settings...)
+		events.NewRecorder(&record.FakeRecorder{}), clock.RealClock{}, volumeRequirements(world), nil, settings...)
 	return scheduler.Solve(ctx, pods)
+}
+
+// volumeRequirements are what the provisioner finds out from claims and volumes before it schedules.
+func volumeRequirements(world *World) map[types.UID][]karpenter.Requirements {
+	made := map[types.UID][]karpenter.Requirements{}
+	pods := world.Snapshot.Pending
+	for _, node := range world.Snapshot.Nodes {
+		pods = append(pods, node.Pods...)
+	}
+	for _, pod := range pods {
+		for _, requirements := range pod.Volumes.Requirements {
+			made[types.UID(pod.UID)] = append(made[types.UID(pod.UID)], requirements.scheduling())
+		}
+	}
+	return made
 }
 
 // buildCluster feeds nodes, NodeClaims and bound pods to upstream's own cluster state.
@@ -137,12 +154,22 @@ func buildCluster(ctx context.Context, world *World) (*state.Cluster, client.Cli
 	for _, namespace := range world.Snapshot.Namespaces {
 		builder = builder.WithObjects(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace.Name, Labels: namespace.Labels}})
 	}
-	for _, node := range world.Snapshot.Nodes {
-		builder = builder.WithObjects(node.node())
-		for _, pod := range node.Pods {
-			builder = builder.WithObjects(pod.pod(node.Name))
+	storage := map[string]client.Object{}
+	for _, pod := range world.Snapshot.Pending {
+		for _, object := range pod.storage() {
+			storage[fmt.Sprintf("%T %s/%s", object, object.GetNamespace(), object.GetName())] = object
 		}
 	}
+	for _, node := range world.Snapshot.Nodes {
+		builder = builder.WithObjects(node.node(), node.csiNode())
+		for _, pod := range node.Pods {
+			builder = builder.WithObjects(pod.pod(node.Name))
+			for _, object := range pod.storage() {
+				storage[fmt.Sprintf("%T %s/%s", object, object.GetNamespace(), object.GetName())] = object
+			}
+		}
+	}
+	builder = builder.WithObjects(lo.Values(storage)...)
 	kubeClient := builder.Build()
 	cluster := state.NewCluster(clock.RealClock{}, kubeClient, nil)
 	for _, node := range world.Snapshot.Nodes {

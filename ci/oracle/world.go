@@ -3,14 +3,17 @@ package main
 import (
 	"encoding/json"
 	"math"
+	"path"
 	"sort"
 	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	v1 "sigs.k8s.io/karpenter/pkg/apis/v1"
 	"sigs.k8s.io/karpenter/pkg/cloudprovider"
 	"sigs.k8s.io/karpenter/pkg/scheduling"
@@ -346,6 +349,12 @@ func (p *Pod) pod(node string) *corev1.Pod {
 		pod.Spec.Tolerations = append(pod.Spec.Tolerations, toleration)
 	}
 	pod.Spec.Affinity = p.affinity()
+	for i, attached := range p.Volumes.Attached {
+		claim := corev1.PersistentVolumeClaimVolumeSource{ClaimName: path.Base(attached[1])}
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{
+			Name: "volume-" + strconv.Itoa(i), VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &claim},
+		})
+	}
 	for _, constraint := range p.Spread {
 		pod.Spec.TopologySpreadConstraints = append(pod.Spec.TopologySpreadConstraints, constraint.constraint())
 	}
@@ -443,6 +452,30 @@ func (p *Pod) nodeAffinity() *corev1.NodeAffinity {
 			corev1.PreferredSchedulingTerm{Weight: preferred.Weight, Preference: preferred.Requirements.term()})
 	}
 	return affinity
+}
+
+// Claims of the pod's volumes, bound, and what they are bound to. Where the volumes are is told to the scheduler beside them.
+func (p *Pod) storage() []client.Object {
+	var made []client.Object
+	for _, attached := range p.Volumes.Attached {
+		name := path.Base(attached[1])
+		claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: name}}
+		claim.Spec.VolumeName = p.Namespace + "-" + name
+		volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: claim.Spec.VolumeName}}
+		volume.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: attached[0], VolumeHandle: name}
+		made = append(made, claim, volume)
+	}
+	return made
+}
+
+func (n *Node) csiNode() *storagev1.CSINode {
+	made := &storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: n.Name}}
+	for driver, limit := range n.Limits {
+		made.Spec.Drivers = append(made.Spec.Drivers, storagev1.CSINodeDriver{
+			Name: driver, NodeID: n.Name, Allocatable: &storagev1.VolumeNodeResources{Count: &limit},
+		})
+	}
+	return made
 }
 
 func (t *InstanceType) instanceType() *cloudprovider.InstanceType {

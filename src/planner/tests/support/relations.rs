@@ -120,3 +120,28 @@ pub fn namespaces() -> Vec<Arc<Namespace>> {
     let made = |name: &str| Namespace { name: name.into(), labels: [("kind".into(), name.into())].into() };
     NAMESPACES.iter().map(|name| Arc::new(made(name))).collect()
 }
+
+const DRIVER: &str = "ebs.csi.aws.com";
+
+/// Volumes that pin a zone, or one of several, and count for the limits of nodes.
+pub fn mount(dice: &mut Dice, pod: &mut Pod) {
+    for n in 0..dice.between(1, 2) {
+        let shared = dice.percent(30);
+        let claim =
+            if shared { format!("{}/shared-{}", pod.namespace, dice.between(0, 2)) } else { format!("{}/{}-{n}", pod.namespace, pod.name) };
+        pod.volumes.attached.push((DRIVER.into(), claim.into()));
+    }
+    if dice.percent(70) {
+        let zone = |dice: &mut Dice| [Requirement::new(labels::ZONE, Operator::In, [*dice.pick(&ZONES)])].into_iter().collect();
+        pod.volumes.requirements = (0..dice.between(1, 2)).map(|_| zone(dice)).collect();
+        if dice.percent(10) {
+            pod.volumes.requirements.push(Requirements::new());
+        }
+    }
+}
+
+pub fn limit(dice: &mut Dice, node: &mut Node) {
+    if dice.percent(50) {
+        node.volume_limits.insert(DRIVER.into(), dice.between(0, 4));
+    }
+}
