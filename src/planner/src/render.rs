@@ -104,6 +104,12 @@ fn refusal_text(refusal: &Refusal) -> String {
         ),
         Refusal::NoOffering { detail } => detail.clone(),
         Refusal::HostPort { port } => format!("host port {port} is taken by a daemon or another pod"),
+        Refusal::Topology { rule, key, domains } => {
+            let counts: Vec<String> = domains.iter().map(|(domain, count)| format!("{domain} {count}")).collect();
+            let counts = if counts.is_empty() { String::new() } else { format!(" (pods there: {})", counts.join(", ")) };
+            format!("{rule} over {key} leaves no domain{counts}")
+        }
+        Refusal::Volume { asked, offered } => format!("its volumes ask for {asked}, but {offered}"),
         Refusal::MinValues { key, wanted, found } => format!("minValues: {found} of {wanted} values of {key} are left"),
         Refusal::NoInstanceTypes => "no instance type meets its requirements".to_owned(),
         Refusal::ReservedCapacity => "reserved capacity would fit but is all taken; waiting for it".to_owned(),

@@ -307,7 +307,8 @@ impl Controller {
                     Kind::NodeClaim => index.claim(&target.key.name).cloned().map(Object::NodeClaim),
                     Kind::NodePool => index.pool(&target.key.name).cloned().map(Object::NodePool),
                     Kind::EC2NodeClass => index.class(&target.key.name).cloned().map(Object::EC2NodeClass),
-                    Kind::DaemonSet | Kind::PodDisruptionBudget => None,
+                    // Never deleted from here: the watch tells.
+                    _ => None,
                 };
                 object.and_then(|object| self.world.index.delete(&object))
             }
