@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,7 +51,12 @@ fn ask(server: &str, token: &str, step: &Value) -> Result<(u16, String), Box<dyn
         "-H",
         &format!("Accept: {}", header("accept", "application/json")),
     ]);
-    if let Some(body) = step.get("body") {
+    if let Some(bytes) = step["bytes"].as_str() {
+        // What is no text goes through a file.
+        let file = std::env::temp_dir().join(format!("replay-body-{}", std::process::id()));
+        std::fs::write(&file, base64::engine::general_purpose::STANDARD.decode(bytes)?)?;
+        command.arg("--data-binary").arg(format!("@{}", file.display()));
+    } else if let Some(body) = step.get("body") {
         command.arg("-d").arg(body.as_str().map_or_else(|| body.to_string(), str::to_owned));
     }
     let output = command.arg(format!("{server}{path}")).output()?;

@@ -5,8 +5,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::World;
 use rstest::rstest;
 use serde_json::Value;
@@ -17,6 +20,7 @@ use serde_json::Value;
 #[case::writes("writes")]
 #[case::paths("paths")]
 #[case::custom("custom")]
+#[case::protobuf("protobuf")]
 fn answers_like_the_real_server(#[case] name: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay").join(format!("{name}.json"));
     let script: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
@@ -26,10 +30,11 @@ fn answers_like_the_real_server(#[case] name: &str) {
         let line = step["do"].as_str().unwrap();
         let (method, path) = line.split_once(' ').unwrap();
         let body = step.get("body").map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned)).unwrap_or_default();
+        let bytes = step["bytes"].as_str().map_or_else(|| body.clone().into_bytes(), |text| STANDARD.decode(text).unwrap());
         let (code, text) = world.raw(
             method,
             path,
-            &body,
+            bytes,
             step["type"].as_str().unwrap_or("application/json"),
             step["accept"].as_str().unwrap_or("application/json"),
         );
@@ -37,12 +42,38 @@ fn answers_like_the_real_server(#[case] name: &str) {
         let (theirs, ours) = (normal(&step["reply"]), normal(&reply));
         let same = step["code"] == code && theirs == ours;
         match step["differs"].as_str() {
-            None if !same => wrong.push(format!("{line} {body}\n  theirs {} {theirs}\n  ours   {code} {ours}", step["code"])),
+            None if !same => {
+                let mut apart = Vec::new();
+                differences("", &theirs, &ours, &mut apart);
+                wrong.push(format!("{line} {body}\n  theirs {}, ours {code}\n{}", step["code"], apart.join("\n")));
+            }
             Some(reason) if same => wrong.push(format!("{line}: no longer differs ({reason})")),
             _ => {}
         }
     }
     assert!(wrong.is_empty(), "{} steps differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Where two values differ, a line each.
+fn differences(path: &str, theirs: &Value, ours: &Value, out: &mut Vec<String>) {
+    match (theirs, ours) {
+        (Value::Object(left), Value::Object(right)) => {
+            let keys: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+            for key in keys {
+                differences(&format!("{path}.{key}"), &theirs[key.as_str()], &ours[key.as_str()], out);
+                if left.contains_key(key) != right.contains_key(key) && theirs[key.as_str()] == ours[key.as_str()] {
+                    out.push(format!("  {path}.{key}: null and absent"));
+                }
+            }
+        }
+        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+            for (index, (theirs, ours)) in left.iter().zip(right).enumerate() {
+                differences(&format!("{path}[{index}]"), theirs, ours, out);
+            }
+        }
+        _ if theirs != ours => out.push(format!("  {path}\n    theirs {theirs}\n    ours   {ours}")),
+        _ => {}
+    }
 }
 
 /// Sorted keys, and nothing in it that two servers cannot share.

@@ -27,6 +27,10 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
             set(spec, "enableServiceLinks", json!(true));
             pod_spec(spec);
             if let Some(status) = existing(map, "status") {
+                // Two fields of one thing (`pkg/apis/core/v1/conversion.go`).
+                if let Some(ip) = status.get("podIP").filter(|ip| ip.as_str().is_some_and(|ip| !ip.is_empty())).cloned() {
+                    set(status, "podIPs", json!([{ "ip": ip }]));
+                }
                 for condition in each(status, "conditions") {
                     set(condition, "lastProbeTime", Value::Null);
                     set(condition, "lastTransitionTime", Value::Null);
@@ -82,6 +86,9 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
             let types = if spec.contains_key("egress") { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
             set(spec, "policyTypes", types);
         }
+        // Times that Go holds by value, and writes when they are zero.
+        "events" => ["eventTime", "firstTimestamp", "lastTimestamp"].into_iter().for_each(|key| set(map, key, Value::Null)),
+        "coordination.k8s.io/leases" => drop(child(map, "spec")),
         "rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings" => role_binding(map),
         _ => {}
     }

@@ -205,44 +205,7 @@ fn decode(kind: &Kind, version: &str, object: &mut Value, options: &WriteOptions
             hex(&object.to_string())
         )));
     };
-    let api_version = kind.api_version_of(version);
-    for (key, wanted) in [("apiVersion", &api_version), ("kind", &kind.kind)] {
-        let found = map.get(key).cloned().unwrap_or(Value::Null);
-        match found.as_str() {
-            Some(text) if text == wanted => {}
-            Some("") | None if found.is_null() || found == "" => {}
-            Some(text) if key == "kind" => {
-                let message = format!(
-                    "{} in version {version:?} cannot be handled as a {}: converting ({}.{text}) to ({}.{}): unknown conversion",
-                    text,
-                    kind.kind,
-                    short(&api_version),
-                    if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() },
-                    kind.kind
-                );
-                return Err(Status::bad_request(message));
-            }
-            Some(text) if kind.is_custom() => {
-                let message = format!("the API version in the data ({text}) does not match the expected API version ({api_version})");
-                return Err(Status::bad_request(message));
-            }
-            Some(text) => {
-                let message = format!(
-                    "{} in version {text:?} cannot be handled as a {}: no kind {:?} is registered for version {text:?} in scheme \"pkg/runtime/scheme.go:111\"",
-                    kind.kind, kind.kind, kind.kind
-                );
-                return Err(Status::bad_request(message));
-            }
-            None => {
-                return Err(handled(&format!(
-                    "json: cannot unmarshal {} into Go struct field {}.{key} of type string",
-                    json_kind(&found),
-                    kind.kind
-                )));
-            }
-        }
-        map.insert(key.to_owned(), Value::from(if key == "kind" { kind.kind.clone() } else { kind.api_version() }));
-    }
+    check_type(kind, version, map)?;
     let mut unknown = Vec::new();
     if let Some(custom) = kind.custom(version) {
         schema::prune(&custom.schema, object, true, &mut unknown);
@@ -266,15 +229,45 @@ fn decode(kind: &Kind, version: &str, object: &mut Value, options: &WriteOptions
     }
 }
 
+/// What the object says it is must be what the path is for; what it does not say is filled in.
+fn check_type(kind: &Kind, version: &str, map: &mut Map<String, Value>) -> Result<(), Status> {
+    let wanted = kind.api_version_of(version);
+    let said = |key: &str, default: &str| match map.get(key).unwrap_or(&Value::Null) {
+        Value::Null => Ok(default.to_owned()),
+        Value::String(text) if text.is_empty() => Ok(default.to_owned()),
+        Value::String(text) => Ok(text.clone()),
+        other => Err(Status::bad_request(format!(
+            "{} in version {version:?} cannot be handled as a {}: json: cannot unmarshal {} into Go struct field {}.{key} of type string",
+            kind.kind,
+            kind.kind,
+            json_kind(other),
+            kind.kind
+        ))),
+    };
+    let (api_version, name) = (said("apiVersion", &wanted)?, said("kind", &kind.kind)?);
+    if api_version != wanted || name != kind.kind {
+        if kind.is_custom() && name == kind.kind {
+            let message = format!("the API version in the data ({api_version}) does not match the expected API version ({wanted})");
+            return Err(Status::bad_request(message));
+        }
+        let (group, short) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
+        let why = if kind.is_custom() || schema::built_in(group, short, &name).is_some() {
+            let home = if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() };
+            format!("converting ({short}.{name}) to ({home}.{}): unknown conversion", kind.kind)
+        } else {
+            format!("no kind {name:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:111\"")
+        };
+        return Err(Status::bad_request(format!("{name} in version {short:?} cannot be handled as a {}: {why}", kind.kind)));
+    }
+    map.insert("apiVersion".to_owned(), Value::from(kind.api_version()));
+    map.insert("kind".to_owned(), Value::from(kind.kind.clone()));
+    Ok(())
+}
+
 /// The first bytes of a body, as the decoder's errors show what is no object.
 fn hex(text: &str) -> String {
     let shown: String = text.bytes().take(30).map(|byte| format!("{byte:02x}")).collect();
     if text.len() > 30 { format!("{shown} ...") } else { shown }
-}
-
-/// `v1.Pod` in conversion errors: the version alone.
-fn short(api_version: &str) -> &str {
-    api_version.rsplit('/').next().unwrap_or(api_version)
 }
 
 fn json_kind(value: &Value) -> &'static str {

@@ -33,7 +33,7 @@ impl Api {
             return Err(Status::method_not_allowed());
         }
         let options = asked.query.write_options()?;
-        let body = typed(&resource.kind, resource.dialect.read(asked.value_of(&resource.kind)?))?;
+        let body = typed(&resource.kind, resource.dialect.read(asked.value_of(&resource.kind, &resource.version)?))?;
         let written = self.create_with(now, target(resource, "", None), body, &options)?;
         Ok(answer(StatusCode::CREATED, &written, resource, asked))
     }
@@ -47,7 +47,7 @@ impl Api {
         subresource: Option<&str>,
     ) -> Result<Response, Status> {
         let options = asked.query.write_options()?;
-        let body = resource.dialect.read(asked.value_of(&resource.kind)?);
+        let body = resource.dialect.read(asked.value_of(&resource.kind, &resource.version)?);
         let target = target(resource, name, subresource);
         if subresource == Some("scale") {
             return self.replace_scale(now, target, &body, &options);
@@ -252,13 +252,13 @@ impl Api {
         let namespace = resource.namespace.as_str();
         match (resource.kind.key.as_str(), subresource) {
             ("pods", "binding") => {
-                let body = asked.value()?;
+                let body = asked.value_as("v1", "Binding")?;
                 let node = body["target"]["name"].as_str().unwrap_or_default().to_owned();
                 self.bind_asked(now, namespace, name, &node)?;
                 Ok(done(StatusCode::CREATED))
             }
             ("pods", "eviction") => {
-                let body = asked.value()?;
+                let body = asked.value_as("policy/v1", "Eviction")?;
                 let mut options = read_options(&body["deleteOptions"])?;
                 options.dry_run |= asked.query.write_options()?.dry_run;
                 self.evict(now, namespace, name, &options)?;
@@ -266,7 +266,7 @@ impl Api {
             }
             ("serviceaccounts", "token") => {
                 let account = self.existing(&resource.kind, namespace, name)?.meta.uid.clone();
-                Ok(json_reply(StatusCode::CREATED, &super::reviews::token(now, namespace, name, &account, &asked.value()?)))
+                Ok(json_reply(StatusCode::CREATED, &super::reviews::token(now, namespace, name, &account, &asked.value_as("authentication.k8s.io/v1", "TokenRequest")?)))
             }
             ("pods", "exec" | "attach" | "portforward" | "proxy") => {
                 self.existing(&resource.kind, namespace, name)?;
