@@ -80,7 +80,8 @@ def read_go(folder, structs):
                         "go": go or kind.rsplit(".", 1)[-1].lstrip("*"),
                         "json": json_name,
                         "inline": "inline" in options.split(","),
-                        "omit": "omitempty" in options or "omitzero" in options,
+                        "omit": "omitempty" in options,
+                        "zero": "omitzero" in options,
                         "pointer": bool(pointer),
                     }
 
@@ -131,8 +132,8 @@ def main():
             go = structs.get((messages[name]["folder"], name.rsplit(".", 1)[-1], number))
             if go is None:
                 # Messages that Go writes by hand: their reader is written by hand, too.
-                go = {"go": proto[:1].upper() + proto[1:], "json": proto, "inline": False, "omit": True, "pointer": False}
-            flags = shape + ("i" if go["inline"] else "") + ("o" if go["omit"] else "") + ("p" if go["pointer"] else "")
+                go = {"go": proto[:1].upper() + proto[1:], "json": proto, "inline": False, "omit": True, "zero": False, "pointer": False}
+            flags = shape + ("i" if go["inline"] else "") + ("o" if go["omit"] else "") + ("z" if go["zero"] else "") + ("p" if go["pointer"] else "")
             fields.append([number, go["json"] or proto, short(kind), flags, go["go"]])
         done[name] = fields
     lines = [f"{json.dumps(short(name))}:{json.dumps(fields, separators=(',', ':'))}" for name, fields in sorted(done.items())]

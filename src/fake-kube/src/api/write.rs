@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{Api, FieldValidation, Target, WriteOptions, metadata};
 use crate::admission;
+use crate::fields::{self, Types, Writer};
 use crate::kinds::Kind;
 use crate::schema;
 use crate::status::Status;
@@ -42,8 +43,11 @@ impl Api {
         }
         self.generate_name(meta);
         let name = meta.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        for key in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "generation"] {
+        for key in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
             meta.shift_remove(key);
+        }
+        if !options.applied {
+            meta.shift_remove("managedFields");
         }
         meta.insert("uid".to_owned(), Value::from(self.chance.uid()));
         meta.insert("creationTimestamp".to_owned(), Value::from(time::seconds(now)));
@@ -57,6 +61,7 @@ impl Api {
             map.shift_remove("status");
         }
         admission::default(kind, &mut object);
+        self.follow(now, target, None, &mut object, options);
         admission::on_create(self, now, kind, &mut object)?;
         // A name that is taken is said before the object is looked at in detail only when it is valid: as upstream, validation first.
         let errors = admission::validate_create(self, kind, target.version, &object);
@@ -85,6 +90,7 @@ impl Api {
         check_identity(kind, target, &mut new, &old)?;
         restrict(kind, target.subresource, &before, &mut new);
         admission::default(kind, &mut new);
+        self.follow(now, target, Some(&before), &mut new, options);
         admission::on_update(now, kind, &before, &mut new, target.subresource);
         let meta = metadata::of(&mut new);
         metadata::keep(meta, &before["metadata"]);
@@ -109,6 +115,17 @@ impl Api {
             self.take_away(now, kind, target.namespace, target.name);
         }
         Ok(Written { object, warnings, created: false })
+    }
+
+    /// Notes whose the fields are that a write sets.
+    fn follow(&self, now: Timestamp, target: Target, before: Option<&Value>, new: &mut Value, options: &WriteOptions) {
+        let managed = |object: &Value| !object["metadata"]["managedFields"].is_null();
+        if options.applied || !(self.tracking || before.is_some_and(managed)) {
+            return;
+        }
+        let api_version = target.kind.api_version_of(target.version);
+        let writer = Writer { manager: &options.field_manager, api_version: &api_version, subresource: target.subresource, now };
+        fields::updated(&Types::of(target.kind, target.version), before, new, writer, self.tracking);
     }
 
     /// Sets a namespace's `spec.finalizers`; without any, a namespace that is being deleted is gone.
@@ -336,12 +353,16 @@ fn restrict(kind: &Kind, subresource: Option<&str>, old: &Value, new: &mut Value
             };
             // Kubelets may set labels and annotations through `pods/status` and `nodes/status`; elsewhere metadata stays
             // (`pkg/registry/core/{pod,node}/strategy.go`).
-            if matches!(kind.key.as_str(), "pods" | "nodes")
-                && let (Some(Value::Object(mut meta)), Some(old_meta)) = (meta, old.get("metadata"))
-            {
-                match old_meta.get("ownerReferences") {
-                    Some(owners) => meta.insert("ownerReferences".to_owned(), owners.clone()),
-                    None => meta.shift_remove("ownerReferences"),
+            // A Deployment's status takes annotations along, labels not.
+            let stays = match kind.key.as_str() {
+                "pods" | "nodes" => Some("ownerReferences"),
+                "apps/deployments" => Some("labels"),
+                _ => None,
+            };
+            if let (Some(stays), Some(Value::Object(mut meta)), Some(old_meta)) = (stays, meta, old.get("metadata")) {
+                match old_meta.get(stays) {
+                    Some(value) => meta.insert(stays.to_owned(), value.clone()),
+                    None => meta.shift_remove(stays),
                 };
                 kept.insert("metadata".to_owned(), Value::Object(meta));
             }

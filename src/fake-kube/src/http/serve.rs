@@ -9,7 +9,7 @@ use super::media::{self, Form};
 use super::query::Query;
 use super::route::{Resource, Route, route};
 use super::{discovery, openapi, reviews, watch};
-use crate::api::Api;
+use crate::api::{Api, WriteOptions};
 use crate::kinds::Kind;
 use crate::kube::{Request, Response};
 use crate::protobuf;
@@ -40,6 +40,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) query: Query,
     pub(crate) form: Form,
     pub(crate) content_type: String,
+    /// `User-Agent`.
+    pub(crate) agent: String,
     pub(crate) body: &'a Bytes,
 }
 
@@ -61,6 +63,7 @@ impl Server {
             query: Query::parse(request.uri().query().unwrap_or_default()),
             form,
             content_type: header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase(),
+            agent: header(header::USER_AGENT),
             body: request.body(),
         };
         let get = *asked.method == Method::GET;
@@ -132,6 +135,17 @@ impl Server {
 }
 
 impl Asked<'_> {
+    /// Whoever names no field manager goes by the first part of the user agent (`prefixFromUserAgent`).
+    pub(crate) fn write_options(&self) -> Result<WriteOptions, Status> {
+        let mut options = self.query.write_options()?;
+        if options.field_manager.is_empty() {
+            const LONGEST: usize = 128;
+            let name = self.agent.split('/').next().unwrap_or_default();
+            options.field_manager = name.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+        }
+        Ok(options)
+    }
+
     /// The body as an object of a kind, or as what may be sent for one: a Scale.
     pub(crate) fn value_of(&self, kind: &Kind, version: &str) -> Result<Value, Status> {
         if self.content_type == PROTOBUF {

@@ -65,5 +65,43 @@ pub(crate) fn read(body: &[u8], expected: Option<Expected>) -> Result<Value, Fai
     Ok(Value::Object(fields))
 }
 
+/// Puts the structs into an object that Go holds by value, and so always writes: of a Deployment an empty `spec.strategy`, of each
+/// container its `resources`.
+pub(crate) fn complete(group: &str, version: &str, kind: &str, object: &mut Value) {
+    if let (Some(name), Value::Object(map)) = (table::message_of(group, version, kind), object) {
+        complete_message(name, map, DEPTH);
+    }
+}
+
+/// Only a schema in a schema is deeper.
+const DEPTH: u32 = 24;
+
+fn complete_message(name: &str, object: &mut Map<String, Value>, depth: u32) {
+    let (Some(message), Some(depth)) = (table::message(name), depth.checked_sub(1)) else { return };
+    for field in message.values() {
+        if field.or_null && !object.contains_key(&field.json) {
+            object.insert(field.json.clone(), Value::Null);
+        }
+        let table::Kind::Message(inner) = &field.kind else { continue };
+        if field.inline {
+            complete_message(inner, object, depth);
+            continue;
+        }
+        if field.always && object.get(&field.json).is_none_or(Value::is_null) {
+            object.insert(field.json.clone(), Value::Object(Map::new()));
+        }
+        match (field.shape, object.get_mut(&field.json)) {
+            (table::Shape::One, Some(Value::Object(map))) => complete_message(inner, map, depth),
+            (table::Shape::List, Some(Value::Array(list))) => {
+                list.iter_mut().filter_map(Value::as_object_mut).for_each(|map| complete_message(inner, map, depth));
+            }
+            (table::Shape::Map, Some(Value::Object(map))) => {
+                map.values_mut().filter_map(Value::as_object_mut).for_each(|map| complete_message(inner, map, depth));
+            }
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

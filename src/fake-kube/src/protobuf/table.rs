@@ -18,6 +18,10 @@ pub(super) struct Field {
     pub(super) inline: bool,
     /// A zero is as good as nothing: `omitempty` on what is no pointer.
     pub(super) omit_zero: bool,
+    /// A struct that Go holds by value: JSON always has it, were it empty.
+    pub(super) always: bool,
+    /// A list or map that JSON always has, as null when it is not there.
+    pub(super) or_null: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +42,9 @@ pub(super) enum Kind {
     Double,
     Message(String),
 }
+
+/// Messages whose JSON is no object.
+const BY_HAND: &[&str] = &["meta.v1.Time", "meta.v1.MicroTime", "api.resource.Quantity", "util.intstr.IntOrString", "meta.v1.FieldsV1", "runtime.RawExtension"];
 
 /// Fields by number.
 pub(super) type Message = BTreeMap<i32, Field>;
@@ -103,6 +110,8 @@ fn read(field: &Value) -> Field {
             () => Shape::One,
         },
         inline: flags.contains('i'),
-        omit_zero: flags.contains('o') && !flags.contains('p'),
+        omit_zero: flags.contains(['o', 'z']) && !flags.contains('p'),
+        or_null: flags.contains(['r', 'm']) && !flags.contains(['o', 'z']),
+        always: !flags.contains(['r', 'm', 'p', 'z', 'i']) && text(2).contains('.') && !BY_HAND.contains(&text(2)),
     }
 }

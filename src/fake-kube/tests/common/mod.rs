@@ -38,6 +38,7 @@ impl World {
             .uri(path)
             .header("content-type", content_type)
             .header("accept", accept)
+            .header("user-agent", "replay")
             .body(Bytes::copy_from_slice(body.as_ref()))
             .unwrap();
         self.kube.submit(self.now, request)

@@ -114,7 +114,7 @@ async fn run(options: &KubeOptions) -> Result<(), ServeError> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(ServeError::Runtime)?;
     let clock = Clock::machine();
     let server = Server::open(options.listen, &options.kubeconfig).await?;
-    let mut kube = fake_kube::Kube::new(fake_kube::Config { seed: options.seed, start: clock.now(), ..Default::default() });
+    let mut kube = fake_kube::Kube::new(fake_kube::Config { seed: options.seed, start: clock.now(), managed_fields: true, ..Default::default() });
     for controller in fake_kube::controllers::all(options.seed) {
         kube.add_controller(controller);
     }
