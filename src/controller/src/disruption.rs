@@ -1,7 +1,8 @@
 //! What the disruption of nodes remembers between decisions: the pass under way, the commands on their way, what was looked at.
 
 use jiff::{SignedDuration, Timestamp};
-use planner::disruption::{Command, Method, Stays};
+use planner::disruption::{Command, Method, Proposal, Stays, unchanged_until};
+use planner::{Offerings, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ pub struct Disruption {
     state: u64,
     since: Option<Timestamp>,
     exhausted: BTreeMap<Method, u64>,
+    pub answers: Answers,
     /// The index's version at the last pass that ran to its end.
     pub seen: Option<u64>,
     /// How many nodes each method could have taken, and why the others stay, as it last said it.
@@ -37,6 +39,52 @@ pub enum Pass {
     Marking { command: Command, attempts: u32, wrote: bool },
     /// Its replacements, by name, are being created.
     Creating { command: Command, names: Vec<String> },
+}
+
+/// What the methods said of one picture of the cluster. They are pure, so that the same question need not be asked twice.
+#[derive(Debug, Default)]
+pub struct Answers {
+    asked: Option<Question>,
+    of: BTreeMap<Method, Proposal>,
+}
+
+#[derive(Debug)]
+struct Question {
+    snapshot: Arc<Snapshot>,
+    offerings: Offerings,
+    busy: BTreeSet<Arc<str>>,
+    /// From when on the time alone may make the answers others.
+    until: Timestamp,
+}
+
+impl Question {
+    /// An index and a catalogue that did not change give the same `Arc`s.
+    fn is(&self, snapshot: &Arc<Snapshot>, offerings: &Offerings, busy: &BTreeSet<Arc<str>>, now: Timestamp) -> bool {
+        let offered = || self.offerings.iter().zip(offerings).all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1));
+        now < self.until
+            && Arc::ptr_eq(&self.snapshot, snapshot)
+            && self.busy == *busy
+            && self.offerings.len() == offerings.len()
+            && offered()
+    }
+}
+
+impl Answers {
+    /// Forgets what was said of another picture.
+    pub fn ask(&mut self, snapshot: &Arc<Snapshot>, offerings: &Offerings, busy: &BTreeSet<Arc<str>>, now: Timestamp) {
+        if self.asked.as_ref().is_some_and(|question| question.is(snapshot, offerings, busy, now)) {
+            return;
+        }
+        self.of.clear();
+        // Where a budget opens by the clock, an answer holds for this instant.
+        let until = unchanged_until(snapshot, now).unwrap_or(now);
+        self.asked = Some(Question { snapshot: snapshot.clone(), offerings: offerings.clone(), busy: busy.clone(), until });
+    }
+
+    /// What this method said before, or says now.
+    pub fn of(&mut self, method: Method, say: impl FnOnce() -> Proposal) -> Proposal {
+        self.of.entry(method).or_insert_with(say).clone()
+    }
 }
 
 /// A command that is being carried out.
@@ -124,5 +172,42 @@ mod tests {
         disruption.exhaust(Method::SingleNode, at(300));
         disruption.notice(2, at(301));
         assert!(!disruption.is_exhausted(Method::SingleNode, at(301)));
+    }
+
+    /// How often a method is really asked at these seconds, each with a picture, offerings and the nodes that are busy.
+    fn times_asked(questions: &[(i64, &Arc<Snapshot>, &Offerings, &str)]) -> usize {
+        let (mut answers, mut asked) = (Answers::default(), 0);
+        for (second, snapshot, offerings, busy) in questions {
+            answers.ask(snapshot, offerings, &BTreeSet::from([Arc::from(*busy)]), at(*second));
+            answers.of(Method::SingleNode, || {
+                asked += 1;
+                Proposal::default()
+            });
+        }
+        asked
+    }
+
+    #[test]
+    fn the_same_question_is_asked_once() {
+        let (one, other) = (Arc::new(Snapshot::default()), Arc::new(Snapshot::default()));
+        let offered = Offerings::from([("default".into(), Arc::default())]);
+        let offered_anew = Offerings::from([("default".into(), Arc::default())]);
+        assert_eq!(times_asked(&[(0, &one, &offered, "a"), (3_600, &one, &offered, "a")]), 1);
+        assert_eq!(times_asked(&[(0, &one, &offered, "a"), (10, &other, &offered, "a")]), 2, "another picture");
+        assert_eq!(times_asked(&[(0, &one, &offered, "a"), (10, &one, &offered_anew, "a")]), 2, "other offerings");
+        assert_eq!(times_asked(&[(0, &one, &offered, "a"), (10, &one, &Offerings::new(), "a")]), 2, "no offerings");
+        assert_eq!(times_asked(&[(0, &one, &offered, "a"), (10, &one, &offered, "b")]), 2, "another node is busy");
+    }
+
+    #[test]
+    fn an_answer_holds_no_longer_than_the_time_lets_it() {
+        let node = serde_json::json!({"name": "a", "created": at(0), "nominated_until": at(20), "has_node": true, "launched": true,
+            "registered": true, "initialized": true, "ready": true, "deleting": false, "labels": {}, "annotations": {}, "taints": [],
+            "capacity": {}, "allocatable": {}, "pods": [], "instance_terminating": false, "grace_limited": false});
+        let node = serde_json::from_value(node).expect("a node");
+        let nominated = Arc::new(Snapshot { nodes: vec![Arc::new(node)], ..Snapshot::default() });
+        let none = Offerings::new();
+        assert_eq!(times_asked(&[(0, &nominated, &none, ""), (19, &nominated, &none, "")]), 1);
+        assert_eq!(times_asked(&[(0, &nominated, &none, ""), (20, &nominated, &none, "")]), 2);
     }
 }

@@ -50,6 +50,12 @@ impl Settings {
             tamper: None,
         }
     }
+
+    /// How long a node that pods are meant for is left alone: twice the longest batch, and ten seconds at the least
+    /// (`C/pkg/controllers/state/statenode.go`, nominationWindow).
+    pub fn nomination_window(&self) -> SignedDuration {
+        (self.batch_max * 2).max(SignedDuration::from_secs(10))
+    }
 }
 
 /// Who takes the lease, and where it lies.

@@ -87,3 +87,22 @@ fn truncate(message: &str) -> String {
         None => message.to_owned(),
     }
 }
+
+/// What tests of several decisions begin with.
+#[cfg(test)]
+mod testing {
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::{Value, json};
+
+    /// A running pod with these fields of its metadata, spec and status.
+    pub fn pod(patch: &Value) -> Pod {
+        let mut object =
+            json!({"metadata": {"name": "p", "namespace": "default"}, "spec": {"containers": []}, "status": {"phase": "Running"}});
+        for (field, inner) in patch.as_object().into_iter().flatten() {
+            for (key, value) in inner.as_object().into_iter().flatten() {
+                object[field][key] = value.clone();
+            }
+        }
+        serde_json::from_value(object).expect("a pod")
+    }
+}

@@ -40,19 +40,8 @@ pub fn decide(world: &World, name: &str, now: Timestamp) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::testing::pod;
     use rstest::rstest;
-    use serde_json::{Value, json};
-
-    fn pod(patch: &Value) -> Pod {
-        let mut object =
-            json!({"metadata": {"name": "p", "namespace": "default"}, "spec": {"containers": []}, "status": {"phase": "Running"}});
-        for (field, inner) in patch.as_object().into_iter().flatten() {
-            for (key, value) in inner.as_object().into_iter().flatten() {
-                object[field][key] = value.clone();
-            }
-        }
-        serde_json::from_value(object).expect("a pod")
-    }
 
     const BOUND: &str = r#"{"spec": {"nodeName": "n"}}"#;
 

@@ -306,19 +306,9 @@ pub fn drain_tier(pod: &Pod) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::testing::pod;
     use rstest::rstest;
     use serde_json::{Value, json};
-
-    fn pod(patch: Value) -> Pod {
-        let mut object =
-            json!({"metadata": {"name": "p", "namespace": "default"}, "spec": {"containers": []}, "status": {"phase": "Running"}});
-        for (field, inner) in patch.as_object().into_iter().flatten() {
-            for (key, value) in inner.as_object().into_iter().flatten() {
-                object[field][key] = value.clone();
-            }
-        }
-        serde_json::from_value(object).expect("a pod")
-    }
 
     #[rstest]
     #[case::ordinary(json!({}), true, true, 0)]
@@ -331,7 +321,7 @@ mod tests {
     #[case::daemon(json!({"metadata": {"ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "n", "uid": "u"}]}}), true, true, 1)]
     #[case::critical(json!({"spec": {"priorityClassName": "system-cluster-critical"}}), true, true, 2)]
     fn who_is_drained_and_when(#[case] patch: Value, #[case] waits: bool, #[case] evictable: bool, #[case] tier: usize) {
-        let pod = pod(patch);
+        let pod = pod(&patch);
         let now = Timestamp::from_second(101).expect("in range");
         assert_eq!((is_waiting_eviction(&pod, now), is_evictable(&pod), drain_tier(&pod)), (waits, evictable, tier));
     }

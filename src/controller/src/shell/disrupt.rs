@@ -15,7 +15,7 @@ use crate::work::Work;
 use crate::world::{TYPE_CHECK, instance_id, provider_id};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use planner::disruption::{self, Command, Method, Proposal, Why};
+use planner::disruption::{self, Command, Method, Proposal, Search, Why};
 use planner::{Offerings, Snapshot};
 use std::sync::Arc;
 
@@ -61,11 +61,14 @@ impl Controller {
         let snapshot = self.picture();
         let (offerings, mut notes) = self.all_offerings(now);
         let busy = self.world.disruption.busy();
+        let options = self.world.settings.options.clone();
+        let mut search = Search::new(&snapshot, &offerings, now, &options);
+        self.world.disruption.answers.ask(&snapshot, &offerings, &busy, now);
         for (position, method) in Method::ALL.into_iter().enumerate().skip(first) {
             if method.is_remembered() && self.world.disruption.is_exhausted(method, now) {
                 continue;
             }
-            let mut proposal = disruption::propose(&snapshot, &offerings, now, &self.world.settings.options, &busy, method);
+            let mut proposal = self.world.disruption.answers.of(method, || search.propose(&busy, method));
             if let Some(change) = self.tamper().and_then(|tamper| tamper.proposal.as_ref()) {
                 change(method, &snapshot, &mut proposal);
             }
@@ -180,15 +183,14 @@ impl Controller {
             return Step::retry(format!("launching replacement nodeclaim, {error}"));
         }
         command.nodes.iter().for_each(|node| self.world.index.mark(&node.node_claim, true));
-        let window = (self.world.settings.batch_max * 2).max(SignedDuration::from_secs(10));
+        let nominated_until = later(now, self.world.settings.nomination_window());
         let mut notes: Vec<Note> = Vec::new();
         for nomination in &command.nominations {
-            self.world.index.nominate(&nomination.node, later(now, window));
+            self.world.index.nominate(&nomination.node, nominated_until);
             if let Some(pod) = self.world.index.pod(&provision::key(&nomination.pod)) {
                 notes.push(provision::nominated(pod, &provision::on_machine(&self.world, &nomination.node)).into());
             }
         }
-        let nominated_until = later(now, window);
         let recorded = What::Disrupting { command: Arc::new(command.clone()), replacements: names.clone(), nominated_until };
         let id = self.world.disruption.begin(command, names, now);
         self.record(recorded);
@@ -202,20 +204,9 @@ impl Controller {
 
     /// What can be bought for each pool, ready or not: a node of a pool that is not ready has a price all the same.
     fn all_offerings(&self, now: Timestamp) -> (Offerings, Vec<Note>) {
-        let (mut offerings, mut notes) = (Offerings::new(), Vec::new());
-        for pool in self.world.index.pools().filter(|pool| pool.spec.replicas.is_none()) {
-            let name = pool.name_any();
-            let Some(class) = self.world.index.class(&pool.spec.template.spec.node_class_ref.name) else { continue };
-            match self.cloud.instance_types(class, now) {
-                Ok(types) => {
-                    offerings.insert(name.as_str().into(), types);
-                }
-                Err(error) => {
-                    notes.push(Line::error(CONTROLLER, "failed listing instance types", error).with("nodepool", name).into());
-                }
-            }
-        }
-        (offerings, notes)
+        let (offerings, unresolved) = self.offered(self.world.index.pools().filter(|pool| pool.spec.replicas.is_none()), now);
+        let failed = |(pool, error)| Line::error(CONTROLLER, "failed listing instance types", error).with("nodepool", pool).into();
+        (offerings, unresolved.into_iter().map(failed).collect())
     }
 
     // What is said.

@@ -5,6 +5,7 @@ use crate::decide::provision;
 use crate::log::{Level, Line};
 use crate::record::What;
 use crate::step::{Done, Note, Step};
+use api::nodepool::NodePool;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use planner::output::PodOutcome;
@@ -54,12 +55,10 @@ impl Controller {
             }
             names.push(name);
         }
-        // C/pkg/controllers/state/statenode.go: twice the longest batch, and ten seconds at the least.
-        let window = (self.world.settings.batch_max * 2).max(SignedDuration::from_secs(10));
+        let nominated_until = later(now, self.world.settings.nomination_window());
         for nomination in &plan.nominations {
-            self.world.index.nominate(&nomination.node, later(now, window));
+            self.world.index.nominate(&nomination.node, nominated_until);
         }
-        let nominated_until = later(now, window);
         self.record(What::Planned { plan: Arc::new(plan), explanation: Arc::new(explanation), names, nominated_until });
         Step { acts, notes, ..Step::default() }
     }
@@ -89,32 +88,38 @@ impl Controller {
     }
 
     /// What can be bought for each pool that is ready; a pool that cannot be resolved is left out.
-    pub(super) fn offerings(&self, now: Timestamp) -> (Offerings, Vec<Note>) {
-        let (mut offerings, mut notes) = (Offerings::new(), Vec::new());
-        for pool in self.world.index.pools() {
-            let name = pool.name_any();
-            let ready = pool.status.as_ref().is_some_and(|s| api::condition::is_true(&s.conditions, "Ready"));
-            if pool.metadata.deletion_timestamp.is_some() || pool.spec.replicas.is_some() {
-                continue;
-            }
-            if !ready {
-                let line = Line::new(Level::Error, "provisioner", "ignoring nodepool, not ready").object("NodePool", "", &name);
-                notes.push(line.into());
-                continue;
-            }
+    fn offerings(&self, now: Timestamp) -> (Offerings, Vec<Note>) {
+        let present = self.world.index.pools().filter(|pool| pool.metadata.deletion_timestamp.is_none() && pool.spec.replicas.is_none());
+        let ready = |pool: &&Arc<NodePool>| pool.status.as_ref().is_some_and(|s| api::condition::is_true(&s.conditions, "Ready"));
+        let (ready, not_ready): (Vec<_>, Vec<_>) = present.partition(ready);
+        let of = |line: Line, pool: &str| Note::from(line.object("NodePool", "", pool));
+        let ignored = |pool: &Arc<NodePool>| of(Line::new(Level::Error, "provisioner", "ignoring nodepool, not ready"), &pool.name_any());
+        let mut notes: Vec<Note> = not_ready.into_iter().map(ignored).collect();
+        let (offerings, unresolved) = self.offered(ready, now);
+        let skipped =
+            |(pool, error): (String, String)| of(Line::error("provisioner", "skipping, unable to resolve instance types", error), &pool);
+        notes.extend(unresolved.into_iter().map(skipped));
+        (offerings, notes)
+    }
+
+    /// What can be bought for these pools now; the names of those that cannot be resolved, with the reason. A pool whose NodeClass is
+    /// not there is left out.
+    pub(super) fn offered<'a>(
+        &self,
+        pools: impl IntoIterator<Item = &'a Arc<NodePool>>,
+        now: Timestamp,
+    ) -> (Offerings, Vec<(String, String)>) {
+        let (mut offerings, mut unresolved) = (Offerings::new(), Vec::new());
+        for pool in pools {
             let Some(class) = self.world.index.class(&pool.spec.template.spec.node_class_ref.name) else { continue };
             match self.cloud.instance_types(class, now) {
                 Ok(types) => {
-                    offerings.insert(name.as_str().into(), types);
+                    offerings.insert(pool.name_any().as_str().into(), types);
                 }
-                Err(error) => {
-                    let line =
-                        Line::error("provisioner", "skipping, unable to resolve instance types", error).object("NodePool", "", &name);
-                    notes.push(line.into());
-                }
+                Err(error) => unresolved.push((pool.name_any(), error)),
             }
         }
-        (offerings, notes)
+        (offerings, unresolved)
     }
 
     pub(super) fn note_verdicts(&mut self, version: u64, explanation: &planner::Explanation) {

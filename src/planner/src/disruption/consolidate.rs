@@ -84,7 +84,7 @@ struct Pass<'s, 'a> {
     proposal: Proposal,
 }
 
-/// Of simulations, only the writing of NodeClaims is left.
+/// The command that removes these nodes and carries out what was simulated; without a simulation nothing has to move.
 fn command(method: Method, candidates: &[&Candidate], simulation: Option<Simulation<'_, '_>>) -> Command {
     let source: f64 = candidates.iter().map(|c| c.price.dollars()).sum();
     let (replacements, least, nominations) = match simulation {
