@@ -3,6 +3,7 @@
 mod cloud;
 mod explain;
 mod test;
+mod up;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Serve a fake AWS account on a loopback port
     Cloud(cloud::Arguments),
+    /// Serve an embedded Kubernetes to kubectl and controllers
+    Up(up::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -43,5 +46,6 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Cloud(arguments) => cloud::run(&arguments),
+        Command::Up(arguments) => up::run(&arguments),
     }
 }

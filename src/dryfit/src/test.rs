@@ -16,7 +16,8 @@ Examples:
   dryfit test scenarios/workshops/eks-workshop/lab.yaml         one, with its whole timeline
   dryfit test lab.yaml --trace lab.trace                        with every request, reply and decision
   dryfit test lab.yaml --cluster local                          on a real API server on loopback, in real time
-  dryfit test lab.yaml --cluster local --controller command:/path/to/karpenter    with that controller instead of ours";
+  dryfit test lab.yaml --controller command:/path/to/karpenter    with that controller instead of ours, on the embedded API server
+  dryfit test lab.yaml --cluster local --controller command:/path/to/karpenter    the same on a real one";
 
 #[derive(Args)]
 #[command(after_help = AFTER)]
@@ -42,10 +43,11 @@ pub struct Arguments {
     /// List the scenarios and run none
     #[arg(long)]
     list: bool,
-    /// Where Kubernetes comes from: `embedded` (virtual time), or `local` (real etcd, API server, scheduler and controller manager as child processes)
+    /// Where Kubernetes comes from: `embedded` (virtual time; with another controller than ours, real time on a loopback socket), or `local`
+    /// (real etcd, API server, scheduler and controller manager as child processes, in real time)
     #[arg(long, default_value = "embedded", value_parser = cluster)]
     cluster: Cluster,
-    /// Which controller: `built-in`, or `command:PATH` of an unmodified Karpenter (needs --cluster local)
+    /// Which controller: `built-in`, or `command:PATH` of an unmodified Karpenter
     #[arg(long, default_value = "built-in", value_parser = controller)]
     controller: Controller,
     /// Folder with the control plane's binaries (else $DRYFIT_CONTROL_PLANE, else what ci/judges/build made)
@@ -87,10 +89,6 @@ fn controller(text: &str) -> Result<Controller, String> {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    if matches!(arguments.controller, Controller::Command(_)) && arguments.cluster == Cluster::Embedded {
-        eprintln!("a controller of its own process cannot run in virtual time: add --cluster local");
-        return ExitCode::from(2);
-    }
     let read = run::find(&arguments.paths).and_then(|paths| run::read_all(&paths));
     let mut scenarios = match read {
         Ok(scenarios) => scenarios,

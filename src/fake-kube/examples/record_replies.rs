@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (code, body) = ask(&server, &token, step)?;
             let reply: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
             step["code"] = json!(code);
-            step["reply"] = strip(reply);
+            step["reply"] = strip(reply, step["managed"] == true);
             // A definition is served a moment after it is accepted.
             if step["do"].as_str().is_some_and(|line| line.contains("customresourcedefinitions")) {
                 std::thread::sleep(Duration::from_secs(2));
@@ -50,7 +51,12 @@ fn ask(server: &str, token: &str, step: &Value) -> Result<(u16, String), Box<dyn
         "-H",
         &format!("Accept: {}", header("accept", "application/json")),
     ]);
-    if let Some(body) = step.get("body") {
+    if let Some(bytes) = step["bytes"].as_str() {
+        // What is no text goes through a file.
+        let file = std::env::temp_dir().join(format!("replay-body-{}", std::process::id()));
+        std::fs::write(&file, base64::engine::general_purpose::STANDARD.decode(bytes)?)?;
+        command.arg("--data-binary").arg(format!("@{}", file.display()));
+    } else if let Some(body) = step.get("body") {
         command.arg("-d").arg(body.as_str().map_or_else(|| body.to_string(), str::to_owned));
     }
     let output = command.arg(format!("{server}{path}")).output()?;
@@ -59,14 +65,16 @@ fn ask(server: &str, token: &str, step: &Value) -> Result<(u16, String), Box<dyn
     Ok((code.trim().parse()?, body.to_owned()))
 }
 
-/// Without what no two servers share, so that the file stays small.
-fn strip(mut value: Value) -> Value {
+/// Without managed fields where they are not the question, so that the file stays small.
+fn strip(mut value: Value, managed: bool) -> Value {
     match &mut value {
         Value::Object(map) => {
-            map.shift_remove("managedFields");
-            map.values_mut().for_each(|inner| *inner = strip(inner.take()));
+            if !managed {
+                map.shift_remove("managedFields");
+            }
+            map.values_mut().for_each(|inner| *inner = strip(inner.take(), managed));
         }
-        Value::Array(list) => list.iter_mut().for_each(|inner| *inner = strip(inner.take())),
+        Value::Array(list) => list.iter_mut().for_each(|inner| *inner = strip(inner.take(), managed)),
         _ => {}
     }
     value

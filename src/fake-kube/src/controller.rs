@@ -58,7 +58,9 @@ impl Drive {
             any = true;
             let changes = api.store().since(*seen);
             *seen = api.store().resource_version();
+            api.act_as(if controller.name() == "scheduler" { "kube-scheduler" } else { "kube-controller-manager" });
             controller.step(api, now, &changes);
+            api.act_as("kube-apiserver");
         }
         any
     }

@@ -45,6 +45,9 @@ pub struct Config {
     /// How many events per kind a watch can go back.
     pub history: usize,
     pub latency: Latency,
+    /// Whether `metadata.managedFields` are kept from each object's creation on, as a real server does. Otherwise they begin with the
+    /// first server-side apply: where nobody looks at them, most of the work would be theirs.
+    pub managed_fields: bool,
     /// Faults from the start; more by [`Kube::add_rule`].
     pub rules: Vec<Rule>,
 }
@@ -68,6 +71,7 @@ impl Default for Config {
             version: "1.36.3".to_owned(),
             history: 16_384,
             latency: Latency::default(),
+            managed_fields: false,
             rules: Vec::new(),
         }
     }
@@ -98,6 +102,7 @@ impl Kube {
         for kind in kinds::built_in() {
             api.register(kind);
         }
+        api.track(config.managed_fields);
         bootstrap::fill(&mut api, start);
         let mut kube = Kube {
             api,

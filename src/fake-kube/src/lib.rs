@@ -13,6 +13,7 @@
 //! - [`kinds`]: what is known of each kind; [`crd`]: kinds that users add
 //! - [`api`]: the write path, the same for HTTP and for controllers: decoding, defaults, admission, validation, deletion
 //! - [`controller`]: what a controller is, and the loop that drives them; `controllers`: those that are built in
+//! - `protobuf`: bodies of Go clients; `fields`: who set which field, and server-side apply
 //! - [`kube`]: HTTP in, HTTP out
 
 mod admission;
@@ -22,10 +23,12 @@ mod chance;
 pub mod controller;
 pub mod controllers;
 pub mod crd;
+mod fields;
 mod http;
 pub mod kinds;
 pub mod kube;
 mod patch;
+mod protobuf;
 pub mod quantity;
 mod rules;
 mod schema;

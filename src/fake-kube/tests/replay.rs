@@ -5,9 +5,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::World;
+use fake_kube::Config;
 use rstest::rstest;
 use serde_json::Value;
 
@@ -17,27 +21,34 @@ use serde_json::Value;
 #[case::writes("writes")]
 #[case::paths("paths")]
 #[case::custom("custom")]
+#[case::protobuf("protobuf")]
+#[case::apply("apply")]
 fn answers_like_the_real_server(#[case] name: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay").join(format!("{name}.json"));
     let script: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    let mut world = World::new();
+    let mut world = World::with(Config { start: common::start(), managed_fields: true, ..Config::default() });
     let mut wrong = Vec::new();
     for step in script["steps"].as_array().unwrap() {
         let line = step["do"].as_str().unwrap();
         let (method, path) = line.split_once(' ').unwrap();
         let body = step.get("body").map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned)).unwrap_or_default();
+        let bytes = step["bytes"].as_str().map_or_else(|| body.clone().into_bytes(), |text| STANDARD.decode(text).unwrap());
         let (code, text) = world.raw(
             method,
             path,
-            &body,
+            bytes,
             step["type"].as_str().unwrap_or("application/json"),
             step["accept"].as_str().unwrap_or("application/json"),
         );
         let reply = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        let (theirs, ours) = (normal(&step["reply"]), normal(&reply));
+        let (theirs, ours) = (normal(&step["reply"], step["managed"] == true), normal(&reply, step["managed"] == true));
         let same = step["code"] == code && theirs == ours;
         match step["differs"].as_str() {
-            None if !same => wrong.push(format!("{line} {body}\n  theirs {} {theirs}\n  ours   {code} {ours}", step["code"])),
+            None if !same => {
+                let mut apart = Vec::new();
+                differences("", &theirs, &ours, &mut apart);
+                wrong.push(format!("{line} {body}\n  theirs {}, ours {code}\n{}", step["code"], apart.join("\n")));
+            }
             Some(reason) if same => wrong.push(format!("{line}: no longer differs ({reason})")),
             _ => {}
         }
@@ -45,8 +56,30 @@ fn answers_like_the_real_server(#[case] name: &str) {
     assert!(wrong.is_empty(), "{} steps differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Where two values differ, a line each.
+fn differences(path: &str, theirs: &Value, ours: &Value, out: &mut Vec<String>) {
+    match (theirs, ours) {
+        (Value::Object(left), Value::Object(right)) => {
+            let keys: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+            for key in keys {
+                differences(&format!("{path}.{key}"), &theirs[key.as_str()], &ours[key.as_str()], out);
+                if left.contains_key(key) != right.contains_key(key) && theirs[key.as_str()] == ours[key.as_str()] {
+                    out.push(format!("  {path}.{key}: null and absent"));
+                }
+            }
+        }
+        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+            for (index, (theirs, ours)) in left.iter().zip(right).enumerate() {
+                differences(&format!("{path}[{index}]"), theirs, ours, out);
+            }
+        }
+        _ if theirs != ours => out.push(format!("  {path}\n    theirs {theirs}\n    ours   {ours}")),
+        _ => {}
+    }
+}
+
 /// Sorted keys, and nothing in it that two servers cannot share.
-fn normal(value: &Value) -> Value {
+fn normal(value: &Value, managed: bool) -> Value {
     const PRIVATE: &[&str] = &[
         "uid",
         "resourceVersion",
@@ -64,21 +97,25 @@ fn normal(value: &Value) -> Value {
     ];
     match value {
         Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().filter(|key| !PRIVATE.contains(&key.as_str())).collect();
+            let mut keys: Vec<&String> = map.keys().filter(|key| managed && *key == "managedFields" || !PRIVATE.contains(&key.as_str())).collect();
             // The recording server had no ServiceAccount admission.
             keys.retain(|key| !(key.starts_with("serviceAccount") && map[*key] == "default"));
             keys.sort();
-            let mut out: serde_json::Map<String, Value> = keys.into_iter().map(|key| (key.clone(), normal(&map[key]))).collect();
+            let mut out: serde_json::Map<String, Value> = keys.into_iter().map(|key| (key.clone(), normal(&map[key], managed))).collect();
             // Go goes through maps in any order.
             if let Some(Value::String(message)) = out.get("message").cloned() {
                 out.insert("message".to_owned(), Value::from(plain(&message)));
+            }
+            // Ordered by times, which are not compared.
+            if let Some(Value::Array(entries)) = out.get_mut("managedFields") {
+                entries.sort_by_key(|entry| ["operation", "manager", "subresource"].map(|key| entry[key].to_string()));
             }
             if let Some(Value::Array(causes)) = out.get_mut("causes") {
                 causes.sort_by_key(Value::to_string);
             }
             Value::Object(out)
         }
-        Value::Array(list) => Value::Array(list.iter().map(normal).collect()),
+        Value::Array(list) => Value::Array(list.iter().map(|one| normal(one, managed)).collect()),
         Value::String(text) if is_uid(text) => Value::from("UID"),
         Value::String(text) => Value::from(text.trim_end()),
         other => other.clone(),

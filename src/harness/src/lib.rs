@@ -4,7 +4,8 @@
 //!
 //! Map, in the order of a run: [`scenario`] reads; [`world`] builds (with [`pump`], [`wires`], [`fakes`], [`furnish`], [`local`]);
 //! [`drive`] moves time and does what the steps say ([`objects`]); [`observe`] sees what happens ([`acts`], [`timeline`], [`trace`]);
-//! [`check`] judges, [`invariants`] judges what always holds; [`report`] tells; [`explain`] answers why; [`run`] does it for many files. [`serve_cloud`] serves the fake AWS alone.
+//! [`check`] judges, [`invariants`] judges what always holds; [`report`] tells; [`explain`] answers why; [`run`] does it for many files. [`serve_cloud`] serves the fake AWS alone, [`serve_kube`] the
+//! embedded Kubernetes.
 
 pub mod acts;
 pub mod check;
@@ -21,6 +22,7 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod serve_cloud;
+pub mod serve_kube;
 pub mod timeline;
 pub mod trace;
 pub mod wires;

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
 /// A fake as a tower service, for `kube::Client::new`.
@@ -116,16 +117,24 @@ where
     loop {
         let (stream, _) = listener.accept().await?;
         let (line, beside) = (line.clone(), beside.clone());
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                answer(line.clone(), beside.clone(), request)
-            });
-            let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            server.http1().keep_alive(true);
-            // A peer that breaks its connection is no event for the server.
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
-        });
+        tokio::spawn(connection(stream, line, beside));
     }
+}
+
+/// Serves one connection, plain or TLS, until its peer ends it.
+pub async fn connection<F: Fake, A>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    line: Line<F>,
+    beside: impl Fn(Line<F>, Request) -> Result<A, Box<Request>> + Clone + Send + 'static,
+) where
+    A: Future<Output = Response> + Send + 'static,
+{
+    let service =
+        hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| answer(line.clone(), beside.clone(), request));
+    let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    server.http1().keep_alive(true);
+    // A peer that breaks its connection is no event for the server.
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer<F: Fake, A: Future<Output = Response>>(

@@ -4,7 +4,7 @@
 //!
 //! - Pod (and every pod template): restartPolicy, dnsPolicy, terminationGracePeriodSeconds, schedulerName, securityContext,
 //!   serviceAccount beside serviceAccountName, enableServiceLinks (pods alone), host ports under hostNetwork; of containers: resources,
-//!   imagePullPolicy, terminationMessagePath and -Policy, ports' protocol, requests from limits, probes' numbers, handlers' scheme and
+//!   imagePullPolicy, terminationMessagePath and -Policy, ports' protocol, requests from limits (pods alone), probes' numbers, handlers' scheme and
 //!   path, env fieldRef's apiVersion; of volumes: default modes, an empty source, hostPath's type, projected tokens' lifetime
 //! - Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController, Job, CronJob: replicas and strategy numbers
 //! - Service: type, protocol, target port, session affinity, internal traffic policy
@@ -26,7 +26,12 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
             let spec = child(map, "spec");
             set(spec, "enableServiceLinks", json!(true));
             pod_spec(spec);
+            requests(spec);
             if let Some(status) = existing(map, "status") {
+                // Two fields of one thing (`pkg/apis/core/v1/conversion.go`).
+                if let Some(ip) = status.get("podIP").filter(|ip| ip.as_str().is_some_and(|ip| !ip.is_empty())).cloned() {
+                    set(status, "podIPs", json!([{ "ip": ip }]));
+                }
                 for condition in each(status, "conditions") {
                     set(condition, "lastProbeTime", Value::Null);
                     set(condition, "lastTransitionTime", Value::Null);
@@ -82,6 +87,9 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
             let types = if spec.contains_key("egress") { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
             set(spec, "policyTypes", types);
         }
+        // Times that Go holds by value, and writes when they are zero.
+        "events" => ["eventTime", "firstTimestamp", "lastTimestamp"].into_iter().for_each(|key| set(map, key, Value::Null)),
+        "coordination.k8s.io/leases" => drop(child(map, "spec")),
         "rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings" => role_binding(map),
         _ => {}
     }
@@ -178,13 +186,6 @@ fn container(container: &mut Map<String, Value>, host_network: bool) {
             set(port, "hostPort", number);
         }
     }
-    if let Some(resources) = existing(container, "resources") {
-        let limits = resources.get("limits").and_then(Value::as_object).cloned().unwrap_or_default();
-        if !limits.is_empty() {
-            let requests = child(resources, "requests");
-            limits.into_iter().for_each(|(name, limit)| set(requests, &name, limit));
-        }
-    }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = existing(container, name) {
             for (key, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
@@ -201,6 +202,19 @@ fn container(container: &mut Map<String, Value>, host_network: bool) {
     for one in each(container, "env") {
         if let Some(field) = existing(one, "valueFrom").and_then(|from| existing(from, "fieldRef")) {
             set_text(field, "apiVersion", "v1");
+        }
+    }
+}
+
+/// What is limited and asks for nothing asks for its limit; of pods alone, not of templates (`SetDefaults_Pod`).
+fn requests(spec: &mut Map<String, Value>) {
+    for list in ["containers", "initContainers"] {
+        for resources in each(spec, list).filter_map(|container| existing(container, "resources")) {
+            let limits = resources.get("limits").and_then(Value::as_object).cloned().unwrap_or_default();
+            if !limits.is_empty() {
+                let requests = child(resources, "requests");
+                limits.into_iter().for_each(|(name, limit)| set(requests, &name, limit));
+            }
         }
     }
 }

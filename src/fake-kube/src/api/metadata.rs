@@ -68,7 +68,9 @@ pub(crate) fn unconditional_update(kind: &Kind) -> bool {
 /// Whether the desired state differs: `spec`, of kinds that have one; everything but metadata and status of the others.
 pub(crate) fn desired_changed(kind: &Kind, old: &Value, new: &Value) -> bool {
     if !kind.is_custom() && (old.get("spec").is_some() || new.get("spec").is_some()) {
-        return old["spec"] != new["spec"];
+        // Deployments count their annotations, too (`pkg/registry/apps/deployment/strategy.go`).
+        let annotations = |object: &Value| object["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        return old["spec"] != new["spec"] || kind.key == "apps/deployments" && annotations(old) != annotations(new);
     }
     let desired = |object: &Value| -> Map<String, Value> {
         let map = object.as_object().cloned().unwrap_or_default();
@@ -94,12 +96,6 @@ pub(crate) fn keep(meta: &mut Map<String, Value>, old: &Value) {
             Some(value) => meta.insert(key.to_owned(), value.clone()),
             None => meta.shift_remove(key),
         };
-    }
-    match old.get("managedFields") {
-        Some(fields) if !meta.contains_key("managedFields") => {
-            meta.insert("managedFields".to_owned(), fields.clone());
-        }
-        _ => {}
     }
 }
 

@@ -24,6 +24,10 @@ pub struct Api {
     store: Store,
     chance: Chance,
     last_write: Timestamp,
+    /// Whether fields are followed from an object's creation on, not only from its first apply on.
+    tracking: bool,
+    /// Who writes by [`Api::create`] and [`Api::update_with`].
+    acting: &'static str,
     /// The next address for a Service; see `admission::services`.
     pub(crate) next_address: u32,
 }
@@ -42,7 +46,20 @@ pub(crate) struct Target<'a> {
 
 impl Api {
     pub(crate) fn new(seed: u64, history: usize) -> Api {
-        Api { store: Store::new(history), chance: Chance::new(seed), last_write: Timestamp::UNIX_EPOCH, next_address: 10 }
+        Api { store: Store::new(history), chance: Chance::new(seed), last_write: Timestamp::UNIX_EPOCH, tracking: false, acting: "kube-apiserver", next_address: 10 }
+    }
+
+    pub(crate) fn track(&mut self, always: bool) {
+        self.tracking = always;
+    }
+
+    /// From here on the writer inside goes by this name.
+    pub(crate) fn act_as(&mut self, name: &'static str) {
+        self.acting = name;
+    }
+
+    fn own_options(&self) -> WriteOptions {
+        WriteOptions { field_manager: self.acting.to_owned(), ..WriteOptions::default() }
     }
 
     pub fn store(&self) -> &Store {
@@ -74,7 +91,7 @@ impl Api {
     pub fn create(&mut self, now: Timestamp, plural: &str, namespace: &str, object: Value) -> Result<Arc<Object>, Status> {
         let kind = self.known(plural)?;
         let target = Target { kind: &kind, version: &kind.version, namespace, name: "", subresource: None };
-        self.create_with(now, target, object, &WriteOptions::default()).map(|written| written.object)
+        self.create_with(now, target, object, &self.own_options()).map(|written| written.object)
     }
 
     /// Reads, changes, writes: `change` sees the stored object. `subresource` is `None` or `Some("status")`; what the subresource may
@@ -97,7 +114,7 @@ impl Api {
             return Ok(stored.clone());
         }
         let target = Target { kind: &kind, version: &kind.version, namespace, name, subresource };
-        self.update_to(now, target, value, &WriteOptions::default()).map(|written| written.object)
+        self.update_to(now, target, value, &self.own_options()).map(|written| written.object)
     }
 
     /// Deletes as the API does: at once, or gracefully, or when the last finalizer is gone. The state after, if something is left.

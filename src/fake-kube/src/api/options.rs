@@ -54,4 +54,6 @@ pub struct WriteOptions {
     pub dry_run: bool,
     pub field_manager: String,
     pub field_validation: FieldValidation,
+    /// The object comes from server-side apply, which has written `managedFields` already.
+    pub applied: bool,
 }

@@ -187,7 +187,7 @@ impl Api {
             place = &mut place[key];
         }
         *place = Value::from(replicas);
-        let target = Target { subresource: None, ..target };
+        let target = Target { subresource: Some("scale"), ..target };
         self.update_to(now, target, value, options).map(|written| written.object)
     }
 }

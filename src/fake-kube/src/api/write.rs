@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{Api, FieldValidation, Target, WriteOptions, metadata};
 use crate::admission;
+use crate::fields::{self, Types, Writer};
 use crate::kinds::Kind;
 use crate::schema;
 use crate::status::Status;
@@ -42,8 +43,11 @@ impl Api {
         }
         self.generate_name(meta);
         let name = meta.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        for key in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "generation"] {
+        for key in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
             meta.shift_remove(key);
+        }
+        if !options.applied {
+            meta.shift_remove("managedFields");
         }
         meta.insert("uid".to_owned(), Value::from(self.chance.uid()));
         meta.insert("creationTimestamp".to_owned(), Value::from(time::seconds(now)));
@@ -57,6 +61,7 @@ impl Api {
             map.shift_remove("status");
         }
         admission::default(kind, &mut object);
+        self.follow(now, target, None, &mut object, options);
         admission::on_create(self, now, kind, &mut object)?;
         // A name that is taken is said before the object is looked at in detail only when it is valid: as upstream, validation first.
         let errors = admission::validate_create(self, kind, target.version, &object);
@@ -85,6 +90,7 @@ impl Api {
         check_identity(kind, target, &mut new, &old)?;
         restrict(kind, target.subresource, &before, &mut new);
         admission::default(kind, &mut new);
+        self.follow(now, target, Some(&before), &mut new, options);
         admission::on_update(now, kind, &before, &mut new, target.subresource);
         let meta = metadata::of(&mut new);
         metadata::keep(meta, &before["metadata"]);
@@ -109,6 +115,17 @@ impl Api {
             self.take_away(now, kind, target.namespace, target.name);
         }
         Ok(Written { object, warnings, created: false })
+    }
+
+    /// Notes whose the fields are that a write sets.
+    fn follow(&self, now: Timestamp, target: Target, before: Option<&Value>, new: &mut Value, options: &WriteOptions) {
+        let managed = |object: &Value| !object["metadata"]["managedFields"].is_null();
+        if options.applied || !(self.tracking || before.is_some_and(managed)) {
+            return;
+        }
+        let api_version = target.kind.api_version_of(target.version);
+        let writer = Writer { manager: &options.field_manager, api_version: &api_version, subresource: target.subresource, now };
+        fields::updated(&Types::of(target.kind, target.version), before, new, writer, self.tracking);
     }
 
     /// Sets a namespace's `spec.finalizers`; without any, a namespace that is being deleted is gone.
@@ -205,44 +222,7 @@ fn decode(kind: &Kind, version: &str, object: &mut Value, options: &WriteOptions
             hex(&object.to_string())
         )));
     };
-    let api_version = kind.api_version_of(version);
-    for (key, wanted) in [("apiVersion", &api_version), ("kind", &kind.kind)] {
-        let found = map.get(key).cloned().unwrap_or(Value::Null);
-        match found.as_str() {
-            Some(text) if text == wanted => {}
-            Some("") | None if found.is_null() || found == "" => {}
-            Some(text) if key == "kind" => {
-                let message = format!(
-                    "{} in version {version:?} cannot be handled as a {}: converting ({}.{text}) to ({}.{}): unknown conversion",
-                    text,
-                    kind.kind,
-                    short(&api_version),
-                    if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() },
-                    kind.kind
-                );
-                return Err(Status::bad_request(message));
-            }
-            Some(text) if kind.is_custom() => {
-                let message = format!("the API version in the data ({text}) does not match the expected API version ({api_version})");
-                return Err(Status::bad_request(message));
-            }
-            Some(text) => {
-                let message = format!(
-                    "{} in version {text:?} cannot be handled as a {}: no kind {:?} is registered for version {text:?} in scheme \"pkg/runtime/scheme.go:111\"",
-                    kind.kind, kind.kind, kind.kind
-                );
-                return Err(Status::bad_request(message));
-            }
-            None => {
-                return Err(handled(&format!(
-                    "json: cannot unmarshal {} into Go struct field {}.{key} of type string",
-                    json_kind(&found),
-                    kind.kind
-                )));
-            }
-        }
-        map.insert(key.to_owned(), Value::from(if key == "kind" { kind.kind.clone() } else { kind.api_version() }));
-    }
+    check_type(kind, version, map)?;
     let mut unknown = Vec::new();
     if let Some(custom) = kind.custom(version) {
         schema::prune(&custom.schema, object, true, &mut unknown);
@@ -266,15 +246,45 @@ fn decode(kind: &Kind, version: &str, object: &mut Value, options: &WriteOptions
     }
 }
 
+/// What the object says it is must be what the path is for; what it does not say is filled in.
+fn check_type(kind: &Kind, version: &str, map: &mut Map<String, Value>) -> Result<(), Status> {
+    let wanted = kind.api_version_of(version);
+    let said = |key: &str, default: &str| match map.get(key).unwrap_or(&Value::Null) {
+        Value::Null => Ok(default.to_owned()),
+        Value::String(text) if text.is_empty() => Ok(default.to_owned()),
+        Value::String(text) => Ok(text.clone()),
+        other => Err(Status::bad_request(format!(
+            "{} in version {version:?} cannot be handled as a {}: json: cannot unmarshal {} into Go struct field {}.{key} of type string",
+            kind.kind,
+            kind.kind,
+            json_kind(other),
+            kind.kind
+        ))),
+    };
+    let (api_version, name) = (said("apiVersion", &wanted)?, said("kind", &kind.kind)?);
+    if api_version != wanted || name != kind.kind {
+        if kind.is_custom() && name == kind.kind {
+            let message = format!("the API version in the data ({api_version}) does not match the expected API version ({wanted})");
+            return Err(Status::bad_request(message));
+        }
+        let (group, short) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
+        let why = if kind.is_custom() || schema::built_in(group, short, &name).is_some() {
+            let home = if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() };
+            format!("converting ({short}.{name}) to ({home}.{}): unknown conversion", kind.kind)
+        } else {
+            format!("no kind {name:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:111\"")
+        };
+        return Err(Status::bad_request(format!("{name} in version {short:?} cannot be handled as a {}: {why}", kind.kind)));
+    }
+    map.insert("apiVersion".to_owned(), Value::from(kind.api_version()));
+    map.insert("kind".to_owned(), Value::from(kind.kind.clone()));
+    Ok(())
+}
+
 /// The first bytes of a body, as the decoder's errors show what is no object.
 fn hex(text: &str) -> String {
     let shown: String = text.bytes().take(30).map(|byte| format!("{byte:02x}")).collect();
     if text.len() > 30 { format!("{shown} ...") } else { shown }
-}
-
-/// `v1.Pod` in conversion errors: the version alone.
-fn short(api_version: &str) -> &str {
-    api_version.rsplit('/').next().unwrap_or(api_version)
 }
 
 fn json_kind(value: &Value) -> &'static str {
@@ -343,12 +353,16 @@ fn restrict(kind: &Kind, subresource: Option<&str>, old: &Value, new: &mut Value
             };
             // Kubelets may set labels and annotations through `pods/status` and `nodes/status`; elsewhere metadata stays
             // (`pkg/registry/core/{pod,node}/strategy.go`).
-            if matches!(kind.key.as_str(), "pods" | "nodes")
-                && let (Some(Value::Object(mut meta)), Some(old_meta)) = (meta, old.get("metadata"))
-            {
-                match old_meta.get("ownerReferences") {
-                    Some(owners) => meta.insert("ownerReferences".to_owned(), owners.clone()),
-                    None => meta.shift_remove("ownerReferences"),
+            // A Deployment's status takes annotations along, labels not.
+            let stays = match kind.key.as_str() {
+                "pods" | "nodes" => Some("ownerReferences"),
+                "apps/deployments" => Some("labels"),
+                _ => None,
+            };
+            if let (Some(stays), Some(Value::Object(mut meta)), Some(old_meta)) = (stays, meta, old.get("metadata")) {
+                match old_meta.get(stays) {
+                    Some(value) => meta.insert(stays.to_owned(), value.clone()),
+                    None => meta.shift_remove(stays),
                 };
                 kept.insert("metadata".to_owned(), Value::Object(meta));
             }

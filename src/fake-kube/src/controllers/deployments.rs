@@ -196,7 +196,8 @@ impl Deployments {
             }
         });
         if deployment.meta.annotations.get(REVISION) != Some(&wanted) {
-            let _ = api.update_with(now, PLURAL, &deployment.meta.namespace, &deployment.meta.name, None, |object| {
+            // By the status: the annotation is no new generation.
+            let _ = api.update_with(now, PLURAL, &deployment.meta.namespace, &deployment.meta.name, Some("status"), |object| {
                 object["metadata"]["annotations"][REVISION] = json!(wanted);
             });
         }

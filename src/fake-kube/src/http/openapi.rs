@@ -1,8 +1,12 @@
-//! OpenAPI v3, as far as kubectl needs it to send objects: which paths take `fieldValidation`, and the custom kinds' schemas.
+//! OpenAPI v3: the types of every group (upstream's own, from `data/openapi.json.gz`; the custom kinds' from their definitions), and of
+//! the paths what kubectl reads: which kind a path is for, and whether it takes `fieldValidation`.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::sync::OnceLock;
 
-use serde_json::{Value, json};
+use flate2::read::GzDecoder;
+use serde_json::{Map, Value, json};
 
 use crate::kinds::Kind;
 use crate::store::Store;
@@ -15,9 +19,27 @@ pub(crate) fn index(store: &Store) -> Value {
             names.insert(place(kind, version));
         }
     }
-    let paths: serde_json::Map<String, Value> =
-        names.into_iter().map(|name| (name.clone(), json!({ "serverRelativeURL": format!("/openapi/v3/{name}") }))).collect();
+    let version_of = |name: &str| {
+        // Clients keep a document as long as its hash stays: of a group with definitions, it changes with each of them.
+        let group = name.strip_prefix("apis/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        let of_group = |object: &&std::sync::Arc<crate::store::Object>| object.meta.name.ends_with(&format!(".{group}"));
+        let definitions = store.list("apiextensions.k8s.io/customresourcedefinitions").filter(of_group);
+        definitions.map(|object| object.meta.generation as u64 + object.meta.resource_version).max().unwrap_or(0)
+    };
+    let link = |name: &str| json!({ "serverRelativeURL": format!("/openapi/v3/{name}?hash={:X}", version_of(name)) });
+    let paths: Map<String, Value> = names.into_iter().map(|name| (name.clone(), link(&name))).collect();
     json!({ "paths": paths })
+}
+
+/// Upstream's document: types by number, and which types a group has under which names.
+fn published() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(|| {
+        let mut text = String::new();
+        let packed: &[u8] = include_bytes!("../../data/openapi.json.gz");
+        GzDecoder::new(packed).read_to_string(&mut text).expect("data/openapi.json.gz is text, packed");
+        serde_json::from_str(&text).expect("data/openapi.json.gz holds JSON")
+    })
 }
 
 fn served(kind: &Kind) -> Vec<&str> {
@@ -33,8 +55,11 @@ fn place(kind: &Kind, version: &str) -> String {
 
 /// One group and version.
 pub(crate) fn document(store: &Store, name: &str) -> Option<Value> {
-    let mut paths = serde_json::Map::new();
-    let mut schemas = serde_json::Map::new();
+    let mut paths = Map::new();
+    let published = published();
+    let types = published["documents"][name].as_object().into_iter().flatten();
+    let mut schemas: Map<String, Value> =
+        types.filter_map(|(name, at)| Some((name.clone(), published["schemas"].get(usize::try_from(at.as_u64()?).ok()?)?.clone()))).collect();
     for kind in store.kinds() {
         for version in served(kind).into_iter().filter(|version| place(kind, version) == name) {
             let gvk = json!({ "group": kind.group, "version": version, "kind": kind.kind });
@@ -47,10 +72,24 @@ pub(crate) fn document(store: &Store, name: &str) -> Option<Value> {
             } else {
                 format!("/{name}/{}", kind.plural)
             };
-            paths.insert(base.clone(), json!({ "post": one("post") }));
-            paths.insert(format!("{base}/{{name}}"), json!({ "put": one("put"), "patch": one("patch") }));
-            let mut schema = kind.custom(version).map_or_else(|| json!({ "type": "object" }), |version| version.json.clone());
+            paths.insert(base.clone(), json!({ "get": one("list"), "post": one("post") }));
+            paths.insert(format!("{base}/{{name}}"), json!({ "get": one("get"), "put": one("put"), "patch": one("patch") }));
+            let Some(custom) = kind.custom(version) else { continue };
+            let mut schema = custom.json.clone();
             schema["x-kubernetes-group-version-kind"] = json!([gvk]);
+            if let Some(properties) = schema["properties"].as_object_mut() {
+                let meta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+                for (key, one) in [
+                    ("apiVersion", json!({ "type": "string" })),
+                    ("kind", json!({ "type": "string" })),
+                    ("metadata", json!({ "allOf": [{ "$ref": format!("#/components/schemas/{meta}") }] })),
+                ] {
+                    properties.insert(key.to_owned(), one);
+                }
+                for (name, schema) in with_references(published, meta) {
+                    schemas.insert(name, schema);
+                }
+            }
             let mut reversed: Vec<&str> = kind.group.split('.').filter(|part| !part.is_empty()).collect();
             reversed.reverse();
             reversed.extend([version, kind.kind.as_str()]);
@@ -58,4 +97,31 @@ pub(crate) fn document(store: &Store, name: &str) -> Option<Value> {
         }
     }
     (!paths.is_empty()).then(|| json!({ "openapi": "3.0.0", "info": { "title": "Kubernetes", "version": "" }, "paths": paths, "components": { "schemas": schemas } }))
+}
+
+/// A published type, and those that it refers to.
+fn with_references(published: &Value, name: &str) -> Vec<(String, Value)> {
+    let core = &published["documents"]["api/v1"];
+    let mut found: Vec<(String, Value)> = Vec::new();
+    let mut open = vec![name.to_owned()];
+    while let Some(name) = open.pop() {
+        let schema = core[&name].as_u64().and_then(|at| published["schemas"].get(usize::try_from(at).ok()?));
+        if let Some(schema) = schema.filter(|_| found.iter().all(|(one, _)| *one != name)) {
+            references(schema, &mut open);
+            found.push((name, schema.clone()));
+        }
+    }
+    found
+}
+
+fn references(schema: &Value, open: &mut Vec<String>) {
+    match schema {
+        Value::Object(map) => {
+            let target = map.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix("#/components/schemas/"));
+            open.extend(target.map(str::to_owned));
+            map.values().for_each(|value| references(value, open));
+        }
+        Value::Array(list) => list.iter().for_each(|value| references(value, open)),
+        _ => {}
+    }
 }

@@ -14,7 +14,17 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
     if *asked.method != Method::POST {
         return Err(Status::method_not_allowed());
     }
-    let mut body = asked.value()?;
+    let (api_version, kind) = match plural {
+        "selfsubjectaccessreviews" => ("authorization.k8s.io/v1", "SelfSubjectAccessReview"),
+        "subjectaccessreviews" => ("authorization.k8s.io/v1", "SubjectAccessReview"),
+        "localsubjectaccessreviews" => ("authorization.k8s.io/v1", "LocalSubjectAccessReview"),
+        "selfsubjectrulesreviews" => ("authorization.k8s.io/v1", "SelfSubjectRulesReview"),
+        "selfsubjectreviews" => ("authentication.k8s.io/v1", "SelfSubjectReview"),
+        "tokenreviews" => ("authentication.k8s.io/v1", "TokenReview"),
+        "bindings" => ("v1", "Binding"),
+        _ => return Err(Status::no_such_resource()),
+    };
+    let mut body = asked.value_as(api_version, kind)?;
     if !body.is_object() {
         return Err(Status::bad_request("the body is no object"));
     }
@@ -27,25 +37,20 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
             &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
         ));
     }
-    let (kind, status) = match plural {
-        "selfsubjectaccessreviews" => ("SelfSubjectAccessReview", json!({ "allowed": true })),
-        "subjectaccessreviews" => ("SubjectAccessReview", json!({ "allowed": true })),
-        "localsubjectaccessreviews" => ("LocalSubjectAccessReview", json!({ "allowed": true })),
-        "selfsubjectrulesreviews" => (
-            "SelfSubjectRulesReview",
-            json!({
+    let status = match plural {
+        "selfsubjectaccessreviews" => json!({ "allowed": true }),
+        "subjectaccessreviews" => json!({ "allowed": true }),
+        "localsubjectaccessreviews" => json!({ "allowed": true }),
+        "selfsubjectrulesreviews" => json!({
                 "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }], "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }],
                 "incomplete": false,
-            }),
-        ),
-        "selfsubjectreviews" => {
-            ("SelfSubjectReview", json!({ "userInfo": { "username": "admin", "groups": ["system:masters", "system:authenticated"] } }))
-        }
-        "tokenreviews" => ("TokenReview", json!({ "authenticated": true, "user": { "username": "admin", "groups": ["system:masters"] } })),
+        }),
+        "selfsubjectreviews" => json!({ "userInfo": { "username": "admin", "groups": ["system:masters", "system:authenticated"] } }),
+        "tokenreviews" => json!({ "authenticated": true, "user": { "username": "admin", "groups": ["system:masters"] } }),
         _ => return Err(Status::no_such_resource()),
     };
     body["kind"] = json!(kind);
-    body["apiVersion"] = json!(format!("{group}/v1"));
+    body["apiVersion"] = json!(api_version);
     if !body["metadata"].is_object() {
         body["metadata"] = json!({});
     }

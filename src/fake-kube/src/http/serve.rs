@@ -9,9 +9,10 @@ use super::media::{self, Form};
 use super::query::Query;
 use super::route::{Resource, Route, route};
 use super::{discovery, openapi, reviews, watch};
-use crate::api::Api;
+use crate::api::{Api, WriteOptions};
 use crate::kinds::Kind;
 use crate::kube::{Request, Response};
+use crate::protobuf;
 use crate::status::Status;
 use crate::store::write_json;
 
@@ -30,6 +31,8 @@ pub(crate) struct Server {
 /// Bodies above this are refused (`--max-request-bytes`, 3 MiB).
 const MOST_BYTES: usize = 3 * 1024 * 1024;
 
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
 /// A request, taken apart.
 pub(crate) struct Asked<'a> {
     pub(crate) now: Timestamp,
@@ -37,6 +40,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) query: Query,
     pub(crate) form: Form,
     pub(crate) content_type: String,
+    /// `User-Agent`.
+    pub(crate) agent: String,
     pub(crate) body: &'a Bytes,
 }
 
@@ -48,7 +53,7 @@ impl Server {
     fn answer(&self, api: &mut Api, now: Timestamp, request: &Request) -> Result<Answer, Status> {
         let form = media::form(request.headers())?;
         if request.body().len() > MOST_BYTES {
-            return Err(Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {MOST_BYTES}")));
+            return Err(too_large());
         }
         let header =
             |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -58,6 +63,7 @@ impl Server {
             query: Query::parse(request.uri().query().unwrap_or_default()),
             form,
             content_type: header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase(),
+            agent: header(header::USER_AGENT),
             body: request.body(),
         };
         let get = *asked.method == Method::GET;
@@ -129,8 +135,22 @@ impl Server {
 }
 
 impl Asked<'_> {
-    /// The body as JSON or YAML.
-    pub(crate) fn value_of(&self, kind: &Kind) -> Result<Value, Status> {
+    /// Whoever names no field manager goes by the first part of the user agent (`prefixFromUserAgent`).
+    pub(crate) fn write_options(&self) -> Result<WriteOptions, Status> {
+        let mut options = self.query.write_options()?;
+        if options.field_manager.is_empty() {
+            const LONGEST: usize = 128;
+            let name = self.agent.split('/').next().unwrap_or_default();
+            options.field_manager = name.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+        }
+        Ok(options)
+    }
+
+    /// The body as an object of a kind, or as what may be sent for one: a Scale.
+    pub(crate) fn value_of(&self, kind: &Kind, version: &str) -> Result<Value, Status> {
+        if self.content_type == PROTOBUF {
+            return self.protobuf_of(kind, version);
+        }
         self.value().map_err(|status| match status.message.strip_prefix("couldn't get") {
             Some(rest) => {
                 let text = String::from_utf8_lossy(self.body);
@@ -145,13 +165,58 @@ impl Asked<'_> {
         })
     }
 
+    fn protobuf_of(&self, kind: &Kind, version: &str) -> Result<Value, Status> {
+        if kind.is_custom() {
+            return Err(Status::unsupported_media_type("application/json, application/yaml"));
+        }
+        self.protobuf(&kind.api_version_of(version), &kind.kind)
+    }
+
+    fn protobuf(&self, api_version: &str, kind: &str) -> Result<Value, Status> {
+        let expected = protobuf::Expected { api_version, kind };
+        protobuf::read(self.body, Some(expected)).map_err(|failure| match &failure.said {
+            _ if failure.too_large => too_large(),
+            Some((said, name)) => {
+                let said = said.rsplit('/').next().unwrap_or(said);
+                Status::bad_request(format!("{name} in version {said:?} cannot be handled as a {kind}: {}", failure.why))
+            }
+            None => {
+                let shown = summary(self.body);
+                Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {} ({shown})", failure.why))
+            }
+        })
+    }
+
+    /// The body of a request that takes a kind of its own: an Eviction, a review.
+    pub(crate) fn value_as(&self, api_version: &str, kind: &str) -> Result<Value, Status> {
+        if self.content_type == PROTOBUF { self.protobuf(api_version, kind) } else { self.value() }
+    }
+
     /// The body, of no particular kind.
     pub(crate) fn value(&self) -> Result<Value, Status> {
         match self.content_type.as_str() {
+            PROTOBUF => protobuf::read(self.body, None)
+                .map_err(|failure| if failure.too_large { too_large() } else { Status::bad_request(failure.why) }),
             "application/json" | "" | "application/x-www-form-urlencoded" => parse_json(self.body),
             "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(self.body),
             _ => Err(Status::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf")),
         }
+    }
+}
+
+fn too_large() -> Status {
+    Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {MOST_BYTES}"))
+}
+
+/// The first bytes of a body, as errors show them (`summarizeData` in `endpoints/handlers/rest.go`).
+fn summary(body: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let head = &body[..body.len().min(SHOWN)];
+    let more = if body.len() > SHOWN { " ..." } else { "" };
+    match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(head)),
+        Some(_) => head.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + more,
     }
 }
 

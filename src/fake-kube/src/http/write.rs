@@ -11,13 +11,13 @@ use super::read::{render, selection};
 use super::route::Resource;
 use super::serve::{Asked, json_reply, parse_json, parse_yaml};
 use crate::api::{Api, DeleteOptions, Target, WriteOptions, Written};
+use crate::fields::{self, Types, Writer};
 use crate::kinds::Kind;
 use crate::kube::Response;
 use crate::patch;
 use crate::schema;
 use crate::status::{FieldError, Status};
 use crate::store::Object;
-use crate::time;
 
 const APPLY: &str = "application/apply-patch+yaml";
 const ACCEPTED_PATCHES: &str =
@@ -32,8 +32,8 @@ impl Api {
         if resource.kind.namespaced && resource.namespace.is_empty() {
             return Err(Status::method_not_allowed());
         }
-        let options = asked.query.write_options()?;
-        let body = typed(&resource.kind, resource.dialect.read(asked.value_of(&resource.kind)?))?;
+        let options = asked.write_options()?;
+        let body = typed(&resource.kind, resource.dialect.read(asked.value_of(&resource.kind, &resource.version)?))?;
         let written = self.create_with(now, target(resource, "", None), body, &options)?;
         Ok(answer(StatusCode::CREATED, &written, resource, asked))
     }
@@ -46,8 +46,8 @@ impl Api {
         name: &str,
         subresource: Option<&str>,
     ) -> Result<Response, Status> {
-        let options = asked.query.write_options()?;
-        let body = resource.dialect.read(asked.value_of(&resource.kind)?);
+        let options = asked.write_options()?;
+        let body = resource.dialect.read(asked.value_of(&resource.kind, &resource.version)?);
         let target = target(resource, name, subresource);
         if subresource == Some("scale") {
             return self.replace_scale(now, target, &body, &options);
@@ -91,7 +91,7 @@ impl Api {
         name: &str,
         subresource: Option<&str>,
     ) -> Result<Response, Status> {
-        let options = asked.query.write_options()?;
+        let options = asked.write_options()?;
         let kind = &resource.kind;
         if subresource == Some("scale") && kind.scale.is_some() {
             return self.patch_scale(now, resource, asked, name, &options);
@@ -148,7 +148,7 @@ impl Api {
         match asked.content_type.as_str() {
             "application/json-patch+json" => patch::json(&mut scale, asked.body)?,
             "application/merge-patch+json" | "application/strategic-merge-patch+json" => patch::merge(&mut scale, &patch_body(asked)?),
-            APPLY => patch::apply(None, &mut scale, &parse_yaml(asked.body)?),
+            APPLY => patch::merge(&mut scale, &parse_yaml(asked.body)?),
             _ => return Err(unsupported_patch(ACCEPTED_PATCHES, &resource.kind)),
         }
         self.replace_scale(now, target(resource, name, None), &scale, options)
@@ -163,15 +163,19 @@ impl Api {
         subresource: Option<&str>,
         stored: Option<Arc<Object>>,
     ) -> Result<Response, Status> {
-        let options = asked.query.write_options()?;
+        let options = WriteOptions { applied: true, ..asked.query.write_options()? };
         let kind = &resource.kind;
         if options.field_manager.is_empty() {
             let error = FieldError::required("fieldManager", "is required for apply patch");
             return Err(Status::invalid_options("PatchOptions", error));
         }
-        let mut config = parse_yaml(asked.body)?;
+        let mut config = parse_yaml(asked.body)
+            .map_err(|status| Status::bad_request(format!("error decoding YAML: {}", status.message)))?;
         if !config.is_object() {
-            return Err(Status::bad_request("error decoding YAML: the configuration is no object"));
+            let found = json_type(&config);
+            return Err(Status::bad_request(format!(
+                "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+            )));
         }
         if !config["metadata"]["managedFields"].is_null() {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
@@ -179,26 +183,24 @@ impl Api {
         if config["apiVersion"].is_null() || config["kind"].is_null() {
             return Err(Status::bad_request("invalid object type: /, Kind="));
         }
-        config["metadata"]["name"] = Value::from(name);
-        let schema = match kind.custom(&resource.version) {
-            Some(_) => None,
-            None => schema::built_in(&kind.group, &resource.version, &kind.kind),
-        };
-        let custom = kind.custom(&resource.version).cloned();
-        let schema = custom.as_ref().map(|version| &version.schema).or(schema.as_deref());
-        let manager = Manager { name: &options.field_manager, now, api_version: &kind.api_version_of(&resource.version), subresource };
-        let Some(stored) = stored else {
-            if subresource.is_some() {
-                return Err(Status::not_found(kind, name));
-            }
-            let written = self.create_with(now, target(resource, name, None), config, &options)?;
-            let object = if options.dry_run { written.object } else { self.record(&written.object, &manager) };
-            return Ok(answer(StatusCode::CREATED, &Written { object, ..written }, resource, asked));
-        };
-        let mut value = in_version(&stored, &resource.version);
-        patch::apply(schema, &mut value, &config);
-        manager.sign(&mut value);
-        let written = self.update_to(now, target(resource, name, subresource), value, &options)?;
+        check_config(kind, &resource.version, name, &config)?;
+        let types = Types::of(kind, &resource.version);
+        let api_version = kind.api_version_of(&resource.version);
+        let writer = Writer { manager: &options.field_manager, api_version: &api_version, subresource, now };
+        let live = stored.as_ref().map(|object| in_version(object, &resource.version));
+        if live.is_none() && subresource.is_some() {
+            return Err(Status::not_found(kind, name));
+        }
+        let force = asked.query.flag("force");
+        if config["metadata"]["name"].is_null() {
+            config["metadata"]["name"] = Value::from(name);
+        }
+        let object = fields::applied(&types, live.as_ref(), &config, writer, force)?;
+        if stored.is_none() {
+            let written = self.create_with(now, target(resource, name, None), object, &options)?;
+            return Ok(answer(StatusCode::CREATED, &written, resource, asked));
+        }
+        let written = self.update_to(now, target(resource, name, subresource), object, &options)?;
         Ok(answer(StatusCode::OK, &written, resource, asked))
     }
 
@@ -252,13 +254,13 @@ impl Api {
         let namespace = resource.namespace.as_str();
         match (resource.kind.key.as_str(), subresource) {
             ("pods", "binding") => {
-                let body = asked.value()?;
+                let body = asked.value_as("v1", "Binding")?;
                 let node = body["target"]["name"].as_str().unwrap_or_default().to_owned();
                 self.bind_asked(now, namespace, name, &node)?;
                 Ok(done(StatusCode::CREATED))
             }
             ("pods", "eviction") => {
-                let body = asked.value()?;
+                let body = asked.value_as("policy/v1", "Eviction")?;
                 let mut options = read_options(&body["deleteOptions"])?;
                 options.dry_run |= asked.query.write_options()?.dry_run;
                 self.evict(now, namespace, name, &options)?;
@@ -266,7 +268,7 @@ impl Api {
             }
             ("serviceaccounts", "token") => {
                 let account = self.existing(&resource.kind, namespace, name)?.meta.uid.clone();
-                Ok(json_reply(StatusCode::CREATED, &super::reviews::token(now, namespace, name, &account, &asked.value()?)))
+                Ok(json_reply(StatusCode::CREATED, &super::reviews::token(now, namespace, name, &account, &asked.value_as("authentication.k8s.io/v1", "TokenRequest")?)))
             }
             ("pods", "exec" | "attach" | "portforward" | "proxy") => {
                 self.existing(&resource.kind, namespace, name)?;
@@ -285,41 +287,21 @@ impl Api {
         }
         self.bind(now, namespace, pod, node).map(drop)
     }
-
-    /// Signs a new object with its manager, without a second event.
-    fn record(&mut self, object: &Arc<Object>, manager: &Manager) -> Arc<Object> {
-        self.store_mut().amend(object, |value| manager.sign(value))
-    }
 }
 
-/// Who applied; kept in `metadata.managedFields` without the set of fields.
-struct Manager<'a> {
-    name: &'a str,
-    now: Timestamp,
-    api_version: &'a str,
-    subresource: Option<&'a str>,
-}
-
-impl Manager<'_> {
-    fn sign(&self, value: &mut Value) {
-        let mut entry =
-            json!({ "manager": self.name, "operation": "Apply", "apiVersion": self.api_version, "time": time::seconds(self.now) });
-        if let Some(subresource) = self.subresource {
-            entry["subresource"] = Value::from(subresource);
-        }
-        let entries = &mut value["metadata"]["managedFields"];
-        if !entries.is_array() {
-            *entries = json!([]);
-        }
-        let Value::Array(list) = entries else { return };
-        let same = |one: &Value| {
-            one["manager"] == entry["manager"] && one["subresource"] == entry["subresource"] && one["apiVersion"] == entry["apiVersion"]
-        };
-        // The first time stays: an apply that changes nothing is no write.
-        if !list.iter().any(same) {
-            list.push(entry);
-        }
+/// An apply says what the path is for: version, kind and name.
+fn check_config(kind: &Kind, version: &str, name: &str, config: &Value) -> Result<(), Status> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (said, named) = (text(&config["apiVersion"]), text(&config["kind"]));
+    if said != kind.api_version_of(version) || named != kind.kind {
+        let said = if said.contains('/') { said } else { format!("/{said}") };
+        return Err(Status::bad_request(format!("invalid object type: {said}, Kind={named}")));
     }
+    let own = text(&config["metadata"]["name"]);
+    if !own.is_empty() && own != name {
+        return Err(Status::bad_request(format!("the name of the object ({own}) does not match the name on the URL ({name})")));
+    }
+    Ok(())
 }
 
 /// The stored object as the request's version sees it.
@@ -348,17 +330,24 @@ fn typed(kind: &Kind, body: Value) -> Result<Value, Status> {
 
 fn patch_body(asked: &Asked) -> Result<Value, Status> {
     let value = parse_json(asked.body).map_err(|_| Status::bad_request("error decoding patch: unexpected end of JSON input"))?;
-    let found = match value {
-        Value::Object(_) => return Ok(value),
+    if value.is_object() {
+        return Ok(value);
+    }
+    let found = json_type(&value);
+    Err(Status::bad_request(format!(
+        "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+    )))
+}
+
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "object",
         Value::Array(_) => "array",
         Value::String(_) => "string",
         Value::Number(_) => "number",
         Value::Bool(_) => "bool",
         Value::Null => "null",
-    };
-    Err(Status::bad_request(format!(
-        "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
-    )))
+    }
 }
 
 /// A patch of a kind that the resource does not take.

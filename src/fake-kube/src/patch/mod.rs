@@ -1,11 +1,9 @@
-//! How a patch changes an object: JSON patch, JSON merge patch, strategic merge patch, apply.
+//! How a patch changes an object: JSON patch, JSON merge patch, strategic merge patch. Server-side apply is in `fields`.
 
-mod apply;
 mod strategic;
 
 use serde_json::Value;
 
-pub(crate) use apply::apply;
 pub(crate) use strategic::strategic;
 
 use crate::status::Status;

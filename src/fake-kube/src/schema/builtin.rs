@@ -77,7 +77,8 @@ impl Reader<'_> {
     fn read(&mut self, json: &Value, name: &str, open: &mut Vec<String>) -> Schema {
         if let Some(reference) = json["$ref"].as_str() {
             let target = self.named(reference, open);
-            return copy(&target);
+            // A field that adds a merge rule of its own; the children are shared.
+            return target.shallow();
         }
         let format = json["format"].as_str().map(str::to_owned);
         let properties: BTreeMap<_, _> =
@@ -106,7 +107,8 @@ impl Reader<'_> {
             Type::String => "string".to_owned(),
             _ => go_name(name),
         };
-        Schema { kind, properties, additional, items, format, go, required: strings(&json["required"]), ..Schema::default() }
+        let atomic = json["x-kubernetes-map-type"] == "atomic";
+        Schema { kind, properties, additional, items, format, go, atomic, required: strings(&json["required"]), ..Schema::default() }
     }
 
     /// A field: its type, and what its place says of merging.
@@ -127,22 +129,6 @@ impl Reader<'_> {
             merge_key: json["x-kubernetes-patch-merge-key"].as_str().map(str::to_owned),
         };
         Arc::new(schema)
-    }
-}
-
-/// A field that refers to a type and adds a merge rule of its own; the children are shared.
-fn copy(schema: &Schema) -> Schema {
-    Schema {
-        kind: schema.kind,
-        preserve_unknown: schema.preserve_unknown,
-        properties: schema.properties.clone(),
-        additional: schema.additional.clone(),
-        items: schema.items.clone(),
-        atomic: schema.atomic,
-        format: schema.format.clone(),
-        go: schema.go.clone(),
-        required: schema.required.clone(),
-        ..Schema::default()
     }
 }
 

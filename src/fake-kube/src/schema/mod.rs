@@ -159,6 +159,22 @@ impl Schema {
         }
     }
 
+    /// The same type with the same children, to be changed; its rules and defaults stay behind.
+    pub(crate) fn shallow(&self) -> Schema {
+        Schema {
+            kind: self.kind,
+            preserve_unknown: self.preserve_unknown,
+            properties: self.properties.clone(),
+            additional: self.additional.clone(),
+            items: self.items.clone(),
+            atomic: self.atomic,
+            format: self.format.clone(),
+            go: self.go.clone(),
+            required: self.required.clone(),
+            ..Schema::default()
+        }
+    }
+
     /// The type of a field, whether named or a map's value.
     pub(crate) fn field(&self, name: &str) -> Option<&Arc<Schema>> {
         self.properties.get(name).or(self.additional.as_ref())

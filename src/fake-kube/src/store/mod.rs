@@ -217,21 +217,6 @@ impl Store {
         Some(object)
     }
 
-    /// Changes one object where it stands, and the event of its last write with it.
-    pub(crate) fn amend(&mut self, object: &Arc<Object>, change: impl FnOnce(&mut Value)) -> Arc<Object> {
-        let mut value = (*object.value()).clone();
-        change(&mut value);
-        let Some(shelf) = self.shelves.get_mut(&object.kind.key) else { return object.clone() };
-        let last = shelf.ring.back_mut().filter(|last| last.resource_version == object.meta.resource_version);
-        let event = last.as_ref().map_or(EventType::Modified, |last| last.event);
-        let amended = Arc::new(Object::new(&object.kind, event, &Arc::new(value)));
-        if let Some(last) = last {
-            last.object = amended.clone();
-        }
-        shelf.objects.insert((object.meta.namespace.clone(), object.meta.name.clone()), amended.clone());
-        amended
-    }
-
     /// Changes what is stored of a kind where it stands: no new resourceVersion, no event.
     pub(crate) fn rewrite(&mut self, kind: &Arc<Kind>, change: impl Fn(&mut Value)) {
         let Some(shelf) = self.shelves.get_mut(&kind.key) else { return };

@@ -32,19 +32,20 @@ impl World {
         self.now += SignedDuration::from_secs(seconds);
     }
 
-    pub fn submit(&mut self, method: &str, path: &str, body: &str, content_type: &str, accept: &str) -> Ticket {
+    pub fn submit(&mut self, method: &str, path: &str, body: impl AsRef<[u8]>, content_type: &str, accept: &str) -> Ticket {
         let request = http::Request::builder()
             .method(method)
             .uri(path)
             .header("content-type", content_type)
             .header("accept", accept)
-            .body(Bytes::from(body.to_owned()))
+            .header("user-agent", "replay")
+            .body(Bytes::copy_from_slice(body.as_ref()))
             .unwrap();
         self.kube.submit(self.now, request)
     }
 
     /// Status and body; a stream is read until it ends.
-    pub fn raw(&mut self, method: &str, path: &str, body: &str, content_type: &str, accept: &str) -> (u16, String) {
+    pub fn raw(&mut self, method: &str, path: &str, body: impl AsRef<[u8]>, content_type: &str, accept: &str) -> (u16, String) {
         let ticket = self.submit(method, path, body, content_type, accept);
         let mut stream: Option<(u16, Vec<u8>)> = None;
         for _ in 0..100 {

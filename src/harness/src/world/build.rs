@@ -2,7 +2,7 @@
 
 use super::machines::Board;
 use super::operator::{Operator, Recipe};
-use super::{Controller, Running, World, WorldError, WorldOptions, cloud_config};
+use super::{Cluster, Controller, Running, World, WorldError, WorldOptions, cloud_config};
 use crate::drive::DriveError;
 use crate::furnish;
 use crate::invariants;
@@ -11,6 +11,7 @@ use crate::objects::{ObjectError, Objects};
 use crate::observe::Observer;
 use crate::pump::{self, Line};
 use crate::scenario::{Action, Mistakes, Mode, Scenario};
+use crate::serve_kube::Server;
 use crate::trace::{Trace, Wire};
 use crate::wires::{self, KubeService};
 use ambient::{Clock, Entropy};
@@ -19,6 +20,7 @@ use fake_ec2::state::EksLab;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -62,9 +64,9 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     seed_libraries(&entropy);
     let mut tasks = JoinSet::new();
 
-    let (control_plane, folder) = match mode {
-        Mode::Sim => (None, None),
-        Mode::Wire => {
+    let (control_plane, folder) = match options.cluster {
+        Cluster::Embedded => (None, None),
+        Cluster::Local => {
             let asked = &scenario.given.kubernetes.version;
             if asked != LOCAL_VERSION {
                 let message =
@@ -84,7 +86,22 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
         ),
     };
     let aws_url = aws_address.as_ref().map(|(_, address)| format!("http://{address}"));
-    let endpoint = control_plane.as_ref().map(|plane| plane.url.clone());
+    let (served, folder) = match (options.cluster, mode) {
+        (Cluster::Embedded, Mode::Wire) => {
+            let (workdir, folder) = workdir(options)?;
+            let kubeconfig = workdir.join("kubeconfig");
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let server = Server::open(address, &kubeconfig).await.map_err(|error| WorldError::Machine(error.to_string()))?;
+            (Some((server, kubeconfig)), folder)
+        }
+        _ => (None, folder),
+    };
+    let endpoint = control_plane.as_ref().map(|plane| &plane.url).or(served.as_ref().map(|(server, _)| &server.url)).cloned();
+    let wire = match (&control_plane, &served) {
+        (Some(plane), _) => Some((plane.kubeconfig.clone(), plane.workdir.clone())),
+        (None, Some((_, kubeconfig))) => Some((kubeconfig.clone(), kubeconfig.parent().map(Path::to_path_buf).unwrap_or_default())),
+        (None, None) => None,
+    };
 
     let observer = Observer::new(clock.clone());
     let board = Board::new(observer.clone());
@@ -115,14 +132,23 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
         Some(plane) => (plane.client()?, None),
         None => {
             let seed = entropy.stream("fake-kube").next_u64();
-            let config =
-                fake_kube::Config { seed, start: EPOCH, version: format!("{}.3", scenario.given.kubernetes.version), ..Default::default() };
+            let version = format!("{}.3", scenario.given.kubernetes.version);
+            let managed_fields = mode == Mode::Wire;
+            let config = fake_kube::Config { seed, start: clock.now(), version, managed_fields, ..Default::default() };
             let mut kube = fake_kube::Kube::new(config);
             for controller in fake_kube::controllers::all(seed) {
                 kube.add_controller(controller);
             }
             let tap = invariants::tap(observer.clone(), Wire::Kubernetes, trace.tap(Wire::Kubernetes));
             let line = pump::start(kube, clock.clone(), Some(tap), |_| {});
+            if let Some((server, _)) = served {
+                let line = line.clone();
+                tasks.spawn(async move {
+                    // Accepting fails only when the machine has no more sockets; the name tells which part ended.
+                    let _ = server.serve(line).await;
+                    "the API server"
+                });
+            }
             (KubeService::client(line.clone()), Some(line))
         }
     };
@@ -167,7 +193,7 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     stands(&mut world).await?;
     world.stand(&scenario.given.aws).await?;
     let client = world.kube.clone().map_or(client, |line| KubeService::client_of(line, invariants::CONTROLLER));
-    start_controller(&mut world, scenario, options, client, &entropy, aws_url, cluster_endpoint).await?;
+    start_controller(&mut world, scenario, options, client, &entropy, Outside { aws_url, wire }, cluster_endpoint).await?;
     Ok(world)
 }
 
@@ -251,15 +277,30 @@ const LOCAL_VERSION: &str = "1.36";
 
 async fn local_control_plane(options: &WorldOptions) -> Result<(local::ControlPlane, Option<tempfile::TempDir>), WorldError> {
     let binaries = local::find_binaries(options.control_plane.as_deref(), |name| std::env::var(name).ok(), &local::Binary::CONTROL_PLANE)?;
-    let (workdir, folder) = match &options.logs {
-        Some(logs) => (logs.clone(), None),
-        None => {
-            let folder = tempfile::tempdir().map_err(|error| WorldError::Machine(format!("make a work folder: {error}")))?;
-            (folder.path().to_path_buf(), Some(folder))
-        }
-    };
+    let (workdir, folder) = workdir(options)?;
     let plane = local::ControlPlane::start(local::Options { binaries, workdir, crds: api::crds::all() }).await?;
     Ok((plane, folder))
+}
+
+/// Where kubeconfig and logs go; the folder goes with the world unless somebody wants to keep the logs.
+fn workdir(options: &WorldOptions) -> Result<(PathBuf, Option<tempfile::TempDir>), WorldError> {
+    match &options.logs {
+        Some(logs) => {
+            std::fs::create_dir_all(logs).map_err(|error| WorldError::Machine(format!("make the folder {}: {error}", logs.display())))?;
+            Ok((logs.clone(), None))
+        }
+        None => {
+            let folder = tempfile::tempdir().map_err(|error| WorldError::Machine(format!("make a work folder: {error}")))?;
+            Ok((folder.path().to_path_buf(), Some(folder)))
+        }
+    }
+}
+
+/// What a process of its own needs in order to find the world.
+struct Outside {
+    aws_url: Option<String>,
+    /// A kubeconfig, and the folder of the logs.
+    wire: Option<(PathBuf, PathBuf)>,
 }
 
 async fn start_controller(
@@ -268,32 +309,32 @@ async fn start_controller(
     options: &WorldOptions,
     client: Client,
     entropy: &Entropy,
-    aws_url: Option<String>,
+    outside: Outside,
     cluster_endpoint: String,
 ) -> Result<(), WorldError> {
     let aws = &scenario.given.aws;
-    world.controller = match (&options.controller, &world.control_plane, aws_url) {
-        (Controller::Command(path), Some(plane), Some(url)) => {
+    world.controller = match (&options.controller, outside.wire, outside.aws_url) {
+        (Controller::Command(path), Some((kubeconfig, workdir)), Some(url)) => {
             if !path.is_file() {
                 let remedy = "ci/judges/build builds an unmodified Karpenter and prints where it lies";
                 return Err(WorldError::Machine(format!("{} is no program; {remedy}", path.display())));
             }
             let upstream = local::UpstreamController::start(local::UpstreamOptions {
                 binary: path.clone(),
-                kubeconfig: plane.kubeconfig.clone(),
+                kubeconfig,
                 aws_endpoint: url,
                 region: aws.region.clone(),
                 cluster_name: aws.cluster.clone(),
                 cluster_endpoint,
                 queue: aws.queue_name(),
-                log: plane.workdir.join("controller.log"),
+                log: workdir.join("controller.log"),
                 settings: scenario.given.settings.clone(),
             })?;
             upstream.ready().await?;
             Running::Upstream(upstream)
         }
         (Controller::Command(_), ..) => {
-            return Err(WorldError::Controller("a controller of its own process needs --cluster local".to_owned()));
+            return Err(WorldError::Controller("a controller of its own process needs real time".to_owned()));
         }
         (Controller::BuiltIn, _, url) => {
             let mut cloud = Recipe::cloud_settings(scenario, cluster_endpoint, authority());

@@ -26,7 +26,7 @@ use vocabulary::UsdPerHour;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cluster {
-    /// In this process, in virtual time.
+    /// In this process: in virtual time with the built-in controller, on a loopback socket and in real time with another.
     #[default]
     Embedded,
     /// Real components as child processes on loopback, in real time.
@@ -57,9 +57,9 @@ pub struct WorldOptions {
 
 impl WorldOptions {
     pub fn mode(&self) -> Mode {
-        match self.cluster {
-            Cluster::Embedded => Mode::Sim,
-            Cluster::Local => Mode::Wire,
+        match (self.cluster, &self.controller) {
+            (Cluster::Embedded, Controller::BuiltIn) => Mode::Sim,
+            (Cluster::Embedded, Controller::Command(_)) | (Cluster::Local, _) => Mode::Wire,
         }
     }
 }
@@ -249,6 +249,7 @@ impl World {
     pub fn describe(&self) -> String {
         let kubernetes = match self.mode {
             Mode::Sim => "embedded Kubernetes, virtual time",
+            Mode::Wire if self.kube.is_some() => "embedded Kubernetes on a socket, real time",
             Mode::Wire => "local control plane, real time",
         };
         format!("{} on {kubernetes}", self.controller.name())
