@@ -6,6 +6,7 @@ use super::World;
 use super::agenda::Due;
 use super::bus;
 use super::machine::{LedgerEntry, Phase};
+use crate::services::autoscaling::reconcile;
 
 /// Why an instance changes its state, in EC2's code and message of a `StateReason`.
 pub(crate) type Reason = (&'static str, &'static str);
@@ -24,6 +25,7 @@ pub(crate) fn happen(world: &mut World<'_>, due: Due) {
         Due::Event { event, .. } => bus::deliver(world, &event),
         // Whoever waits for a message is asked again after each advance.
         Due::Visible { .. } => {}
+        Due::Group { name, .. } => reconcile::now(world, &name),
         Due::Cluster { name, .. } => {
             if let Some(cluster) = world.region.clusters.get_mut(&name) {
                 cluster.active = true;
@@ -159,6 +161,9 @@ impl World<'_> {
             self.account.agenda.add(at, Due::Instance { region: self.region.name.clone(), id: id.to_owned(), generation });
         }
         bus::instance_changed(self, id, phase);
+        if !matches!(phase, Phase::Pending | Phase::Running) {
+            reconcile::notice(self, id);
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Region {
     pub(crate) queues: BTreeMap<String, Queue>,
     pub(crate) bus: Bus,
     pub(crate) clusters: BTreeMap<String, Cluster>,
+    /// Auto Scaling groups by name.
+    pub groups_of_scaling: BTreeMap<String, super::group::Group>,
     /// How many instances each pool holds now.
     pub(crate) pools: BTreeMap<Pool, u64>,
 }
@@ -62,6 +64,7 @@ impl Region {
             queues: BTreeMap::new(),
             bus: Bus::default(),
             clusters: BTreeMap::new(),
+            groups_of_scaling: BTreeMap::new(),
             pools: BTreeMap::new(),
         };
         region.add_default_network(account);

@@ -47,6 +47,8 @@ pub enum Effect {
         /// Tokens that come back in a second.
         per_second: u64,
     },
+    /// IAM denies these actions (`ec2:CreateFleet`, `ec2:Describe*`) to everybody, as a service control policy would.
+    Deny { actions: Vec<String> },
     /// The matching pools have no capacity.
     InsufficientCapacity {
         #[serde(default)]

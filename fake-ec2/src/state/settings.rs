@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::iam::IamMode;
 use super::market::Market;
 use super::rules::{Bucket, Rule};
 use crate::catalogue::MicroUsd;
@@ -41,6 +42,12 @@ pub struct Settings {
     pub rules: Vec<Rule>,
     /// What GetConsoleOutput shows until the machine's own log is set.
     pub boot_log: Option<String>,
+    /// Whether policies decide.
+    pub iam: IamMode,
+    /// Service control policies over the account, as documents; none means that everything is allowed.
+    pub service_control_policies: Vec<String>,
+    /// From a change of an instance profile to EC2's knowing of it.
+    pub iam_propagation: Delay,
     /// Scheme and authority of the queue URLs handed out (`http://127.0.0.1:4566`); `None` means AWS's own.
     pub queue_url_base: Option<String>,
     /// Scheme and authority of the endpoint of clusters that furnish none (`https://127.0.0.1:6443`); `None` means EKS's form.
@@ -131,6 +138,9 @@ impl Default for Settings {
             buckets: Vec::new(),
             rules: Vec::new(),
             boot_log: None,
+            iam: IamMode::Off,
+            service_control_policies: Vec::new(),
+            iam_propagation: Delay::ZERO,
             queue_url_base: None,
             cluster_endpoint: None,
         }

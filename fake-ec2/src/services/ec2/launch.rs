@@ -18,7 +18,7 @@ use crate::state::{Market, World};
 
 /// What a pool is chosen by: a type and where it would run. Overrides of a fleet, or what the spec itself says.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Choice<'a> {
+pub(in crate::services) struct Choice<'a> {
     pub instance_type: Option<&'a str>,
     pub image: Option<&'a str>,
     pub subnet: Option<&'a str>,
@@ -28,7 +28,7 @@ pub(super) struct Choice<'a> {
 
 /// A checked place for instances.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(in crate::services) struct Place {
     pub details: &'static InstanceType,
     pub image_id: String,
     pub subnet_id: String,
@@ -44,13 +44,13 @@ impl Place {
 
 /// What holds for all places of a spec.
 #[derive(Clone, Debug)]
-pub(super) struct Common {
+pub(in crate::services) struct Common {
     pub profile: Option<InstanceProfileRef>,
 }
 
 /// Whose instances they are and what they are called.
 #[derive(Debug)]
-pub(super) struct Order<'a> {
+pub(in crate::services) struct Order<'a> {
     pub market: Market,
     pub client_token: Option<&'a str>,
     /// Tags by resource type that come on top of the spec's.
@@ -60,7 +60,7 @@ pub(super) struct Order<'a> {
 }
 
 /// Checks what does not depend on a place: the profile, the groups, the reservation.
-pub(super) fn check_common(world: &World<'_>, spec: &Spec) -> Result<Common, AwsError> {
+pub(in crate::services) fn check_common(world: &World<'_>, spec: &Spec) -> Result<Common, AwsError> {
     for interface in &spec.interfaces {
         for group in interface.texts("Groups") {
             known_group(world, group)?;
@@ -89,20 +89,18 @@ fn known_group(world: &World<'_>, id: &str) -> Result<(), AwsError> {
 }
 
 fn profile(world: &World<'_>, spec: &Spec) -> Result<Option<InstanceProfileRef>, AwsError> {
-    let profiles = &world.account.iam.profiles;
+    // What IAM was told a moment ago EC2 may not know yet.
+    let mut profiles = world.account.iam.profiles.values().filter(|profile| profile.known <= world.now);
     let found = match (&spec.profile_name, &spec.profile_arn) {
-        (Some(name), _) => Some(profiles.get(name).ok_or_else(|| errors::PROFILE_NAME.error(&[name]))?),
-        (None, Some(arn)) => {
-            let found = profiles.values().find(|profile| profile.arn == *arn);
-            Some(found.ok_or_else(|| errors::PROFILE_ARN.error(&[arn]))?)
-        }
+        (Some(name), _) => Some(profiles.find(|profile| profile.name == *name).ok_or_else(|| errors::PROFILE_NAME.error(&[name]))?),
+        (None, Some(arn)) => Some(profiles.find(|profile| profile.arn == *arn).ok_or_else(|| errors::PROFILE_ARN.error(&[arn]))?),
         (None, None) => None,
     };
     Ok(found.map(|profile| InstanceProfileRef { arn: profile.arn.clone(), id: profile.id.clone(), name: profile.name.clone() }))
 }
 
 /// Finds and checks the place that a choice means.
-pub(super) fn place(world: &World<'_>, spec: &Spec, choice: &Choice<'_>) -> Result<Place, AwsError> {
+pub(in crate::services) fn place(world: &World<'_>, spec: &Spec, choice: &Choice<'_>) -> Result<Place, AwsError> {
     let image = choice.image.or(spec.image.as_deref()).ok_or_else(|| errors::MISSING.error(&["ImageId"]))?;
     let image = match image.strip_prefix("resolve:ssm:") {
         Some(parameter) => resolve_parameter(world, parameter)?,
@@ -187,7 +185,7 @@ fn group_by_name(world: &World<'_>, name: &str, vpc_id: &str) -> Result<String, 
 }
 
 /// Checks that the type is sold in this market, and the price against a maximum.
-pub(super) fn check_market(
+pub(in crate::services) fn check_market(
     world: &World<'_>,
     place: &Place,
     market: Market,
@@ -207,7 +205,7 @@ pub(super) fn check_market(
 }
 
 /// EC2's words for a pool that has nothing left, with the zones that still have the type.
-pub(super) fn insufficient(world: &World<'_>, place: &Place, market: Market) -> AwsError {
+pub(in crate::services) fn insufficient(world: &World<'_>, place: &Place, market: Market) -> AwsError {
     if market == Market::Spot {
         return errors::SPOT_CAPACITY.error(&[]);
     }
@@ -222,12 +220,19 @@ pub(super) fn insufficient(world: &World<'_>, place: &Place, market: Market) -> 
 }
 
 /// How many more instances a place takes by its pool.
-pub(super) fn room(world: &World<'_>, place: &Place, market: Market) -> Room {
+pub(in crate::services) fn room(world: &World<'_>, place: &Place, market: Market) -> Room {
     world.room(&place.pool(market))
 }
 
 /// Makes instances of one reservation at a place that was checked and has the addresses. Returns their ids.
-pub(super) fn launch(world: &mut World<'_>, spec: &Spec, common: &Common, place: &Place, order: &Order<'_>, count: u64) -> Vec<String> {
+pub(in crate::services) fn launch(
+    world: &mut World<'_>,
+    spec: &Spec,
+    common: &Common,
+    place: &Place,
+    order: &Order<'_>,
+    count: u64,
+) -> Vec<String> {
     let reservation_id = world.account.entropy.id("r");
     let mut ids = Vec::new();
     for index in 0..count {

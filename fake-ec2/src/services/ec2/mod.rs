@@ -13,17 +13,17 @@
 //! | [`volumes`], [`reservations`], [`tags`] | volumes; capacity reservations and placement groups; tags |
 
 mod allocate;
-mod fleet;
+pub(super) mod fleet;
 mod images;
 mod instances;
-mod launch;
+pub(super) mod launch;
 mod network;
 mod offers;
 mod reservations;
 mod run;
-mod spec;
-mod tags;
-mod templates;
+pub(super) mod spec;
+pub(super) mod tags;
+pub(super) mod templates;
 mod volumes;
 
 use super::input::Read;

@@ -15,7 +15,7 @@ use crate::state::network::Tags;
 
 /// What a launch asks for, before a pool is chosen.
 #[derive(Debug)]
-pub(super) struct Spec {
+pub(in crate::services) struct Spec {
     pub instance_type: Option<String>,
     /// An id, or `resolve:ssm:` and a parameter.
     pub image: Option<String>,
@@ -123,7 +123,7 @@ fn market(options: Option<&Members>) -> Result<(Market, Option<(String, MicroUsd
 }
 
 /// A maximum price as it was sent.
-pub(super) fn price(text: Option<&str>) -> Result<Option<(String, MicroUsd)>, AwsError> {
+pub(in crate::services) fn price(text: Option<&str>) -> Result<Option<(String, MicroUsd)>, AwsError> {
     let Some(text) = text else { return Ok(None) };
     let parsed = parse_usd(text).ok_or_else(|| errors::invalid(text, "price", "Expecting a price in dollars."))?;
     Ok(Some((text.to_owned(), parsed)))
