@@ -118,6 +118,16 @@ rows! {
     SPOT_TAGS: "InvalidParameterValue", "You cannot specify tags for Spot instances requests if there are no Spot instances requests in the request.", "observed: aws/karpenter-provider-aws #5850";
     TOO_MANY: "InstanceLimitExceeded", "You have requested more instances than are allowed in one request.", "EC2 errors (code)";
     TOO_MANY_INTERFACES: "AttachmentLimitExceeded", "Interface count {0} exceeds the limit for {1}", "EC2 errors, observed";
+    RESERVATION_MISMATCH: "InvalidParameterValue", "The instance type or the Availability Zone of the launch differs from that of the Capacity Reservation '{0}'.", "ours";
+    RESERVATION_STATE: "InvalidCapacityReservationState", "The Capacity Reservation '{0}' is {1}.", "EC2 errors (code)";
+    PLACEMENT_GROUP_EXISTS: "InvalidPlacementGroup.Duplicate", "The placement group '{0}' already exists.", "EC2 errors, observed";
+    PLACEMENT_GROUP_IN_USE: "InvalidPlacementGroup.InUse", "The placement group '{0}' is in use and may not be deleted.", "EC2 errors, observed";
+    SPREAD_LIMIT: "InsufficientInstanceCapacity", "You've reached the limit of instances in this spread placement group. A spread placement group can have up to seven instances per Availability Zone.", "A/pkg/errors/errors.go";
+    VCPU_QUOTA: "VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of {0} allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.", "EC2 errors, observed";
+    SPOT_QUOTA: "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded", "EC2 errors, observed: aws/karpenter-provider-aws #5789";
+    ZONE_DOWN: "Unavailable", "The server is overloaded and can't handle the request.", "EC2 errors; API reference, DescribeInstances (behaviour)";
+    KEPT: "OperationNotPermitted", "The instance '{0}' may not be {1}. Modify its '{2}' instance attribute and try again.", "EC2 errors, observed";
+    OWN_IMAGE: "AuthFailure", "Not authorized for image:{0}", "EC2 errors (code), observed";
     RESERVATION_FULL: "ReservationCapacityExceeded", "The requested reservations do not have sufficient capacity.", "A/pkg/errors/errors.go (code)";
 
     // IAM, STS

@@ -72,6 +72,11 @@ impl Account {
         if delay == super::settings::Delay::ZERO { now } else { super::lifecycle::later(now, self.entropy.delay("iam-propagation", delay)) }
     }
 
+    /// When what is made now will be found.
+    pub(crate) fn found_from(&mut self, now: jiff::Timestamp, delay: super::settings::Delay) -> jiff::Timestamp {
+        if delay == super::settings::Delay::ZERO { now } else { super::lifecycle::later(now, self.entropy.delay("consistency", delay)) }
+    }
+
     /// `arn:aws:<service>:<region>:<account>:<rest>`
     pub(crate) fn arn(&self, service: &str, region: &str, rest: &str) -> String {
         format!("arn:{}:{service}:{region}:{}:{rest}", partition(region), self.id)

@@ -18,6 +18,8 @@ pub enum Due {
     Event { region: String, event: Value },
     /// A message of a queue becomes visible; a waiting receiver must be asked again.
     Visible { region: String },
+    /// A capacity reservation ends, unless its end was moved.
+    Reservation { region: String, id: String },
     /// An Auto Scaling group compares what it holds with what it should.
     Group { region: String, name: String, retry: bool },
     /// A cluster has been made.
@@ -33,6 +35,7 @@ impl Due {
             | Self::Event { region, .. }
             | Self::Visible { region }
             | Self::Group { region, .. }
+            | Self::Reservation { region, .. }
             | Self::Cluster { region, .. } => region,
         }
     }
@@ -48,7 +51,7 @@ impl Due {
             Self::Cluster { name, .. } => Some(format!("cluster {name} is being created")),
             Self::Group { name, retry: false, .. } => Some(format!("Auto Scaling group {name} launches or terminates")),
             // Without capacity it would try for ever.
-            Self::Group { .. } | Self::Forget { .. } | Self::Visible { .. } => None,
+            Self::Group { .. } | Self::Reservation { .. } | Self::Forget { .. } | Self::Visible { .. } => None,
         }
     }
 }

@@ -28,12 +28,26 @@ pub struct Cluster {
     pub created: Timestamp,
     pub active: bool,
     pub tags: Tags,
+    /// Zonal shifts, the oldest first.
+    pub shifts: Vec<Shift>,
     /// Managed node groups by name.
     pub nodegroups: BTreeMap<String, Nodegroup>,
     /// Access entries by the principal's ARN.
     pub entries: BTreeMap<String, AccessEntry>,
     /// Pod Identity associations by id.
     pub associations: BTreeMap<String, PodAssociation>,
+}
+
+/// A shift of traffic away from a zone.
+#[derive(Clone, Debug)]
+pub struct Shift {
+    pub id: String,
+    /// A zone by its id.
+    pub away_from: String,
+    pub start: Timestamp,
+    pub expires: Timestamp,
+    pub comment: String,
+    pub cancelled: bool,
 }
 
 /// A managed node group. Its machines are those of an Auto Scaling group.

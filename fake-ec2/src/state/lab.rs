@@ -139,6 +139,13 @@ impl State {
         true
     }
 
+    /// Makes a cluster of the home region a resource that ARC manages; false if there is none.
+    pub fn enable_zonal_shift(&mut self, name: &str) -> bool {
+        let home = self.account.home.clone();
+        let cluster = self.regions.get_mut(&home).and_then(|region| region.clusters.get_mut(name));
+        cluster.map(|cluster| cluster.zonal_shift = true).is_some()
+    }
+
     /// eksctl's layout: 192.168.0.0/16 with a /19 per zone.
     fn furnish_network(&mut self, now: Timestamp, lab: &EksLab) -> Result<(String, Vec<String>, String), AwsError> {
         let tags = |kind: &str, name: String| json!([{"ResourceType": kind, "Tags": [{"Key": lab.discovery_tag, "Value": lab.name}, {"Key": "Name", "Value": name}]}]);

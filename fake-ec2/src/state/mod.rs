@@ -14,6 +14,7 @@
 //! | [`lifecycle`] | instances' states over time |
 //! | [`incident`] | what befalls the account: Spot interruptions, machines that vanish, stray messages |
 //! | [`denial`] | what IAM refused, and why |
+//! | [`reservation`] | capacity reservations, placement groups |
 //! | [`group`] | Auto Scaling groups |
 //! | [`iam`], [`queue`], [`bus`], [`parameter`], [`cluster`] | the other services' resources |
 //! | [`machine`] | the harness's view: machines, costs |
@@ -39,6 +40,7 @@ pub mod network;
 pub mod parameter;
 pub mod queue;
 pub mod region;
+pub mod reservation;
 pub mod rules;
 pub mod settings;
 pub mod template;
@@ -56,7 +58,7 @@ pub use machine::{BlockDevice, LedgerEntry, Machine, NetworkLimits, Phase};
 pub use market::{Market, Pool};
 pub use region::Region;
 pub use rules::{Bucket, Effect, Rule};
-pub use settings::{Capacity, Delay, Latency, OnDemandPrice, Settings, SpotPrice};
+pub use settings::{Capacity, Consistency, Delay, Latency, OnDemandPrice, Quota, Settings, SpotPrice};
 
 /// The account and its regions.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use crate::state::instance::{Instance, InstanceProfileRef, Metadata, Volume};
 use crate::state::machine::Phase;
 use crate::state::market::{Pool, Room};
 use crate::state::network::{Interface, Tags};
+use crate::state::reservation::Preference;
 use crate::state::{Market, World};
 
 /// What a pool is chosen by: a type and where it would run. Overrides of a fleet, or what the spec itself says.
@@ -34,6 +35,11 @@ pub(in crate::services) struct Place {
     pub subnet_id: String,
     pub vpc_id: String,
     pub zone: Zone,
+    /// The capacity reservation that the launch names.
+    pub reservation: Option<String>,
+    pub preference: Preference,
+    /// The placement group's name.
+    pub group: Option<String>,
 }
 
 impl Place {
@@ -72,14 +78,11 @@ pub(in crate::services) fn check_common(world: &World<'_>, spec: &Spec) -> Resul
     for group in &spec.group_ids {
         known_group(world, group)?;
     }
-    if let Some(group) = &spec.placement_group {
+    if let Some(group) = spec.placement_group.as_ref().filter(|group| world.placement_group(group).is_none()) {
         return Err(errors::PLACEMENT_GROUP_UNKNOWN.error(&[group]));
     }
-    if let Some(id) = &spec.reservation {
+    if let Some(id) = spec.reservation.as_ref().filter(|id| !world.region.reservations.contains_key(*id)) {
         return Err(errors::RESERVATION_NOT_FOUND.error(&[id]));
-    }
-    if spec.reservation_preference == "capacity-reservations-only" {
-        return Err(errors::RESERVATION_FULL.error(&[]));
     }
     Ok(Common { profile: profile(world, spec)? })
 }
@@ -123,7 +126,20 @@ pub(in crate::services) fn place(world: &World<'_>, spec: &Spec, choice: &Choice
         let others: Vec<&str> = zones.iter().map(|zone| zone.name).collect();
         return Err(errors::NOT_IN_ZONE.error(&[name, zone.name, &others.join(", ")]));
     }
-    let place = Place { details, image_id: image.id.clone(), subnet_id, vpc_id, zone };
+    let named = spec.reservation.as_ref().and_then(|id| world.region.reservations.get(id));
+    if let Some(reservation) = named.filter(|it| it.instance_type != details.name() || it.zone != zone) {
+        return Err(errors::RESERVATION_MISMATCH.error(&[&reservation.id]));
+    }
+    let place = Place {
+        details,
+        image_id: image.id.clone(),
+        subnet_id,
+        vpc_id,
+        zone,
+        reservation: spec.reservation.clone(),
+        preference: Preference::read(&spec.reservation_preference),
+        group: spec.placement_group.as_ref().and_then(|named| world.placement_group(named)).map(|group| group.name.clone()),
+    };
     check_networks(world, spec, &place)?;
     Ok(place)
 }
@@ -241,6 +257,7 @@ pub(in crate::services) fn launch(
         let volumes = make_volumes(world, spec, place, order, &id);
         let mut tags = order.system_tags.clone();
         tags.extend(tags_for(spec, order, "instance"));
+        let (capacity_reservation, partition) = (reservation_of(world, place, order.market), partition_of(world, place));
         let price = world.account.pool_price(world.region, &place.pool(order.market));
         let instance = Instance {
             id: id.clone(),
@@ -268,6 +285,13 @@ pub(in crate::services) fn launch(
             tenancy: spec.tenancy.clone(),
             metadata: Metadata::over_defaults(spec.metadata.as_ref(), true),
             capacity_reservation_preference: spec.reservation_preference.clone(),
+            capacity_reservation,
+            placement_group: place.group.clone(),
+            partition,
+            keep: spec.keep,
+            found: world.account.found_from(world.now, world.account.settings.consistency.instances),
+            impaired: Vec::new(),
+            events: Vec::new(),
             enclave: spec.enclave,
             reason: None,
             transition_reason: String::new(),
@@ -281,6 +305,27 @@ pub(in crate::services) fn launch(
         ids.push(id);
     }
     ids
+}
+
+/// The reservation whose room an instance uses: the one named, or an open one that fits.
+fn reservation_of(world: &World<'_>, place: &Place, market: Market) -> Option<String> {
+    if market != Market::OnDemand || place.preference == Preference::None {
+        return None;
+    }
+    place
+        .reservation
+        .clone()
+        .or_else(|| world.open_reservations(place.details.name(), place.zone.name).into_iter().next().map(|(id, _)| id))
+}
+
+/// The partition that EC2 picks: the emptiest.
+fn partition_of(world: &World<'_>, place: &Place) -> Option<i64> {
+    let group = world.placement_group(place.group.as_deref()?)?;
+    let held = |number: &i64| {
+        let instances = world.region.instances.values().filter(|it| it.phase.holds_capacity());
+        instances.filter(|it| it.placement_group.as_deref() == Some(&group.name) && it.partition == Some(*number)).count()
+    };
+    (1..=group.partitions?).min_by_key(held)
 }
 
 /// `sir-` and eight letters and digits.

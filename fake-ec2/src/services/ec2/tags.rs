@@ -125,7 +125,9 @@ fn not_found(id: &str) -> AwsError {
 fn find<'a>(world: &'a mut World<'_>, id: &str) -> Option<&'a mut Tags> {
     let region = &mut *world.region;
     match id.split('-').next()? {
-        "i" => region.instances.get_mut(id).map(|found| &mut found.tags),
+        "i" => region.instances.get_mut(id).filter(|it| it.found <= world.now).map(|found| &mut found.tags),
+        "cr" => region.reservations.get_mut(id).map(|found| &mut found.tags),
+        "pg" => region.placement_groups.values_mut().find(|group| group.id == id).map(|found| &mut found.tags),
         "subnet" => region.subnets.get_mut(id).map(|found| &mut found.tags),
         "sg" => region.groups.get_mut(id).map(|found| &mut found.tags),
         "vpc" => region.vpcs.get_mut(id).map(|found| &mut found.tags),

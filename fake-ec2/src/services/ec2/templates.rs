@@ -70,6 +70,7 @@ pub(in crate::services) fn create(world: &mut World<'_>, call: &Call) -> Answer 
         created: world.now,
         created_by: call.caller.principal.clone(),
         tags,
+        found: world.account.found_from(world.now, world.account.settings.consistency.launch_templates),
         default_version: 1,
         versions: BTreeMap::from([(1, TemplateVersion { description, created: world.now, data })]),
     };
@@ -125,11 +126,12 @@ pub(in crate::services) fn delete(world: &mut World<'_>, call: &Call) -> Answer 
 /// The template that a structure names by `LaunchTemplateName` or `LaunchTemplateId`.
 pub(in crate::services) fn named<'a>(world: &'a World<'_>, input: &Members) -> Result<&'a LaunchTemplate, AwsError> {
     if let Some(id) = input.text("LaunchTemplateId") {
-        let found = world.region.templates.values().find(|template| template.id == id);
+        let found = world.region.templates.values().find(|template| template.id == id && template.found <= world.now);
         return found.ok_or_else(|| errors::TEMPLATE_ID_NOT_FOUND.error(&[id]));
     }
     let name = input.text("LaunchTemplateName").ok_or_else(|| errors::MISSING.error(&["LaunchTemplateName"]))?;
-    world.region.templates.get(name).ok_or_else(|| errors::TEMPLATE_NAME_NOT_FOUND.error(&[]))
+    let found = world.region.templates.get(name).filter(|template| template.found <= world.now);
+    found.ok_or_else(|| errors::TEMPLATE_NAME_NOT_FOUND.error(&[]))
 }
 
 /// The number that a version stands for.

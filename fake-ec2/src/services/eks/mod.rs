@@ -172,6 +172,7 @@ fn make(
         created: world.now,
         active: false,
         tags,
+        shifts: Vec::new(),
         nodegroups: Default::default(),
         entries: Default::default(),
         associations: Default::default(),

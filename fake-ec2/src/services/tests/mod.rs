@@ -12,6 +12,7 @@ mod messages;
 mod network;
 mod parameters;
 mod properties;
+mod reservations;
 mod rules;
 mod templates;
 
@@ -180,25 +181,7 @@ pub fn filter(name: &str, values: &[&str]) -> Value {
 }
 
 /// What the models describe and nothing does yet.
-const UNDONE: &[&str] = &[
-    "Ec2 CancelCapacityReservation",
-    "Ec2 CreateCapacityReservation",
-    "Ec2 CreatePlacementGroup",
-    "Ec2 DeleteFleets",
-    "Ec2 DeletePlacementGroup",
-    "Ec2 DeregisterImage",
-    "Ec2 DescribeFleets",
-    "Ec2 DescribeInstanceAttribute",
-    "Ec2 DisableImageDeprecation",
-    "Ec2 EnableImageDeprecation",
-    "Ec2 ModifyCapacityReservation",
-    "Ec2 ModifyInstanceAttribute",
-    "Ssm DescribeParameters",
-    "Pricing DescribeServices",
-    "ArcZonalShift CancelZonalShift",
-    "ArcZonalShift ListZonalShifts",
-    "ArcZonalShift StartZonalShift",
-];
+const UNDONE: &[&str] = &["Ec2 DeleteFleets", "Ec2 DescribeFleets", "Ssm DescribeParameters", "Pricing DescribeServices"];
 
 /// What every operation of the models is: done, or refused in so many words.
 #[test]
