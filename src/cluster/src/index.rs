@@ -817,6 +817,45 @@ mod tests {
         assert_eq!(index.pool_usage("default").get("nodes"), 0);
     }
 
+    /// A pod is what its claims make of it, from whichever object the news comes.
+    #[test]
+    fn what_volumes_mean_is_kept_up_to_date() {
+        fn read<K: serde::de::DeserializeOwned>(value: Value) -> Arc<K> {
+            Arc::new(serde_json::from_value(value).expect("an object"))
+        }
+        let mut index = listed();
+        let waiting = json!({"metadata": {"name": "ledger", "namespace": "default", "uid": "u", "resourceVersion": "1"},
+            "spec": {"containers": [], "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]},
+            "status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}});
+        index.apply(Object::Pod(read(waiting)));
+        let volumes = |index: &mut Index| index.snapshot().pending[0].volumes.clone();
+        assert!(volumes(&mut index).fault.is_some_and(|fault| fault.contains("not found")));
+        let claim = json!({"metadata": {"name": "data", "namespace": "default", "annotations": {"pv.kubernetes.io/bind-completed": "yes"}}, "spec": {"volumeName": "pv"}});
+        let claim: Arc<core::PersistentVolumeClaim> = read(claim);
+        index.apply(Object::PersistentVolumeClaim(claim.clone()));
+        assert!(volumes(&mut index).fault.is_some_and(|fault| fault.contains("persistentvolumes \"pv\" not found")));
+        let volume = json!({"metadata": {"name": "pv"}, "spec": {"csi": {"driver": "ebs.csi.aws.com", "volumeHandle": "v"}, "nodeAffinity": {"required": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a"]}]}]}}}});
+        index.apply(Object::PersistentVolume(read(volume)));
+        let known = volumes(&mut index);
+        assert_eq!((known.fault, known.requirements.len(), known.attached.len()), (None, 1, 1));
+        index.delete(&Object::PersistentVolumeClaim(claim));
+        assert!(volumes(&mut index).fault.is_some());
+    }
+
+    #[test]
+    fn nodes_have_the_limits_of_their_drivers_and_namespaces_their_labels() {
+        let mut index = listed();
+        index.apply(node("ip-1", 1, "aws:///a/i-1", json!({})));
+        let csi = json!({"metadata": {"name": "ip-1"}, "spec": {"drivers": [{"name": "ebs.csi.aws.com", "nodeID": "i", "allocatable": {"count": 25}}]}});
+        index.apply(Object::CSINode(Arc::new(serde_json::from_value(csi).expect("a CSINode"))));
+        let space = json!({"metadata": {"name": "other", "labels": {"team": "blue"}}});
+        index.apply(Object::Namespace(Arc::new(serde_json::from_value(space).expect("a Namespace"))));
+        let snapshot = index.snapshot();
+        assert_eq!(snapshot.nodes[0].volume_limits.get("ebs.csi.aws.com"), Some(&25));
+        assert_eq!(snapshot.namespaces[0].labels.get("team").map(|v| &**v), Some("blue"));
+    }
+
     proptest! {
         /// However the changes come, the index ends where a fresh one would that sees only the end.
         #[test]

@@ -99,7 +99,7 @@ pub fn write(scheduler: &Scheduler<'_>, claim: &Claim, draft: Draft) -> (NodeCla
 }
 
 pub fn full_name(pod: &Pod) -> Arc<str> {
-    format!("{}/{}", pod.namespace, pod.name).into()
+    [&*pod.namespace, "/", &*pod.name].concat().into()
 }
 
 /// The options by their cheapest offering that meets the requirements, at most `limit` of them; equal prices by name. A NodeClaim

@@ -69,6 +69,17 @@ pub struct Nomination {
 pub struct Explanation {
     pub pods: Vec<PodVerdict>,
     pub launches: Vec<LaunchReason>,
+    /// NodePools that no pod can get a node of, in the order in which they are tried.
+    #[serde(default)]
+    pub barren: Vec<Barren>,
+}
+
+/// A ready NodePool whose own requirements leave none of the instance types that it is offered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Barren {
+    pub pool: Arc<str>,
+    /// Some types would do, but fewer than its `minValues` demand.
+    pub min_values: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

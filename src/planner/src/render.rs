@@ -12,6 +12,10 @@ pub fn render(explanation: &Explanation) -> String {
     for launch in &explanation.launches {
         text.push_str(&launch_text(launch));
     }
+    for pool in &explanation.barren {
+        let why = if pool.min_values { " in the variety that its minValues demand" } else { "" };
+        let _ = writeln!(text, "NodePool {}: its requirements leave no instance type that can be had{why}", pool.pool);
+    }
     let mut groups: BTreeMap<String, Vec<&Arc<str>>> = BTreeMap::new();
     for verdict in &explanation.pods {
         if let Some(words) = outcome_text(&verdict.outcome) {

@@ -8,6 +8,7 @@ use crate::explain;
 use crate::input::{MinValuesPolicy, Node, Offerings, Options, Pod, Pool, Snapshot};
 use crate::intern::{RequirementTable, ResourceNames};
 use crate::order;
+use crate::output::Barren;
 use crate::quick::Quick;
 use crate::reservation::Reservations;
 use crate::shape::Shapes;
@@ -28,6 +29,8 @@ pub struct Scheduler<'a> {
     pub topology: Topology,
     /// Ready pools in the order in which they are tried.
     pub templates: Vec<Template>,
+    /// Ready pools that leave no instance type.
+    pub barren: Vec<Barren>,
     pub existing: Vec<Existing>,
     pub claims: Vec<Claim>,
     pub reservations: Reservations,
@@ -67,6 +70,8 @@ impl<'a> Scheduler<'a> {
         let usable = |pool: &&Arc<Pool>| offerings.get(&pool.name).is_some_and(|types| !types.is_empty());
         let mut templates: Vec<Template> =
             pools.iter().copied().filter(usable).map(|pool| Template::new(pool, &offerings[&pool.name], &mut table, options)).collect();
+        let starved = templates.iter().filter(|template| template.options.is_empty());
+        let barren = starved.map(|template| Barren { pool: template.pool.name.clone(), min_values: template.too_few }).collect();
         templates.retain(|template| !template.options.is_empty());
         let mut daemons = Daemons::of(snapshot);
         templates.iter_mut().for_each(|template| template.add_daemons(&mut daemons, &table, &names));
@@ -84,6 +89,7 @@ impl<'a> Scheduler<'a> {
             table,
             topology,
             templates,
+            barren,
             existing,
             claims: Vec::new(),
             reservations,

@@ -25,6 +25,8 @@ pub struct Template {
     pub min_values: MinValues,
     /// Types that meet the pool's own requirements and can be had.
     pub options: Bits,
+    /// There would be some, but fewer than `minValues` demand.
+    pub too_few: bool,
     pub groups: Vec<DaemonGroup>,
     /// What the limits leave, by resource.
     pub remaining: BTreeMap<Arc<str>, i64>,
@@ -74,6 +76,7 @@ impl Template {
             requirements,
             min_values,
             options: Bits::from_fn(types.len(), |_| true),
+            too_few: false,
             groups: Vec::new(),
             remaining: pool.limits.iter().map(|(name, limit)| (Arc::from(name), limit)).collect(),
             relaxed: false,
@@ -114,6 +117,7 @@ impl Template {
         self.options.retain(&offered);
         self.options.keep(|t| types[t].allocatable.iter().all(|(_, amount)| amount >= 0));
         if policy == MinValuesPolicy::Strict && self.shortages(&self.min_values, &self.options).next().is_some() {
+            self.too_few = !self.options.is_empty();
             self.options.clear();
         }
         self.remember(self.requirements, Rc::new(self.options.clone()));
