@@ -23,6 +23,7 @@ mod nodes;
 mod owned;
 mod pod_gc;
 mod pods;
+mod quotas;
 mod ranking;
 mod replica_sets;
 mod rollout;
@@ -47,5 +48,6 @@ pub fn all(seed: u64) -> Vec<Box<dyn Controller>> {
         Box::<pod_gc::PodGc>::default(),
         Box::<garbage::Garbage>::default(),
         Box::<event_ttl::EventTtl>::default(),
+        Box::<quotas::Quotas>::default(),
     ]
 }
