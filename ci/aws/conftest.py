@@ -2,8 +2,10 @@
 
 import base64
 import datetime
+import json
 import os
 import time
+import urllib.request
 
 import boto3
 import botocore.awsrequest
@@ -58,9 +60,17 @@ class Account:
         self.pipe = pipe
         self.session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-west-2")
 
-    def client(self, service, **more):
+    def iam(self, mode):
+        """Whether policies decide: off, log, enforce."""
+        if self.pipe:
+            self.pipe.codec.ask(iam=mode)
+            return
+        request = urllib.request.Request(f"{ADDRESS}/_dryfit/iam", json.dumps({"mode": mode}).encode(), method="PUT")
+        urllib.request.urlopen(request).close()
+
+    def client(self, service, session=None, **more):
         settings = botocore.config.Config(retries={"max_attempts": 1}, **more)
-        client = self.session.client(service, endpoint_url=ADDRESS or "http://127.0.0.1:4566", config=settings)
+        client = (session or self.session).client(service, endpoint_url=ADDRESS or "http://127.0.0.1:4566", config=settings)
         if self.pipe:
             client.meta.events.register("before-send", self.pipe.send)
         return client

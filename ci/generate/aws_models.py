@@ -15,33 +15,46 @@ import sources
 
 SERVED = {
     "ec2": """
-        CreateVpc DescribeVpcs DeleteVpc CreateSubnet DescribeSubnets DeleteSubnet CreateSecurityGroup DeleteSecurityGroup
-        AuthorizeSecurityGroupIngress RevokeSecurityGroupIngress DescribeSecurityGroups CreateTags DeleteTags DescribeTags
-        DescribeAvailabilityZones DescribeRegions DescribeAccountAttributes RunInstances StartInstances StopInstances RebootInstances
-        TerminateInstances DescribeInstances DescribeInstanceStatus DescribeInstanceTypes DescribeInstanceTypeOfferings
+        CreateVpc DescribeVpcs DeleteVpc CreateSubnet DescribeSubnets DeleteSubnet ModifySubnetAttribute CreateSecurityGroup
+        DeleteSecurityGroup AuthorizeSecurityGroupIngress AuthorizeSecurityGroupEgress RevokeSecurityGroupIngress
+        DescribeSecurityGroups CreateTags DeleteTags DescribeTags DescribeAvailabilityZones DescribeRegions DescribeAccountAttributes
+        RunInstances StartInstances StopInstances RebootInstances TerminateInstances DescribeInstances DescribeInstanceStatus
+        DescribeInstanceAttribute ModifyInstanceAttribute DescribeInstanceTypes DescribeInstanceTypeOfferings
         DescribeSpotPriceHistory DescribeSpotInstanceRequests CancelSpotInstanceRequests CreateLaunchTemplate
         CreateLaunchTemplateVersion ModifyLaunchTemplate DescribeLaunchTemplates DescribeLaunchTemplateVersions DeleteLaunchTemplate
-        CreateFleet DescribeFleets DeleteFleets DescribeImages DescribeCapacityReservations CreateCapacityReservation
-        CancelCapacityReservation CreatePlacementGroup DescribePlacementGroups DeletePlacementGroup DescribeVolumes
-        DescribeNetworkInterfaces GetConsoleOutput""",
+        CreateFleet DescribeFleets DeleteFleets DescribeImages EnableImageDeprecation DisableImageDeprecation DeregisterImage
+        DescribeCapacityReservations CreateCapacityReservation ModifyCapacityReservation CancelCapacityReservation
+        CreatePlacementGroup DescribePlacementGroups DeletePlacementGroup DescribeVolumes DeleteVolume DescribeNetworkInterfaces
+        GetConsoleOutput""",
     "iam": """
         CreateRole GetRole DeleteRole ListRoles AttachRolePolicy DetachRolePolicy ListAttachedRolePolicies PutRolePolicy
-        GetRolePolicy ListRolePolicies DeleteRolePolicy CreateInstanceProfile GetInstanceProfile AddRoleToInstanceProfile
+        GetRolePolicy ListRolePolicies DeleteRolePolicy UpdateAssumeRolePolicy PutRolePermissionsBoundary
+        DeleteRolePermissionsBoundary CreateInstanceProfile GetInstanceProfile AddRoleToInstanceProfile
         RemoveRoleFromInstanceProfile DeleteInstanceProfile ListInstanceProfiles ListInstanceProfilesForRole TagInstanceProfile
-        UntagInstanceProfile TagRole CreateServiceLinkedRole""",
-    "sts": "GetCallerIdentity AssumeRole AssumeRoleWithWebIdentity",
+        UntagInstanceProfile TagRole UntagRole ListRoleTags CreateServiceLinkedRole CreatePolicy GetPolicy DeletePolicy ListPolicies
+        CreatePolicyVersion GetPolicyVersion ListPolicyVersions DeletePolicyVersion SetDefaultPolicyVersion CreateUser GetUser
+        DeleteUser ListUsers CreateAccessKey DeleteAccessKey ListAccessKeys PutUserPolicy GetUserPolicy DeleteUserPolicy
+        ListUserPolicies AttachUserPolicy DetachUserPolicy ListAttachedUserPolicies PutUserPermissionsBoundary
+        DeleteUserPermissionsBoundary CreateOpenIDConnectProvider GetOpenIDConnectProvider DeleteOpenIDConnectProvider
+        ListOpenIDConnectProviders SimulatePrincipalPolicy SimulateCustomPolicy""",
+    "sts": "GetCallerIdentity AssumeRole AssumeRoleWithWebIdentity DecodeAuthorizationMessage",
     "sqs": """
         CreateQueue GetQueueUrl GetQueueAttributes SetQueueAttributes ListQueues SendMessage SendMessageBatch ReceiveMessage
         DeleteMessage DeleteMessageBatch ChangeMessageVisibility DeleteQueue PurgeQueue TagQueue ListQueueTags""",
     "ssm": "GetParameter GetParameters GetParametersByPath PutParameter DeleteParameter DescribeParameters",
-    "eks": "CreateCluster DescribeCluster ListClusters DeleteCluster",
+    "eks": """
+        CreateCluster DescribeCluster ListClusters DeleteCluster CreateNodegroup DescribeNodegroup ListNodegroups DeleteNodegroup
+        UpdateNodegroupConfig CreateAccessEntry DescribeAccessEntry ListAccessEntries DeleteAccessEntry AssociateAccessPolicy
+        ListAssociatedAccessPolicies DisassociateAccessPolicy CreatePodIdentityAssociation DescribePodIdentityAssociation
+        ListPodIdentityAssociations DeletePodIdentityAssociation UpdatePodIdentityAssociation""",
+    "eks-auth": "AssumeRoleForPodIdentity",
     "pricing": "GetProducts DescribeServices",
     "events": "PutRule PutTargets ListRules DescribeRule ListTargetsByRule RemoveTargets DeleteRule PutEvents",
     "autoscaling": """
         CreateAutoScalingGroup UpdateAutoScalingGroup DeleteAutoScalingGroup DescribeAutoScalingGroups
-        DescribeAutoScalingInstances DescribeScalingActivities DescribeTags SetDesiredCapacity
-        TerminateInstanceInAutoScalingGroup""",
-    "arc-zonal-shift": "GetManagedResource",
+        DescribeAutoScalingInstances DescribeScalingActivities DescribeTags CreateOrUpdateTags DeleteTags SetDesiredCapacity
+        SetInstanceProtection TerminateInstanceInAutoScalingGroup DescribeLaunchConfigurations""",
+    "arc-zonal-shift": "GetManagedResource ListZonalShifts StartZonalShift CancelZonalShift",
 }
 
 # The second pin of botocore: SQS's model while it described the query protocol.

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
@@ -25,6 +26,7 @@ import (
 	"sigs.k8s.io/karpenter/pkg/operator/injection"
 	"sigs.k8s.io/karpenter/pkg/operator/logging"
 	"sigs.k8s.io/karpenter/pkg/operator/options"
+	karpenter "sigs.k8s.io/karpenter/pkg/scheduling"
 	nodepoolutils "sigs.k8s.io/karpenter/pkg/utils/nodepool"
 	podutils "sigs.k8s.io/karpenter/pkg/utils/pod"
 )
@@ -91,6 +93,10 @@ func solve(world *World) (*Answer, error) {
 			}
 		}
 	}
+	// The first pod of a rule decides its details, and upstream takes the pods as the API server lists them: by name.
+	sort.SliceStable(pods, func(i, j int) bool {
+		return pods[i].Namespace < pods[j].Namespace || pods[i].Namespace == pods[j].Namespace && pods[i].Name < pods[j].Name
+	})
 	daemons := lo.Map(world.Snapshot.Daemons, func(d Daemon, _ int) *corev1.Pod { return d.Pod.pod("") })
 	if len(pods) == 0 || len(nodePools) == 0 {
 		return &Answer{}, nil
@@ -118,8 +124,23 @@ func run(ctx context.Context, world *World, kubeClient client.Client, cluster *s
 		return scheduling.Results{}, err
 	}
 	scheduler := scheduling.NewScheduler(ctx, kubeClient, nodePools, cluster, nodes, topology, instanceTypes, daemons,
-		events.NewRecorder(&record.FakeRecorder{}), clock.RealClock{}, nil, nil, settings...)
+		events.NewRecorder(&record.FakeRecorder{}), clock.RealClock{}, volumeRequirements(world), nil, settings...)
 	return scheduler.Solve(ctx, pods)
+}
+
+// volumeRequirements are what the provisioner finds out from claims and volumes before it schedules.
+func volumeRequirements(world *World) map[types.UID][]karpenter.Requirements {
+	made := map[types.UID][]karpenter.Requirements{}
+	pods := world.Snapshot.Pending
+	for _, node := range world.Snapshot.Nodes {
+		pods = append(pods, node.Pods...)
+	}
+	for _, pod := range pods {
+		for _, requirements := range pod.Volumes.Requirements {
+			made[types.UID(pod.UID)] = append(made[types.UID(pod.UID)], requirements.scheduling())
+		}
+	}
+	return made
 }
 
 // buildCluster feeds nodes, NodeClaims and bound pods to upstream's own cluster state.
@@ -130,11 +151,25 @@ func buildCluster(ctx context.Context, world *World) (*state.Cluster, client.Cli
 	}
 	byNode := func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithIndex(&corev1.Pod{}, "spec.nodeName", byNode)
-	for _, node := range world.Snapshot.Nodes {
-		for _, pod := range node.Pods {
-			builder = builder.WithObjects(pod.pod(node.Name))
+	for _, namespace := range world.Snapshot.Namespaces {
+		builder = builder.WithObjects(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace.Name, Labels: namespace.Labels}})
+	}
+	storage := map[string]client.Object{}
+	for _, pod := range world.Snapshot.Pending {
+		for _, object := range pod.storage() {
+			storage[fmt.Sprintf("%T %s/%s", object, object.GetNamespace(), object.GetName())] = object
 		}
 	}
+	for _, node := range world.Snapshot.Nodes {
+		builder = builder.WithObjects(node.node(), node.csiNode())
+		for _, pod := range node.Pods {
+			builder = builder.WithObjects(pod.pod(node.Name))
+			for _, object := range pod.storage() {
+				storage[fmt.Sprintf("%T %s/%s", object, object.GetNamespace(), object.GetName())] = object
+			}
+		}
+	}
+	builder = builder.WithObjects(lo.Values(storage)...)
 	kubeClient := builder.Build()
 	cluster := state.NewCluster(clock.RealClock{}, kubeClient, nil)
 	for _, node := range world.Snapshot.Nodes {
@@ -145,17 +180,26 @@ func buildCluster(ctx context.Context, world *World) (*state.Cluster, client.Cli
 			claim.Status = v1.NodeClaimStatus{ProviderID: providerID, NodeName: node.Name, Capacity: node.Capacity.list(), Allocatable: node.Allocatable.list()}
 			cluster.UpdateNodeClaim(claim)
 		}
-		made := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node.Name, Labels: node.Labels}}
-		made.Spec = corev1.NodeSpec{ProviderID: providerID, Taints: taints(node.Taints)}
-		made.Status = corev1.NodeStatus{Capacity: node.Capacity.list(), Allocatable: node.Allocatable.list()}
-		if err := cluster.UpdateNode(ctx, made); err != nil {
+		if err := cluster.UpdateNode(ctx, node.node()); err != nil {
 			return nil, nil, fmt.Errorf("node %s: %w", node.Name, err)
+		}
+		for _, pod := range node.Pods {
+			if err := cluster.UpdatePod(ctx, pod.pod(node.Name)); err != nil {
+				return nil, nil, fmt.Errorf("pod %s: %w", pod.Name, err)
+			}
 		}
 		if node.Deleting {
 			cluster.MarkForDeletion(providerID)
 		}
 	}
 	return cluster, kubeClient, nil
+}
+
+func (n *Node) node() *corev1.Node {
+	made := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: n.Labels}}
+	made.Spec = corev1.NodeSpec{ProviderID: lo.FromPtrOr(n.ProviderID, n.Name), Taints: taints(n.Taints)}
+	made.Status = corev1.NodeStatus{Capacity: n.Capacity.list(), Allocatable: n.Allocatable.list()}
+	return made
 }
 
 func names(pods []*corev1.Pod) []string {

@@ -3,14 +3,17 @@ package main
 import (
 	"encoding/json"
 	"math"
+	"path"
 	"sort"
 	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	v1 "sigs.k8s.io/karpenter/pkg/apis/v1"
 	"sigs.k8s.io/karpenter/pkg/cloudprovider"
 	"sigs.k8s.io/karpenter/pkg/scheduling"
@@ -24,10 +27,16 @@ type World struct {
 }
 
 type Snapshot struct {
-	Pools   []Pool   `json:"pools"`
-	Nodes   []Node   `json:"nodes"`
-	Pending []Pod    `json:"pending"`
-	Daemons []Daemon `json:"daemons"`
+	Pools      []Pool      `json:"pools"`
+	Nodes      []Node      `json:"nodes"`
+	Pending    []Pod       `json:"pending"`
+	Daemons    []Daemon    `json:"daemons"`
+	Namespaces []Namespace `json:"namespaces"`
+}
+
+type Namespace struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels"`
 }
 
 type Options struct {
@@ -61,6 +70,7 @@ type Node struct {
 	Capacity    Resources         `json:"capacity"`
 	Allocatable Resources         `json:"allocatable"`
 	Pods        []Pod             `json:"pods"`
+	Limits      map[string]int32  `json:"volume_limits"`
 }
 
 type Pod struct {
@@ -74,10 +84,57 @@ type Pod struct {
 	PreferredNodeAffinity []Preference      `json:"preferred_node_affinity"`
 	Tolerations           []Toleration      `json:"tolerations"`
 	HostPorts             []HostPort        `json:"host_ports"`
+	Spread                []Spread          `json:"spread"`
+	PodAffinity           PodTerms          `json:"pod_affinity"`
+	PodAntiAffinity       PodTerms          `json:"pod_anti_affinity"`
+	Volumes               Volumes           `json:"volumes"`
 	Labels                map[string]string `json:"labels"`
 	Daemon                bool              `json:"daemon"`
 	Terminating           bool              `json:"terminating"`
 	Terminal              bool              `json:"terminal"`
+}
+
+// SelectorTerm is one expression of a label selector.
+type SelectorTerm struct {
+	Key      string   `json:"key"`
+	Operator string   `json:"operator"`
+	Values   []string `json:"values"`
+}
+
+// Selector is nil where none is given.
+type Selector *[]SelectorTerm
+
+type Spread struct {
+	Key           string   `json:"key"`
+	MaxSkew       int32    `json:"max_skew"`
+	MinDomains    *int32   `json:"min_domains"`
+	Soft          bool     `json:"soft"`
+	Selector      Selector `json:"selector"`
+	HonorAffinity bool     `json:"honor_affinity"`
+	HonorTaints   bool     `json:"honor_taints"`
+}
+
+type PodTerms struct {
+	Required  []PodTerm         `json:"required"`
+	Preferred []WeightedPodTerm `json:"preferred"`
+}
+
+type PodTerm struct {
+	Key               string   `json:"key"`
+	Selector          Selector `json:"selector"`
+	Namespaces        []string `json:"namespaces"`
+	NamespaceSelector Selector `json:"namespace_selector"`
+}
+
+// WeightedPodTerm is a weight and its term.
+type WeightedPodTerm struct {
+	Weight int32
+	Term   PodTerm
+}
+
+type Volumes struct {
+	Requirements []Requirements `json:"requirements"`
+	Attached     [][2]string    `json:"attached"`
 }
 
 type Daemon struct {
@@ -292,6 +349,18 @@ func (p *Pod) pod(node string) *corev1.Pod {
 		pod.Spec.Tolerations = append(pod.Spec.Tolerations, toleration)
 	}
 	pod.Spec.Affinity = p.affinity()
+	for i, attached := range p.Volumes.Attached {
+		claim := corev1.PersistentVolumeClaimVolumeSource{ClaimName: path.Base(attached[1])}
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{
+			Name: "volume-" + strconv.Itoa(i), VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &claim},
+		})
+	}
+	for _, constraint := range p.Spread {
+		pod.Spec.TopologySpreadConstraints = append(pod.Spec.TopologySpreadConstraints, constraint.constraint())
+	}
+	if p.Terminating {
+		pod.DeletionTimestamp, pod.Finalizers = &metav1.Time{Time: p.Created}, []string{"example.com/stays"}
+	}
 	pod.Status.Phase = corev1.PodPending
 	if p.Terminal {
 		pod.Status.Phase = corev1.PodSucceeded
@@ -300,6 +369,73 @@ func (p *Pod) pod(node string) *corev1.Pod {
 }
 
 func (p *Pod) affinity() *corev1.Affinity {
+	made := &corev1.Affinity{NodeAffinity: p.nodeAffinity()}
+	if required, preferred := p.PodAffinity.terms(); len(required)+len(preferred) > 0 {
+		made.PodAffinity = &corev1.PodAffinity{
+			RequiredDuringSchedulingIgnoredDuringExecution: required, PreferredDuringSchedulingIgnoredDuringExecution: preferred,
+		}
+	}
+	if required, preferred := p.PodAntiAffinity.terms(); len(required)+len(preferred) > 0 {
+		made.PodAntiAffinity = &corev1.PodAntiAffinity{
+			RequiredDuringSchedulingIgnoredDuringExecution: required, PreferredDuringSchedulingIgnoredDuringExecution: preferred,
+		}
+	}
+	if made.NodeAffinity == nil && made.PodAffinity == nil && made.PodAntiAffinity == nil {
+		return nil
+	}
+	return made
+}
+
+func labelSelector(selector Selector) *metav1.LabelSelector {
+	if selector == nil {
+		return nil
+	}
+	made := &metav1.LabelSelector{}
+	for _, term := range *selector {
+		made.MatchExpressions = append(made.MatchExpressions, metav1.LabelSelectorRequirement{
+			Key: term.Key, Operator: metav1.LabelSelectorOperator(term.Operator), Values: term.Values,
+		})
+	}
+	return made
+}
+
+func (t *PodTerm) term() corev1.PodAffinityTerm {
+	return corev1.PodAffinityTerm{
+		TopologyKey: t.Key, LabelSelector: labelSelector(t.Selector), Namespaces: t.Namespaces, NamespaceSelector: labelSelector(t.NamespaceSelector),
+	}
+}
+
+func (t *PodTerms) terms() ([]corev1.PodAffinityTerm, []corev1.WeightedPodAffinityTerm) {
+	var required []corev1.PodAffinityTerm
+	var preferred []corev1.WeightedPodAffinityTerm
+	for _, term := range t.Required {
+		required = append(required, term.term())
+	}
+	for _, weighted := range t.Preferred {
+		preferred = append(preferred, corev1.WeightedPodAffinityTerm{Weight: weighted.Weight, PodAffinityTerm: weighted.Term.term()})
+	}
+	return required, preferred
+}
+
+func (s *Spread) constraint() corev1.TopologySpreadConstraint {
+	honored := func(honor bool) *corev1.NodeInclusionPolicy {
+		policy := corev1.NodeInclusionPolicyIgnore
+		if honor {
+			policy = corev1.NodeInclusionPolicyHonor
+		}
+		return &policy
+	}
+	made := corev1.TopologySpreadConstraint{
+		MaxSkew: s.MaxSkew, TopologyKey: s.Key, MinDomains: s.MinDomains, WhenUnsatisfiable: corev1.DoNotSchedule,
+		LabelSelector: labelSelector(s.Selector), NodeAffinityPolicy: honored(s.HonorAffinity), NodeTaintsPolicy: honored(s.HonorTaints),
+	}
+	if s.Soft {
+		made.WhenUnsatisfiable = corev1.ScheduleAnyway
+	}
+	return made
+}
+
+func (p *Pod) nodeAffinity() *corev1.NodeAffinity {
 	if len(p.NodeAffinity) == 0 && len(p.PreferredNodeAffinity) == 0 {
 		return nil
 	}
@@ -315,7 +451,31 @@ func (p *Pod) affinity() *corev1.Affinity {
 		affinity.PreferredDuringSchedulingIgnoredDuringExecution = append(affinity.PreferredDuringSchedulingIgnoredDuringExecution,
 			corev1.PreferredSchedulingTerm{Weight: preferred.Weight, Preference: preferred.Requirements.term()})
 	}
-	return &corev1.Affinity{NodeAffinity: affinity}
+	return affinity
+}
+
+// Claims of the pod's volumes, bound, and what they are bound to. Where the volumes are is told to the scheduler beside them.
+func (p *Pod) storage() []client.Object {
+	var made []client.Object
+	for _, attached := range p.Volumes.Attached {
+		name := path.Base(attached[1])
+		claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: name}}
+		claim.Spec.VolumeName = p.Namespace + "-" + name
+		volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: claim.Spec.VolumeName}}
+		volume.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: attached[0], VolumeHandle: name}
+		made = append(made, claim, volume)
+	}
+	return made
+}
+
+func (n *Node) csiNode() *storagev1.CSINode {
+	made := &storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: n.Name}}
+	for driver, limit := range n.Limits {
+		made.Spec.Drivers = append(made.Spec.Drivers, storagev1.CSINodeDriver{
+			Name: driver, NodeID: n.Name, Allocatable: &storagev1.VolumeNodeResources{Count: &limit},
+		})
+	}
+	return made
 }
 
 func (t *InstanceType) instanceType() *cloudprovider.InstanceType {
@@ -344,4 +504,9 @@ func (t *InstanceType) instanceType() *cloudprovider.InstanceType {
 // UnmarshalJSON reads a pair.
 func (p *Preference) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &[]any{&p.Weight, &p.Requirements})
+}
+
+// UnmarshalJSON reads a pair.
+func (t *WeightedPodTerm) UnmarshalJSON(text []byte) error {
+	return json.Unmarshal(text, &[]any{&t.Weight, &t.Term})
 }

@@ -5,6 +5,7 @@
 //! - `{"verify": {the same}, "secret", "now"}`: answers `{"ok": true}`, or the `error` of the refusal.
 //! - `{"send": {the same}, "now"}`: sends the request to one cloud, which lives as long as the process, and lets virtual time run on from
 //!   `now` until it answers; the same answer as a reply's, with the instant as `now`.
+//! - `{"iam": "enforce"}`: whether policies of that cloud decide; answers `{"ok": true}`.
 //! - `{"reply": {"service", "operation", "output" | "error", "headers"}}`, the headers those of the request: answers
 //!   `{"status", "headers", "body"}`.
 
@@ -41,6 +42,9 @@ fn answer(cloud: &mut Cloud, line: &str) -> Result<Value, String> {
         verify(&request(sent)?, line["secret"].as_str().unwrap_or_default(), now()?)
     } else if let Some(sent) = part("send") {
         send(cloud, request(sent)?, now()?)
+    } else if let Some(mode) = line.get("iam").and_then(Value::as_str) {
+        cloud.state_mut().set_iam_mode(mode.parse()?);
+        Ok(json!({ "ok": true }))
     } else {
         write(part("reply").ok_or("neither a request nor a reply")?)
     }

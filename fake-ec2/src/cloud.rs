@@ -210,7 +210,8 @@ impl Cloud {
     }
 
     fn key(&self, id: &str) -> Option<&AccessKey> {
-        self.config.keys.get(id).or_else(|| self.sessions.get(id))
+        let given_out = || self.state.account.iam.keys.get(id).map(|key| &key.key);
+        self.config.keys.get(id).or_else(|| self.sessions.get(id)).or_else(given_out)
     }
 
     fn handle(&mut self, now: Timestamp, ticket: Ticket, call: Call, dialect: Dialect) {

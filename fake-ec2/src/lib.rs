@@ -11,6 +11,7 @@
 //! | [`model`] | the pruned service models that the protocols interpret |
 //! | [`auth`] | SigV4: who calls, and whether the signature holds |
 //! | [`catalogue`] | instance types, offerings and prices |
+//! | [`policy`] | IAM's policy language |
 //! | [`services`] | what each operation does |
 //! | [`state`] | what the cloud remembers |
 
@@ -19,6 +20,7 @@ pub mod catalogue;
 pub mod cloud;
 pub mod config;
 pub mod model;
+pub mod policy;
 pub mod protocol;
 pub mod services;
 pub mod state;

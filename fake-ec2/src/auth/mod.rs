@@ -59,18 +59,25 @@ pub fn caller(signed: Option<&Signed>, key: Option<&AccessKey>, config: &Config)
     }
 }
 
-/// The key that STS gave out in an answer (AssumeRole and its kin), by its id.
+/// The key that STS or EKS Auth gave out in an answer (AssumeRole and its kin), by its id.
 pub fn session(call: &Call, output: &Value) -> Option<(String, AccessKey)> {
-    if call.service != Service::Sts {
-        return None;
-    }
-    let credential = |name: &str| output["Credentials"][name].as_str().map(str::to_owned);
-    let user = |name: &str| output["AssumedRoleUser"][name].as_str().map(str::to_owned);
-    let key = AccessKey {
-        secret: credential("SecretAccessKey")?,
-        session_token: credential("SessionToken"),
-        principal: user("Arn")?,
-        user_id: user("AssumedRoleId")?,
+    // The two name alike what they give, but for the first letter.
+    let (credentials, user, names) = match call.service {
+        Service::Sts => {
+            (&output["Credentials"], &output["AssumedRoleUser"], ["AccessKeyId", "SecretAccessKey", "SessionToken", "Arn", "AssumedRoleId"])
+        }
+        Service::EksAuth => {
+            (&output["credentials"], &output["assumedRoleUser"], ["accessKeyId", "secretAccessKey", "sessionToken", "arn", "assumeRoleId"])
+        }
+        _ => return None,
     };
-    Some((credential("AccessKeyId")?, key))
+    let text = |part: &Value, name: &str| part[name].as_str().map(str::to_owned);
+    let [id, secret, token, arn, user_id] = names;
+    let key = AccessKey {
+        secret: text(credentials, secret)?,
+        session_token: text(credentials, token),
+        principal: text(user, arn)?,
+        user_id: text(user, user_id)?,
+    };
+    Some((text(credentials, id)?, key))
 }

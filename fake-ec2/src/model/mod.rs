@@ -19,6 +19,7 @@ pub enum Service {
     Sqs,
     Ssm,
     Eks,
+    EksAuth,
     Pricing,
     Events,
     AutoScaling,
@@ -26,13 +27,14 @@ pub enum Service {
 }
 
 impl Service {
-    pub const ALL: [Service; 10] = [
+    pub const ALL: [Service; 11] = [
         Self::Ec2,
         Self::Iam,
         Self::Sts,
         Self::Sqs,
         Self::Ssm,
         Self::Eks,
+        Self::EksAuth,
         Self::Pricing,
         Self::Events,
         Self::AutoScaling,
@@ -48,6 +50,7 @@ impl Service {
             Self::Sqs => "sqs",
             Self::Ssm => "ssm",
             Self::Eks => "eks",
+            Self::EksAuth => "eks-auth",
             Self::Pricing => "pricing",
             Self::Events => "events",
             Self::AutoScaling => "autoscaling",
@@ -80,6 +83,7 @@ impl Service {
             Sqs => "sqs",
             Ssm => "ssm",
             Eks => "eks",
+            EksAuth => "eks-auth",
             Pricing => "pricing",
             Events => "events",
             AutoScaling => "autoscaling",

@@ -118,6 +118,16 @@ rows! {
     SPOT_TAGS: "InvalidParameterValue", "You cannot specify tags for Spot instances requests if there are no Spot instances requests in the request.", "observed: aws/karpenter-provider-aws #5850";
     TOO_MANY: "InstanceLimitExceeded", "You have requested more instances than are allowed in one request.", "EC2 errors (code)";
     TOO_MANY_INTERFACES: "AttachmentLimitExceeded", "Interface count {0} exceeds the limit for {1}", "EC2 errors, observed";
+    RESERVATION_MISMATCH: "InvalidParameterValue", "The instance type or the Availability Zone of the launch differs from that of the Capacity Reservation '{0}'.", "ours";
+    RESERVATION_STATE: "InvalidCapacityReservationState", "The Capacity Reservation '{0}' is {1}.", "EC2 errors (code)";
+    PLACEMENT_GROUP_EXISTS: "InvalidPlacementGroup.Duplicate", "The placement group '{0}' already exists.", "EC2 errors, observed";
+    PLACEMENT_GROUP_IN_USE: "InvalidPlacementGroup.InUse", "The placement group '{0}' is in use and may not be deleted.", "EC2 errors, observed";
+    SPREAD_LIMIT: "InsufficientInstanceCapacity", "You've reached the limit of instances in this spread placement group. A spread placement group can have up to seven instances per Availability Zone.", "A/pkg/errors/errors.go";
+    VCPU_QUOTA: "VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of {0} allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.", "EC2 errors, observed";
+    SPOT_QUOTA: "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded", "EC2 errors, observed: aws/karpenter-provider-aws #5789";
+    ZONE_DOWN: "Unavailable", "The server is overloaded and can't handle the request.", "EC2 errors; API reference, DescribeInstances (behaviour)";
+    KEPT: "OperationNotPermitted", "The instance '{0}' may not be {1}. Modify its '{2}' instance attribute and try again.", "EC2 errors, observed";
+    OWN_IMAGE: "AuthFailure", "Not authorized for image:{0}", "EC2 errors (code), observed";
     RESERVATION_FULL: "ReservationCapacityExceeded", "The requested reservations do not have sufficient capacity.", "A/pkg/errors/errors.go (code)";
 
     // IAM, STS
@@ -137,7 +147,32 @@ rows! {
     ROLE_HAS_POLICIES: "DeleteConflict", "Cannot delete entity, must detach all policies first.", "observed";
     ROLE_NOT_IN_PROFILE: "NoSuchEntity", "The role with name {0} cannot be found.", "observed";
     IAM_NAME: "ValidationError", "The specified value for {0} is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-", "observed";
-    POLICY_DOCUMENT: "MalformedPolicyDocument", "This policy contains invalid Json", "observed";
+    POLICY_DOCUMENT: "MalformedPolicyDocument", "{0}", "observed: the words of policy::document::Fault";
+    NO_MANAGED_POLICY: "NoSuchEntity", "Policy {0} was not found.", "observed";
+    NOT_ATTACHABLE: "NoSuchEntity", "Policy {0} does not exist or is not attachable.", "observed";
+    NO_POLICY_VERSION: "NoSuchEntity", "Policy {0} version {1} does not exist or is not attachable.", "observed";
+    POLICY_EXISTS: "EntityAlreadyExists", "A policy called {0} already exists. Duplicate names are not allowed.", "observed";
+    POLICY_ATTACHED: "DeleteConflict", "Cannot delete a policy attached to entities.", "observed";
+    POLICY_DEFAULT: "DeleteConflict", "Cannot delete the default version of a policy.", "observed";
+    POLICY_VERSIONS: "LimitExceeded", "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version.", "observed";
+    NO_USER: "NoSuchEntity", "The user with name {0} cannot be found.", "observed";
+    NO_USER_POLICY: "NoSuchEntity", "The user policy with name {0} cannot be found.", "observed";
+    USER_EXISTS: "EntityAlreadyExists", "User with name {0} already exists.", "observed";
+    USER_HAS_POLICIES: "DeleteConflict", "Cannot delete entity, must detach all policies first.", "observed";
+    USER_HAS_KEYS: "DeleteConflict", "Cannot delete entity, must delete access keys first.", "observed";
+    NO_ACCESS_KEY: "NoSuchEntity", "The Access Key with id {0} cannot be found.", "observed";
+    ACCESS_KEYS: "LimitExceeded", "Cannot exceed quota for AccessKeysPerUser: 2", "observed";
+    NO_PROVIDER: "NoSuchEntity", "OpenIDConnect Provider not found for arn {0}", "observed";
+    PROVIDER_EXISTS: "EntityAlreadyExists", "Provider with url {0} already exists.", "observed";
+    PROVIDER_URL: "ValidationError", "Invalid Open ID Connect Provider URL", "observed";
+    NO_BOUNDARY: "NoSuchEntity", "Scope ARN: {0} does not exist or is not attachable.", "observed";
+    NO_SUCH_ROLE_BOUNDARY: "NoSuchEntity", "No permissions boundary is attached to {0}.", "model (code)";
+    SIMULATED_ENTITY: "NoSuchEntity", "The entity with ARN {0} cannot be found.", "model (code)";
+    SIMULATED_POLICY: "InvalidInput", "{0}", "model (code)";
+    DECODE: "InvalidAuthorizationMessageException", "Message is not valid", "model (code)";
+    UNTRUSTED_TOKEN: "InvalidIdentityToken", "{0}", "model, observed";
+    TOKEN_EXPIRED: "ExpiredTokenException", "Token expired: current date/time must be before the expiration date/time", "model, observed";
+    SLR_FOR_SPOT: "AuthFailure.ServiceLinkedRoleCreationNotPermitted", "The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances.", "observed; A/pkg/errors/errors.go (code)";
     IAM_MARKER: "ValidationError", "Invalid Marker.", "model (code)";
 
     // SQS
@@ -167,7 +202,29 @@ rows! {
     CLUSTER_EXISTS: "ResourceInUseException", "Cluster already exists with name: {0}", "model, observed";
     EKS_PARAMETER: "InvalidParameterException", "{0}", "model";
 
+    EKS_TOKEN: "InvalidParameterException", "Invalid nextToken.", "model (code)";
+    CLUSTER_HAS_GROUPS: "ResourceInUseException", "Cluster has nodegroups attached", "model, observed";
+    NO_NODEGROUP: "ResourceNotFoundException", "No node group found for name: {0}.", "model, observed";
+    NODEGROUP_EXISTS: "ResourceInUseException", "NodeGroup already exists with name {0} and cluster name {1}", "model, observed";
+    NO_ENTRY: "ResourceNotFoundException", "The specified principalArn could not be found. You can view your available access entries with 'list-access-entries'.", "model, observed";
+    ENTRY_EXISTS: "ResourceInUseException", "The specified access entry resource is already in use on this cluster.", "model, observed";
+    NO_ASSOCIATION: "ResourceNotFoundException", "Association not found: {0}", "model, observed";
+    ASSOCIATION_EXISTS: "ResourceInUseException", "Association already exists: {0}", "model, observed";
+    POD_TOKEN: "InvalidTokenException", "The token is not valid: {0}", "model (code)";
+    POD_UNKNOWN: "ResourceNotFoundException", "No Pod Identity association for service account {1} in namespace {0}.", "model (code)";
+
+    // Auto Scaling
+    SCALING_VALIDATION: "ValidationError", "{0}", "common errors, observed";
+    NO_GROUP: "ValidationError", "AutoScalingGroup name not found - AutoScalingGroup '{0}' not found", "observed";
+    GROUP_EXISTS: "AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name {0} already exists", "model, observed";
+    SCALING_IN_USE: "ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.", "model, observed";
+    NOT_IN_GROUP: "ValidationError", "Instance Id not found - No managed instance found for instance ID: {0}", "observed";
+    SCALING_TOKEN: "InvalidNextToken", "The token '' is invalid.", "model, observed";
+
     // Pricing, EventBridge, ARC
+    SHIFT_EXISTS: "ConflictException", "There is already a zonal shift for the resource.", "model (code)";
+    NO_SHIFT: "ResourceNotFoundException", "The zonal shift with identifier {0} was not found.", "model (code)";
+    SHIFT_VALUE: "ValidationException", "{0}", "model";
     PRICING_SERVICE: "NotFoundException", "Invalid ServiceCode: {0}", "model";
     PRICING_TOKEN: "InvalidNextTokenException", "The pagination token is invalid.", "model";
     PRICING_PARAMETER: "InvalidParameterException", "{0}", "model";

@@ -4,15 +4,19 @@
 //! |---|---|
 //! | [`errors`] | every code with the form of its message and its source |
 //! | [`input`], [`filter`], [`page`] | reading inputs, EC2's filters, pages and their tokens |
+//! | [`access`] | IAM: may the caller do that |
 //! | [`gate`] | what stops a call before its operation is asked: faults, token buckets |
 //! | [`ec2`] … | one module per service; each has one `handle` that names its operations |
 
+pub mod access;
 pub mod ec2;
 pub mod errors;
 pub mod filter;
 pub mod gate;
 pub mod input;
 pub mod page;
+
+pub(crate) mod autoscaling;
 
 mod arc;
 mod eks;
@@ -61,7 +65,7 @@ pub fn handle(state: &mut State, now: Timestamp, call: &Call) -> Outcome {
     let Some(mut world) = state.world(now, &call.region) else {
         return Outcome::Done(Err(errors::NO_SUCH_REGION.error(&[&call.region])));
     };
-    if let Err(refused) = gate::admit(&mut world, call) {
+    if let Err(refused) = gate::admit(&mut world, call).and_then(|()| access::authorize(&mut world, call)) {
         return hold(&mut world, call, Err(refused));
     }
     if call.service == Service::Sqs
@@ -110,11 +114,11 @@ fn dispatch(world: &mut World<'_>, call: &Call) -> Answer {
         Service::Sts => sts::handle(world, call),
         Service::Sqs => sqs::handle(world, call),
         Service::Ssm => ssm::handle(world, call),
-        Service::Eks => eks::handle(world, call),
+        Service::Eks | Service::EksAuth => eks::handle(world, call),
         Service::Pricing => pricing::handle(world, call),
         Service::Events => events::handle(world, call),
         Service::ArcZonalShift => arc::handle(world, call),
-        Service::AutoScaling => Err(errors::unsupported(call)),
+        Service::AutoScaling => autoscaling::handle(world, call),
     }
 }
 

@@ -3,57 +3,96 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::access::{refusal, token};
 use super::input::{Read, stamp};
 use super::{Answer, errors};
-use crate::protocol::Call;
-use crate::state::World;
+use crate::policy::Kind;
+use crate::protocol::{AwsError, Call};
+use crate::state::iam::{Document, Session};
 use crate::state::lifecycle::later;
+use crate::state::network::Tags;
+use crate::state::{IamMode, World};
 
 pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
     match call.operation {
-        "AssumeRole" => assume(world, call, None),
-        "AssumeRoleWithWebIdentity" => assume(world, call, Some(subject(call))),
+        "AssumeRole" => assume(world, call),
+        "AssumeRoleWithWebIdentity" => with_web_identity(world, call),
+        "DecodeAuthorizationMessage" => {
+            let decoded = refusal::decode(call.input.text("EncodedMessage").unwrap_or_default());
+            let decoded = decoded.filter(|decoded| decoded.account == world.account.id).ok_or_else(|| errors::DECODE.error(&[]))?;
+            Ok(json!({"DecodedMessage": decoded.message.to_string()}))
+        }
         "GetCallerIdentity" => Ok(json!({"UserId": call.caller.user_id, "Account": call.caller.account, "Arn": call.caller.principal})),
         _ => Err(errors::unsupported(call)),
     }
 }
 
-/// Keys for a role that is there. Its trust policy is kept and not evaluated; a web identity's token is read and not verified.
-fn assume(world: &mut World<'_>, call: &Call, subject: Option<String>) -> Answer {
+/// Keys for a role that is there. Whether the caller may have them, IAM has been asked before.
+fn assume(world: &mut World<'_>, call: &Call) -> Answer {
+    credentials(world, call, "sts:AssumeRole")
+}
+
+/// Keys for whoever holds a token that the role trusts. The token's signature is not verified; its issuer, audience, time and the role's
+/// trust policy are, where policies are asked.
+fn with_web_identity(world: &mut World<'_>, call: &Call) -> Answer {
+    let claims = token::claims(call.input.text("WebIdentityToken").unwrap_or_default());
+    let subject = claims.as_ref().and_then(|claims| claims.text("sub")).unwrap_or_default().to_owned();
+    if world.account.settings.iam != IamMode::Off {
+        let refused = token::admit(world, call, claims.as_ref());
+        if world.account.settings.iam == IamMode::Enforce {
+            refused?;
+        }
+    }
+    let mut answer = credentials(world, call, "sts:AssumeRoleWithWebIdentity")?;
+    answer["SubjectFromWebIdentityToken"] = subject.into();
+    Ok(answer)
+}
+
+fn credentials(world: &mut World<'_>, call: &Call, action: &str) -> Answer {
     let arn = call.input.text("RoleArn").unwrap_or_default();
     let session = call.input.text("RoleSessionName").unwrap_or_default();
-    let role = world.account.iam.roles.values().find(|role| role.arn == arn);
-    let (role, most) = role.map(|role| ((role.id.clone(), role.name.clone()), role.max_session_seconds)).ok_or_else(|| {
-        let action = if subject.is_some() { "sts:AssumeRoleWithWebIdentity" } else { "sts:AssumeRole" };
-        errors::MAY_NOT_ASSUME.error(&[&call.caller.principal, action, arn])
-    })?;
+    let role = world.account.iam.role_by_arn(arn);
+    let role = role.map(|role| (role.id.clone(), role.name.clone(), role.max_session_seconds));
+    let (id, name, most) = role.ok_or_else(|| errors::MAY_NOT_ASSUME.error(&[&call.caller.principal, action, arn]))?;
     let seconds = call.input.int("DurationSeconds").unwrap_or(3600);
     if !(900..=most).contains(&seconds) {
         return Err(errors::SESSION_LENGTH.error(&[]));
     }
-    let (id, name) = role;
-    let credentials = json!({
-        "AccessKeyId": world.account.entropy.iam_id("ASIA")[..20],
-        "SecretAccessKey": world.account.entropy.letters("secret", b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 40),
-        "SessionToken": world.account.entropy.letters("session-token", b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 120),
-        "Expiration": stamp(later(world.now, SignedDuration::from_secs(seconds))),
-    });
+    let policies = session_policies(world, call)?;
+    let tags =
+        call.input.list("Tags").iter().filter_map(|tag| Some((tag.text("Key")?.to_owned(), tag.text("Value")?.to_owned()))).collect();
+    let keys = keys(world, seconds, policies, tags);
     let user = json!({
         "AssumedRoleId": format!("{id}:{session}"),
         "Arn": world.account.arn("sts", "", &format!("assumed-role/{name}/{session}")),
     });
-    let mut answer = json!({"Credentials": credentials, "AssumedRoleUser": user});
-    if let Some(subject) = subject {
-        answer["SubjectFromWebIdentityToken"] = subject.into();
-    }
-    Ok(answer)
+    Ok(json!({"Credentials": keys, "AssumedRoleUser": user}))
 }
 
-/// The `sub` of a token (a service account of Kubernetes), unverified.
-fn subject(call: &Call) -> String {
-    use base64::Engine;
-    let claims = call.input.text("WebIdentityToken").and_then(|token| token.split('.').nth(1));
-    let claims = claims.and_then(|claims| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).ok());
-    let claims: Option<Value> = claims.and_then(|claims| serde_json::from_slice(&claims).ok());
-    claims.and_then(|claims| claims.text("sub").map(str::to_owned)).unwrap_or_default()
+/// `Policy` and `PolicyArns`, which cap what the session may do.
+fn session_policies(world: &World<'_>, call: &Call) -> Result<Vec<(String, Document)>, AwsError> {
+    let mut policies = Vec::new();
+    if let Some(text) = call.input.text("Policy") {
+        let document = Document::read(text, Kind::Identity).map_err(|fault| errors::POLICY_DOCUMENT.error(&[&fault.to_string()]))?;
+        policies.push(("of the session".to_owned(), document));
+    }
+    for arn in call.input.list("PolicyArns").iter().filter_map(|part| part.text("arn")) {
+        let document = world.account.iam.managed(arn).ok_or_else(|| errors::NO_MANAGED_POLICY.error(&[arn]))?;
+        policies.push((arn.to_owned(), document));
+    }
+    Ok(policies)
+}
+
+/// Fresh keys of a session, which IAM remembers.
+pub(super) fn keys(world: &mut World<'_>, seconds: i64, policies: Vec<(String, Document)>, tags: Tags) -> Value {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let id = world.account.entropy.iam_id("ASIA")[..20].to_owned();
+    let expires = later(world.now, SignedDuration::from_secs(seconds));
+    world.account.iam.sessions.insert(id.clone(), Session { policies, tags, issued: world.now, expires });
+    json!({
+        "AccessKeyId": id,
+        "SecretAccessKey": world.account.entropy.letters("secret", LETTERS, 40),
+        "SessionToken": world.account.entropy.letters("session-token", LETTERS, 120),
+        "Expiration": stamp(expires),
+    })
 }

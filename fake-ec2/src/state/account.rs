@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::agenda::Agenda;
+use super::denial::Denials;
 use super::entropy::Entropy;
 use super::iam::Iam;
 use super::machine::Ledger;
@@ -27,6 +28,7 @@ pub struct Account {
     pub(crate) buckets: Buckets,
     /// What was answered to a client token: by (region, operation, token).
     pub(crate) tokens: BTreeMap<(String, String, String), Remembered>,
+    pub(crate) denials: Denials,
     pub(crate) ledger: Ledger,
     /// Counts the changes of anything that `machines` shows.
     pub(crate) machines_version: u64,
@@ -51,6 +53,7 @@ impl Account {
             iam: Iam::default(),
             buckets: Buckets::default(),
             tokens: BTreeMap::new(),
+            denials: Denials::default(),
             ledger: Ledger::default(),
             machines_version: 0,
         }
@@ -61,6 +64,17 @@ impl Account {
         let row = self.settings.latency.iter().rev().find(|row| matches_operation(&row.operation, operation));
         let Some(delay) = row.map(|row| row.delay) else { return SignedDuration::ZERO };
         self.entropy.delay("latency", delay)
+    }
+
+    /// From when on EC2 knows what IAM was told now.
+    pub(crate) fn iam_reaches_ec2(&mut self, now: jiff::Timestamp) -> jiff::Timestamp {
+        let delay = self.settings.iam_propagation;
+        if delay == super::settings::Delay::ZERO { now } else { super::lifecycle::later(now, self.entropy.delay("iam-propagation", delay)) }
+    }
+
+    /// When what is made now will be found.
+    pub(crate) fn found_from(&mut self, now: jiff::Timestamp, delay: super::settings::Delay) -> jiff::Timestamp {
+        if delay == super::settings::Delay::ZERO { now } else { super::lifecycle::later(now, self.entropy.delay("consistency", delay)) }
     }
 
     /// `arn:aws:<service>:<region>:<account>:<rest>`

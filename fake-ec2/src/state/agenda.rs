@@ -18,6 +18,10 @@ pub enum Due {
     Event { region: String, event: Value },
     /// A message of a queue becomes visible; a waiting receiver must be asked again.
     Visible { region: String },
+    /// A capacity reservation ends, unless its end was moved.
+    Reservation { region: String, id: String },
+    /// An Auto Scaling group compares what it holds with what it should.
+    Group { region: String, name: String, retry: bool },
     /// A cluster has been made.
     Cluster { region: String, name: String },
 }
@@ -30,6 +34,8 @@ impl Due {
             | Self::Forget { region, .. }
             | Self::Event { region, .. }
             | Self::Visible { region }
+            | Self::Group { region, .. }
+            | Self::Reservation { region, .. }
             | Self::Cluster { region, .. } => region,
         }
     }
@@ -43,7 +49,9 @@ impl Due {
                 Some(format!("event `{}` is on its way", event.get("detail-type").and_then(Value::as_str).unwrap_or("?")))
             }
             Self::Cluster { name, .. } => Some(format!("cluster {name} is being created")),
-            Self::Forget { .. } | Self::Visible { .. } => None,
+            Self::Group { name, retry: false, .. } => Some(format!("Auto Scaling group {name} launches or terminates")),
+            // Without capacity it would try for ever.
+            Self::Group { .. } | Self::Reservation { .. } | Self::Forget { .. } | Self::Visible { .. } => None,
         }
     }
 }

@@ -1,17 +1,81 @@
-//! Roles and instance profiles.
+//! Users, roles, policies, instance profiles, identity providers, and the keys that were given out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::network::Tags;
+use crate::config::AccessKey;
+use crate::policy::{Kind, Policy, document::Fault};
+
+/// Whether policies decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IamMode {
+    /// Policies are kept and never asked.
+    #[default]
+    Off,
+    /// They are asked; what they would deny is noted and done all the same.
+    Log,
+    /// What they deny is not done.
+    Enforce,
+}
+
+impl std::str::FromStr for IamMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "log" => Ok(Self::Log),
+            "enforce" => Ok(Self::Enforce),
+            other => Err(format!("`{other}` is not off, log or enforce")),
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub struct Iam {
     /// By name.
     pub roles: BTreeMap<String, Role>,
     /// By name.
+    pub users: BTreeMap<String, User>,
+    /// By name.
     pub profiles: BTreeMap<String, InstanceProfile>,
+    /// The account's own managed policies, by ARN.
+    pub policies: BTreeMap<String, ManagedPolicy>,
+    /// OIDC identity providers, by ARN.
+    pub providers: BTreeMap<String, Provider>,
+    /// Users' access keys, by id.
+    pub keys: BTreeMap<String, UserKey>,
+    /// What STS gave out, by access key.
+    pub sessions: BTreeMap<String, Session>,
+}
+
+/// A policy's text with what it says.
+#[derive(Clone, Debug)]
+pub struct Document {
+    pub text: String,
+    pub policy: Arc<Policy>,
+}
+
+impl Document {
+    pub fn read(text: &str, kind: Kind) -> Result<Self, Fault> {
+        Ok(Self { text: text.to_owned(), policy: Arc::new(Policy::read(text, kind)?) })
+    }
+}
+
+/// What a user or a role may do.
+#[derive(Debug, Default)]
+pub struct Permissions {
+    /// ARNs of managed policies.
+    pub attached: BTreeSet<String>,
+    /// Inline policies by name.
+    pub inline: BTreeMap<String, Document>,
+    /// ARN of the policy that caps the others.
+    pub boundary: Option<String>,
 }
 
 #[derive(Debug)]
@@ -21,14 +85,73 @@ pub struct Role {
     pub id: String,
     pub arn: String,
     pub description: Option<String>,
-    pub trust: String,
+    pub trust: Document,
     pub max_session_seconds: i64,
     pub created: Timestamp,
     pub tags: Tags,
-    /// ARNs of managed policies.
-    pub attached: BTreeSet<String>,
-    /// Inline policies: name and document.
-    pub inline: BTreeMap<String, String>,
+    pub permissions: Permissions,
+}
+
+#[derive(Debug)]
+pub struct User {
+    pub name: String,
+    pub path: String,
+    pub id: String,
+    pub arn: String,
+    pub created: Timestamp,
+    pub tags: Tags,
+    pub permissions: Permissions,
+}
+
+#[derive(Debug)]
+pub struct UserKey {
+    pub user: String,
+    pub created: Timestamp,
+    pub key: AccessKey,
+}
+
+#[derive(Debug)]
+pub struct ManagedPolicy {
+    pub name: String,
+    pub path: String,
+    pub id: String,
+    pub arn: String,
+    pub description: Option<String>,
+    pub created: Timestamp,
+    pub updated: Timestamp,
+    pub tags: Tags,
+    pub default_version: u64,
+    /// Numbers are not used again.
+    pub versions: BTreeMap<u64, PolicyVersion>,
+    pub latest: u64,
+}
+
+#[derive(Debug)]
+pub struct PolicyVersion {
+    pub document: Document,
+    pub created: Timestamp,
+}
+
+/// A session of a role.
+#[derive(Debug)]
+pub struct Session {
+    /// Session policies that came with the request, by name.
+    pub policies: Vec<(String, Document)>,
+    /// Session tags.
+    pub tags: Tags,
+    pub issued: Timestamp,
+    pub expires: Timestamp,
+}
+
+#[derive(Debug)]
+pub struct Provider {
+    pub arn: String,
+    /// Without scheme, as IAM shows it.
+    pub url: String,
+    pub clients: Vec<String>,
+    pub thumbprints: Vec<String>,
+    pub created: Timestamp,
+    pub tags: Tags,
 }
 
 #[derive(Debug)]
@@ -41,4 +164,20 @@ pub struct InstanceProfile {
     pub tags: Tags,
     /// Role names; IAM allows one.
     pub roles: Vec<String>,
+    /// From when on EC2 knows it.
+    pub known: Timestamp,
+}
+
+impl Iam {
+    /// The document of a managed policy as it is in force: the account's, or one of AWS's that is known here.
+    pub fn managed(&self, arn: &str) -> Option<Document> {
+        if let Some(policy) = self.policies.get(arn) {
+            return policy.versions.get(&policy.default_version).map(|version| version.document.clone());
+        }
+        Document::read(crate::policy::reference::managed_policy(arn)?, Kind::Identity).ok()
+    }
+
+    pub fn role_by_arn(&self, arn: &str) -> Option<&Role> {
+        self.roles.values().find(|role| role.arn == arn)
+    }
 }

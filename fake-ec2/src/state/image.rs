@@ -42,15 +42,15 @@ const KUBERNETES: [(&str, &str); 7] = [
 ];
 
 /// A synthesised release: the newest comes last.
-struct Release {
-    day: &'static str,
-    created: &'static str,
-    deprecated: &'static str,
-    bottlerocket: &'static str,
-    bottlerocket_commit: &'static str,
+struct Release<'a> {
+    day: &'a str,
+    created: &'a str,
+    deprecated: &'a str,
+    bottlerocket: &'a str,
+    bottlerocket_commit: &'a str,
 }
 
-const RELEASES: [Release; 2] = [
+const RELEASES: [Release<'static>; 2] = [
     Release {
         day: "20260904",
         created: "2026-09-04T18:21:33.000Z",
@@ -75,18 +75,28 @@ const AMAZON_LINUX_OWNER: &str = "137112412989";
 pub fn published(region: &str) -> (BTreeMap<String, Image>, BTreeMap<String, String>) {
     let mut shelf = Shelf { region, images: BTreeMap::new(), parameters: BTreeMap::new() };
     for (at, release) in RELEASES.iter().enumerate() {
-        let newest = at + 1 == RELEASES.len();
-        for (version, patch) in KUBERNETES {
-            shelf.add_amazon_linux_2023(release, version, patch, newest);
-            // EKS publishes Amazon Linux 2 up to Kubernetes 1.32.
-            if matches!(version, "1.30" | "1.31" | "1.32") {
-                shelf.add_amazon_linux_2(release, version, patch, newest);
-            }
-            shelf.add_bottlerocket(release, version, newest);
-        }
-        shelf.add_plain_amazon_linux(release, newest);
+        shelf.add_release(release, at + 1 == RELEASES.len());
     }
     (shelf.images, shelf.parameters)
+}
+
+/// AWS publishes new images, which the public parameters recommend from now on.
+pub(crate) fn release(region: &mut super::Region, now: jiff::Timestamp) {
+    // More than one release a day would have one name.
+    let serial = region.releases;
+    region.releases += 1;
+    let text = |form: &str, at: jiff::Timestamp| at.strftime(form).to_string();
+    let day = if serial == 0 { text("%Y%m%d", now) } else { format!("{}{serial:02}", text("%Y%m%d", now)) };
+    let later = now.checked_add(jiff::SignedDuration::from_hours(2 * 365 * 24)).unwrap_or(now);
+    let (created, deprecated) = (super::super::services::input::stamp(now), super::super::services::input::stamp(later));
+    let (bottlerocket, commit) = (format!("1.{}.0", 51 + serial), public_id("c", &format!("bottlerocket/{day}"))[2..10].to_owned());
+    let release =
+        Release { day: &day, created: &created, deprecated: &deprecated, bottlerocket: &bottlerocket, bottlerocket_commit: &commit };
+    let name = region.name.clone();
+    let mut shelf = Shelf { region: &name, images: BTreeMap::new(), parameters: BTreeMap::new() };
+    shelf.add_release(&release, true);
+    region.images.extend(shelf.images);
+    region.public_parameters.extend(shelf.parameters);
 }
 
 struct Shelf<'a> {
@@ -96,7 +106,19 @@ struct Shelf<'a> {
 }
 
 impl Shelf<'_> {
-    fn add(&mut self, release: &Release, name: String, description: String, kind: &Kind) -> String {
+    fn add_release(&mut self, release: &Release<'_>, newest: bool) {
+        for (version, patch) in KUBERNETES {
+            self.add_amazon_linux_2023(release, version, patch, newest);
+            // EKS publishes Amazon Linux 2 up to Kubernetes 1.32.
+            if matches!(version, "1.30" | "1.31" | "1.32") {
+                self.add_amazon_linux_2(release, version, patch, newest);
+            }
+            self.add_bottlerocket(release, version, newest);
+        }
+        self.add_plain_amazon_linux(release, newest);
+    }
+
+    fn add(&mut self, release: &Release<'_>, name: String, description: String, kind: &Kind) -> String {
         let id = public_id("ami", &format!("{}/{name}", self.region));
         let image = Image {
             id: id.clone(),
@@ -132,7 +154,7 @@ impl Shelf<'_> {
         }
     }
 
-    fn add_amazon_linux_2023(&mut self, release: &Release, version: &str, patch: &str, newest: bool) {
+    fn add_amazon_linux_2023(&mut self, release: &Release<'_>, version: &str, patch: &str, newest: bool) {
         let kinds = [("x86_64", "standard"), ("x86_64", "nvidia"), ("x86_64", "neuron"), ("arm64", "standard"), ("arm64", "nvidia")];
         for (architecture, variant) in kinds {
             let name = format!("amazon-eks-node-al2023-{architecture}-{variant}-{version}-v{}", release.day);
@@ -146,7 +168,7 @@ impl Shelf<'_> {
         }
     }
 
-    fn add_amazon_linux_2(&mut self, release: &Release, version: &str, patch: &str, newest: bool) {
+    fn add_amazon_linux_2(&mut self, release: &Release<'_>, version: &str, patch: &str, newest: bool) {
         let kinds = [
             ("amazon-linux-2", "amazon-eks-node", "x86_64"),
             ("amazon-linux-2-arm64", "amazon-eks-arm64-node", "arm64"),
@@ -162,7 +184,7 @@ impl Shelf<'_> {
         }
     }
 
-    fn add_bottlerocket(&mut self, release: &Release, version: &str, newest: bool) {
+    fn add_bottlerocket(&mut self, release: &Release<'_>, version: &str, newest: bool) {
         for (variant, architecture) in [("", "x86_64"), ("", "arm64"), ("-nvidia", "x86_64"), ("-nvidia", "arm64")] {
             let Release { bottlerocket: build, bottlerocket_commit: commit, .. } = release;
             let name = format!("bottlerocket-aws-k8s-{version}{variant}-{architecture}-v{build}-{commit}");
@@ -183,7 +205,7 @@ impl Shelf<'_> {
     }
 
     /// Amazon Linux without Kubernetes, under the parameters that people paste into RunInstances.
-    fn add_plain_amazon_linux(&mut self, release: &Release, newest: bool) {
+    fn add_plain_amazon_linux(&mut self, release: &Release<'_>, newest: bool) {
         for architecture in ["x86_64", "arm64"] {
             let name = format!("al2023-ami-2023.9.{}.0-kernel-6.1-{architecture}", release.day);
             let description = format!("Amazon Linux 2023 AMI 2023.9.{}.0 {architecture} HVM kernel-6.1", release.day);

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::agenda::Due;
-use super::instance::Instance;
+use super::image;
+use super::instance::{Check, Instance};
 use super::lifecycle::{BY_USER_TERMINATE, HARDWARE_FAILURE, SPOT_TERMINATION, later};
 use super::machine::Phase;
 use super::market::Market;
@@ -32,6 +33,10 @@ pub enum Incident {
     Vanish { instances: Vec<String>, cause: Cause },
     /// AWS Health announces that instances will be retired two weeks from now.
     ScheduledChange { instances: Vec<String> },
+    /// A status check of instances fails from now on.
+    Impair { instances: Vec<String>, check: Check },
+    /// AWS publishes new images in the home region, and its public parameters point to them.
+    ImageRelease,
     /// A message comes into a queue of the home region from nowhere.
     Message { queue: String, body: Body },
 }
@@ -111,6 +116,22 @@ impl State {
             Incident::ScheduledChange { instances } => {
                 self.check(instances, false)?;
                 self.each(now, instances, retire);
+            }
+            Incident::Impair { instances, check } => {
+                self.check(instances, false)?;
+                self.each(now, instances, |world, id| {
+                    if let Some(instance) = world.region.instances.get_mut(id)
+                        && !instance.impaired.iter().any(|(known, _)| known == check)
+                    {
+                        instance.impaired.push((*check, now));
+                    }
+                });
+            }
+            Incident::ImageRelease => {
+                let home = self.account.home.clone();
+                if let Some(world) = self.world(now, &home) {
+                    image::release(world.region, now);
+                }
             }
             Incident::Message { queue, body } => self.stray(now, queue, body)?,
         }
@@ -223,6 +244,9 @@ fn retire(world: &mut World<'_>, id: &str) {
         "page": "1",
         "totalPages": "1",
     });
+    if let Some(instance) = world.region.instances.get_mut(id) {
+        instance.events.push(("instance-retirement", "The instance is running on degraded hardware", start));
+    }
     bus::emit(world, "aws.health", "AWS Health Event", vec![id.to_owned()], detail);
 }
 

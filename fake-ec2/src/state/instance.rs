@@ -41,6 +41,19 @@ pub struct Instance {
     pub tenancy: String,
     pub metadata: Metadata,
     pub capacity_reservation_preference: String,
+    /// The reservation whose room it uses.
+    pub capacity_reservation: Option<String>,
+    /// The placement group's name, and the partition in it.
+    pub placement_group: Option<String>,
+    pub partition: Option<i64>,
+    /// `disableApiTermination`, `disableApiStop`.
+    pub keep: (bool, bool),
+    /// From when on describing finds it.
+    pub found: Timestamp,
+    /// Status checks that fail, with the instant of the first failure.
+    pub impaired: Vec<(Check, Timestamp)>,
+    /// Scheduled events: code, description, not before.
+    pub events: Vec<(&'static str, &'static str, Timestamp)>,
     pub enclave: bool,
     /// Code and message of the last change.
     pub reason: Option<(String, String)>,
@@ -52,6 +65,15 @@ pub struct Instance {
     pub ended: Option<Timestamp>,
     /// Moves on with each change, so that a due that was overtaken is known.
     pub generation: u64,
+}
+
+/// A status check. Source: EC2 user guide, "Status checks for Amazon EC2 instances".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    Instance,
+    System,
+    AttachedEbs,
 }
 
 #[derive(Clone, Debug)]

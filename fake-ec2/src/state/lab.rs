@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::State;
+use super::lab_policies::{self, Scope};
 use crate::model::Service;
 use crate::protocol::{AwsError, Call, Caller};
 use crate::services;
@@ -26,6 +27,10 @@ pub struct EksLab {
     pub free_addresses: Option<u32>,
     /// The role of the nodes.
     pub node_role: String,
+    /// A role of this name with Karpenter's own permissions, for the controller; `None` makes none.
+    pub controller_role: Option<String>,
+    /// Statements, by their Sid, that the role does not have.
+    pub controller_lacks: Vec<String>,
     /// A queue of this name, with EventBridge rules that lead to it, as Karpenter's CloudFormation template has them.
     pub interruption_queue: Option<String>,
     /// Tag key that subnets and the security group carry, with the cluster's name as its value.
@@ -42,6 +47,8 @@ impl EksLab {
             zones: Vec::new(),
             free_addresses: None,
             node_role: format!("KarpenterNodeRole-{name}"),
+            controller_role: None,
+            controller_lacks: Vec::new(),
             interruption_queue: None,
             discovery_tag: "karpenter.sh/discovery".into(),
         }
@@ -106,6 +113,9 @@ impl State {
         let group = answer.pointer("/cluster/resourcesVpcConfig/clusterSecurityGroupId").and_then(Value::as_str);
         let cluster_security_group_id = group.unwrap_or_default().to_owned();
         self.set_cluster_endpoint(&lab.name, lab.endpoint.as_deref(), lab.certificate_authority.as_deref());
+        if let Some(role) = &lab.controller_role {
+            self.furnish_controller(now, lab, role)?;
+        }
         let queue_url = match &lab.interruption_queue {
             Some(queue) => Some(self.furnish_queue(now, &lab.name, queue)?),
             None => None,
@@ -127,6 +137,13 @@ impl State {
         }
         self.account.agenda.forget_cluster(name);
         true
+    }
+
+    /// Makes a cluster of the home region a resource that ARC manages; false if there is none.
+    pub fn enable_zonal_shift(&mut self, name: &str) -> bool {
+        let home = self.account.home.clone();
+        let cluster = self.regions.get_mut(&home).and_then(|region| region.clusters.get_mut(name));
+        cluster.map(|cluster| cluster.zonal_shift = true).is_some()
     }
 
     /// eksctl's layout: 192.168.0.0/16 with a /19 per zone.
@@ -173,6 +190,28 @@ impl State {
             self.ask(now, Service::Iam, "AttachRolePolicy", input)?;
         }
         Ok(role.pointer("/Role/Arn").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// The controller's role, with the policies of Karpenter's template as managed policies of the account.
+    fn furnish_controller(&mut self, now: Timestamp, lab: &EksLab, role: &str) -> Result<(), AwsError> {
+        self.furnish_role(now, role, "pods.eks.amazonaws.com", &[])?;
+        let (region, account) = (self.account.home.clone(), self.account.id.clone());
+        let queue = lab.interruption_queue.as_deref();
+        let scope = Scope { region: &region, account: &account, cluster: &lab.name, node_role: &lab.node_role, queue };
+        for (name, mut document) in lab_policies::karpenter(scope) {
+            if let Some(statements) = document["Statement"].as_array_mut() {
+                statements.retain(|statement| !lab.controller_lacks.iter().any(|lacks| statement["Sid"] == lacks.as_str()));
+                if statements.is_empty() {
+                    continue;
+                }
+            }
+            let name = format!("KarpenterController{name}Policy-{}", lab.name);
+            let policy =
+                self.ask(now, Service::Iam, "CreatePolicy", json!({"PolicyName": name, "PolicyDocument": document.to_string()}))?;
+            let arn = policy.pointer("/Policy/Arn").and_then(Value::as_str).unwrap_or_default();
+            self.ask(now, Service::Iam, "AttachRolePolicy", json!({"RoleName": role, "PolicyArn": arn}))?;
+        }
+        Ok(())
     }
 
     fn furnish_queue(&mut self, now: Timestamp, cluster: &str, queue: &str) -> Result<String, AwsError> {

@@ -6,6 +6,7 @@ use super::World;
 use super::agenda::Due;
 use super::bus;
 use super::machine::{LedgerEntry, Phase};
+use crate::services::autoscaling::reconcile;
 
 /// Why an instance changes its state, in EC2's code and message of a `StateReason`.
 pub(crate) type Reason = (&'static str, &'static str);
@@ -24,6 +25,12 @@ pub(crate) fn happen(world: &mut World<'_>, due: Due) {
         Due::Event { event, .. } => bus::deliver(world, &event),
         // Whoever waits for a message is asked again after each advance.
         Due::Visible { .. } => {}
+        Due::Reservation { id, .. } => {
+            if world.region.reservations.get(&id).is_some_and(|it| it.end == Some(world.now)) {
+                world.end_reservation(&id, "expired");
+            }
+        }
+        Due::Group { name, .. } => reconcile::now(world, &name),
         Due::Cluster { name, .. } => {
             if let Some(cluster) = world.region.clusters.get_mut(&name) {
                 cluster.active = true;
@@ -49,9 +56,12 @@ impl World<'_> {
             end: None,
             price_per_hour: instance.price,
         };
-        let pool = instance.pool();
+        // A reservation has taken its room before.
+        let pool = instance.capacity_reservation.is_none().then(|| instance.pool());
         self.account.ledger.open(entry);
-        self.enter_pool(pool);
+        if let Some(pool) = pool {
+            self.enter_pool(pool);
+        }
         let delay = self.account.settings.pending;
         self.after_change(id, Some(("pending", delay)));
     }
@@ -89,8 +99,11 @@ impl World<'_> {
         instance.reason = Some((code.to_owned(), message.to_owned()));
         let who = if code.starts_with("Server.") { "Service" } else { "User" };
         instance.transition_reason = format!("{who} initiated ({})", self.now.strftime("%Y-%m-%d %H:%M:%S GMT"));
-        let pool = instance.pool();
-        if held && !to.holds_capacity() {
+        let pool = instance.capacity_reservation.is_none().then(|| instance.pool());
+        if held
+            && !to.holds_capacity()
+            && let Some(pool) = pool
+        {
             self.leave_pool(&pool);
         }
         self.account.ledger.close(id, self.now);
@@ -108,8 +121,10 @@ impl World<'_> {
             }
             Phase::Stopping => {
                 instance.phase = Phase::Stopped;
-                let pool = instance.pool();
-                self.leave_pool(&pool);
+                let pool = instance.capacity_reservation.is_none().then(|| instance.pool());
+                if let Some(pool) = pool {
+                    self.leave_pool(&pool);
+                }
             }
             Phase::ShuttingDown => self.end(id),
             Phase::Running | Phase::Stopped | Phase::Terminated => return,
@@ -159,6 +174,9 @@ impl World<'_> {
             self.account.agenda.add(at, Due::Instance { region: self.region.name.clone(), id: id.to_owned(), generation });
         }
         bus::instance_changed(self, id, phase);
+        if !matches!(phase, Phase::Pending | Phase::Running) {
+            reconcile::notice(self, id);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::World;
 use super::account::Account;
 use super::region::Region;
+use super::rules::Effect;
 use crate::catalogue::{self, MicroUsd, Zone};
 
 /// How capacity is bought.
@@ -135,6 +136,12 @@ impl World<'_> {
         let row = limit.find(|row| row.market.is_none_or(|market| market == pool.market));
         let Some(limit) = row.and_then(|row| row.instances) else { return Room::Unlimited };
         Room::Left(limit.saturating_sub(self.region.pools.get(pool).copied().unwrap_or(0)))
+    }
+
+    /// Whether a zone is down.
+    pub(crate) fn zone_down(&self, zone: &str) -> bool {
+        let down = |effect: &Effect| matches!(effect, Effect::ZoneDown { zones } if zones.iter().any(|known| known == zone));
+        self.account.rules.iter().any(|active| active.in_force(self.now) && down(&active.rule.effect))
     }
 
     /// Notes that faults of capacity have met a launch that asked for this pool.

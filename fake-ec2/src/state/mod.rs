@@ -13,20 +13,26 @@
 //! | [`network`], [`image`], [`template`], [`instance`], [`market`] | EC2's resources, prices and capacity |
 //! | [`lifecycle`] | instances' states over time |
 //! | [`incident`] | what befalls the account: Spot interruptions, machines that vanish, stray messages |
+//! | [`denial`] | what IAM refused, and why |
+//! | [`reservation`] | capacity reservations, placement groups |
+//! | [`group`] | Auto Scaling groups |
 //! | [`iam`], [`queue`], [`bus`], [`parameter`], [`cluster`] | the other services' resources |
 //! | [`machine`] | the harness's view: machines, costs |
-//! | [`lab`] | an EKS lab in one call, through the same operations as a client's |
+//! | [`lab`], [`lab_policies`] | an EKS lab in one call, through the same operations as a client's; what its controller may do |
 
 pub mod account;
 pub mod agenda;
 pub mod bus;
 pub mod cluster;
+pub mod denial;
 pub mod entropy;
+pub mod group;
 pub mod iam;
 pub mod image;
 pub mod incident;
 pub mod instance;
 pub mod lab;
+pub mod lab_policies;
 pub mod lifecycle;
 pub mod machine;
 pub mod market;
@@ -34,6 +40,7 @@ pub mod network;
 pub mod parameter;
 pub mod queue;
 pub mod region;
+pub mod reservation;
 pub mod rules;
 pub mod settings;
 pub mod template;
@@ -43,13 +50,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use account::Account;
+pub use denial::Denial;
+pub use iam::IamMode;
 pub use incident::{Body, Cause, Incident, IncidentError};
 pub use lab::{EksLab, Lab};
 pub use machine::{BlockDevice, LedgerEntry, Machine, NetworkLimits, Phase};
 pub use market::{Market, Pool};
 pub use region::Region;
 pub use rules::{Bucket, Effect, Rule};
-pub use settings::{Capacity, Delay, Latency, OnDemandPrice, Settings, SpotPrice};
+pub use settings::{Capacity, Consistency, Delay, Latency, OnDemandPrice, Quota, Settings, SpotPrice};
 
 /// The account and its regions.
 #[derive(Debug)]
@@ -107,6 +116,33 @@ impl State {
                 lifecycle::happen(&mut world, due);
             }
         }
+    }
+
+    /// What policies denied, or would have; the latest come last, and the oldest are forgotten.
+    pub fn denials(&self) -> impl DoubleEndedIterator<Item = &Denial> {
+        self.account.denials.latest.iter()
+    }
+
+    /// How often policies denied, or would have.
+    pub fn denied(&self) -> u64 {
+        self.account.denials.count
+    }
+
+    pub fn iam_mode(&self) -> IamMode {
+        self.account.settings.iam
+    }
+
+    pub fn set_iam_mode(&mut self, mode: IamMode) {
+        self.account.settings.iam = mode;
+    }
+
+    /// Puts service control policies over the account in place of those that were there; none means that everything is allowed.
+    pub fn set_service_control_policies(&mut self, documents: Vec<String>) -> Result<(), crate::policy::document::Fault> {
+        for document in &documents {
+            crate::policy::Policy::read(document, crate::policy::Kind::Identity)?;
+        }
+        self.account.settings.service_control_policies = documents;
+        Ok(())
     }
 
     /// In words, what could still move by itself: boots, shutdowns, events on their way. Empty when settled.

@@ -34,6 +34,14 @@ pub struct Region {
     pub(crate) queues: BTreeMap<String, Queue>,
     pub(crate) bus: Bus,
     pub(crate) clusters: BTreeMap<String, Cluster>,
+    /// Capacity reservations by id.
+    pub(crate) reservations: BTreeMap<String, super::reservation::CapacityReservation>,
+    /// By name.
+    pub(crate) placement_groups: BTreeMap<String, super::reservation::PlacementGroup>,
+    /// How many releases of images there were since the cloud began.
+    pub(crate) releases: u64,
+    /// Auto Scaling groups by name.
+    pub groups_of_scaling: BTreeMap<String, super::group::Group>,
     /// How many instances each pool holds now.
     pub(crate) pools: BTreeMap<Pool, u64>,
 }
@@ -62,6 +70,10 @@ impl Region {
             queues: BTreeMap::new(),
             bus: Bus::default(),
             clusters: BTreeMap::new(),
+            groups_of_scaling: BTreeMap::new(),
+            releases: 0,
+            reservations: BTreeMap::new(),
+            placement_groups: BTreeMap::new(),
             pools: BTreeMap::new(),
         };
         region.add_default_network(account);

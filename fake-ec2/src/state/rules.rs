@@ -47,6 +47,10 @@ pub enum Effect {
         /// Tokens that come back in a second.
         per_second: u64,
     },
+    /// IAM denies these actions (`ec2:CreateFleet`, `ec2:Describe*`) to everybody, as a service control policy would.
+    Deny { actions: Vec<String> },
+    /// These zones are down: no capacity, no status check passes, and what asks for instances there fails.
+    ZoneDown { zones: Vec<String> },
     /// The matching pools have no capacity.
     InsufficientCapacity {
         #[serde(default)]
@@ -75,6 +79,9 @@ pub struct Bucket {
 impl Effect {
     /// Whether a launch from this pool finds nothing.
     pub(crate) fn dries(&self, pool: &Pool) -> bool {
+        if let Self::ZoneDown { zones } = self {
+            return zones.contains(&pool.zone);
+        }
         let Self::InsufficientCapacity { instance_types, zones, markets } = self else { return false };
         (instance_types.is_empty() || instance_types.contains(&pool.instance_type))
             && (zones.is_empty() || zones.contains(&pool.zone))

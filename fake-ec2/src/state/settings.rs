@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::iam::IamMode;
 use super::market::Market;
 use super::rules::{Bucket, Rule};
 use crate::catalogue::MicroUsd;
@@ -41,6 +42,16 @@ pub struct Settings {
     pub rules: Vec<Rule>,
     /// What GetConsoleOutput shows until the machine's own log is set.
     pub boot_log: Option<String>,
+    /// Whether policies decide.
+    pub iam: IamMode,
+    /// Service control policies over the account, as documents; none means that everything is allowed.
+    pub service_control_policies: Vec<String>,
+    /// From a change of an instance profile to EC2's knowing of it.
+    pub iam_propagation: Delay,
+    /// vCPUs that may run at once, by class and market; none by default.
+    pub quotas: Vec<Quota>,
+    /// How long EC2 needs until it knows what it was just told.
+    pub consistency: Consistency,
     /// Scheme and authority of the queue URLs handed out (`http://127.0.0.1:4566`); `None` means AWS's own.
     pub queue_url_base: Option<String>,
     /// Scheme and authority of the endpoint of clusters that furnish none (`https://127.0.0.1:6443`); `None` means EKS's form.
@@ -104,6 +115,30 @@ pub struct Capacity {
     pub instances: Option<u64>,
 }
 
+/// A quota on vCPUs. Source: EC2 user guide, "Amazon EC2 instance type quotas".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// `standard`, `g`, `p`, `inf`, `trn`, `x`, `f`, `dl`, `hpc`, `high-memory`, `mac`.
+    pub class: String,
+    pub market: Market,
+    pub vcpus: u64,
+}
+
+/// How long what was made is not found yet. Source: EC2 developer guide, "Ensuring idempotency" and "Eventual consistency".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Consistency {
+    pub instances: Delay,
+    pub launch_templates: Delay,
+}
+
+impl Default for Consistency {
+    fn default() -> Self {
+        Self { instances: Delay::ZERO, launch_templates: Delay::ZERO }
+    }
+}
+
 /// How long replies of operations take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,6 +166,11 @@ impl Default for Settings {
             buckets: Vec::new(),
             rules: Vec::new(),
             boot_log: None,
+            iam: IamMode::Off,
+            service_control_policies: Vec::new(),
+            iam_propagation: Delay::ZERO,
+            quotas: Vec::new(),
+            consistency: Consistency::default(),
             queue_url_base: None,
             cluster_endpoint: None,
         }

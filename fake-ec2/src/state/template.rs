@@ -14,6 +14,8 @@ pub struct LaunchTemplate {
     pub created: Timestamp,
     pub created_by: String,
     pub tags: Tags,
+    /// From when on it is found by name or id.
+    pub found: Timestamp,
     pub default_version: u64,
     /// Never empty; numbers are not used again.
     pub versions: BTreeMap<u64, TemplateVersion>,

@@ -2,14 +2,16 @@
 
 use crate::machine::{self, Parts};
 use crate::store::{Key, Replaced, Store};
+use crate::volumes::{self, Storage};
 use crate::{daemon, pod, pod_budget, pool};
 use api::{EC2NodeClass, NodeClaim, NodePool};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 use planner::Snapshot;
-use planner::input::{Daemon, Node, Pod, PodBudget, Pool};
+use planner::input::{Daemon, Namespace, Node, Pod, PodBudget, Pool};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vocabulary::Resources;
@@ -23,11 +25,28 @@ pub enum Kind {
     EC2NodeClass,
     DaemonSet,
     PodDisruptionBudget,
+    Namespace,
+    PersistentVolumeClaim,
+    PersistentVolume,
+    StorageClass,
+    CSINode,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] =
-        [Kind::Pod, Kind::Node, Kind::NodeClaim, Kind::NodePool, Kind::EC2NodeClass, Kind::DaemonSet, Kind::PodDisruptionBudget];
+    pub const ALL: [Kind; 12] = [
+        Kind::Pod,
+        Kind::Node,
+        Kind::NodeClaim,
+        Kind::NodePool,
+        Kind::EC2NodeClass,
+        Kind::DaemonSet,
+        Kind::PodDisruptionBudget,
+        Kind::Namespace,
+        Kind::PersistentVolumeClaim,
+        Kind::PersistentVolume,
+        Kind::StorageClass,
+        Kind::CSINode,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,6 +57,11 @@ impl Kind {
             Kind::EC2NodeClass => "EC2NodeClass",
             Kind::DaemonSet => "DaemonSet",
             Kind::PodDisruptionBudget => "PodDisruptionBudget",
+            Kind::Namespace => "Namespace",
+            Kind::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Kind::PersistentVolume => "PersistentVolume",
+            Kind::StorageClass => "StorageClass",
+            Kind::CSINode => "CSINode",
         }
     }
 }
@@ -52,6 +76,11 @@ pub enum Object {
     EC2NodeClass(Arc<EC2NodeClass>),
     DaemonSet(Arc<DaemonSet>),
     PodDisruptionBudget(Arc<PodDisruptionBudget>),
+    Namespace(Arc<core::Namespace>),
+    PersistentVolumeClaim(Arc<core::PersistentVolumeClaim>),
+    PersistentVolume(Arc<core::PersistentVolume>),
+    StorageClass(Arc<StorageClass>),
+    CSINode(Arc<CSINode>),
 }
 
 /// What a watch, or the reply to a write, says.
@@ -92,6 +121,11 @@ pub struct Index {
     classes: Store<EC2NodeClass>,
     daemon_sets: Store<DaemonSet>,
     pod_budgets: Store<PodDisruptionBudget>,
+    namespaces: Store<core::Namespace>,
+    volume_claims: Store<core::PersistentVolumeClaim>,
+    volumes: Store<core::PersistentVolume>,
+    storage_classes: Store<StorageClass>,
+    csi_nodes: Store<CSINode>,
 
     pods_by_node: BTreeMap<Arc<str>, BTreeSet<Key>>,
     nodes_by_provider: Names,
@@ -104,12 +138,17 @@ pub struct Index {
     planned_pools: BTreeMap<Arc<str>, Arc<Pool>>,
     daemons: BTreeMap<Key, Arc<Daemon>>,
     planned_budgets: BTreeMap<Key, Arc<PodBudget>>,
+    planned_namespaces: BTreeMap<Key, Arc<Namespace>>,
+    /// Pods by the claims of their volumes.
+    pods_by_claim: BTreeMap<Key, BTreeSet<Key>>,
 
     nominations: BTreeMap<MachineKey, Timestamp>,
     marked: BTreeSet<Arc<str>>,
     /// Changes whenever a snapshot would.
     version: u64,
     churn: u64,
+    /// Changes with every object, mark and nomination.
+    revision: u64,
     last: Option<(u64, Arc<Snapshot>)>,
 }
 
@@ -157,6 +196,7 @@ impl Index {
     }
 
     fn begin(&mut self, kind: Kind) {
+        self.revision += 1;
         match kind {
             Kind::Pod => self.pods.begin(),
             Kind::Node => self.nodes.begin(),
@@ -165,10 +205,16 @@ impl Index {
             Kind::EC2NodeClass => self.classes.begin(),
             Kind::DaemonSet => self.daemon_sets.begin(),
             Kind::PodDisruptionBudget => self.pod_budgets.begin(),
+            Kind::Namespace => self.namespaces.begin(),
+            Kind::PersistentVolumeClaim => self.volume_claims.begin(),
+            Kind::PersistentVolume => self.volumes.begin(),
+            Kind::StorageClass => self.storage_classes.begin(),
+            Kind::CSINode => self.csi_nodes.begin(),
         }
     }
 
     fn end(&mut self, kind: Kind) -> Vec<Touched> {
+        self.revision += 1;
         match kind {
             Kind::Pod => self.pods.end().into_iter().map(|r| self.pod_changed(r)).collect(),
             Kind::Node => self.nodes.end().into_iter().map(|r| self.node_changed(r)).collect(),
@@ -177,11 +223,17 @@ impl Index {
             Kind::EC2NodeClass => self.classes.end().into_iter().map(|r| self.class_changed(r)).collect(),
             Kind::DaemonSet => self.daemon_sets.end().into_iter().map(|r| self.daemon_changed(r)).collect(),
             Kind::PodDisruptionBudget => self.pod_budgets.end().into_iter().map(|r| self.budget_changed(r)).collect(),
+            Kind::Namespace => self.namespaces.end().into_iter().map(|r| self.namespace_changed(r)).collect(),
+            Kind::PersistentVolumeClaim => self.volume_claims.end().into_iter().map(|r| self.volume_claim_changed(r)).collect(),
+            Kind::PersistentVolume => self.volumes.end().into_iter().map(|r| self.volume_changed(r)).collect(),
+            Kind::StorageClass => self.storage_classes.end().into_iter().map(|r| self.storage_class_changed(r)).collect(),
+            Kind::CSINode => self.csi_nodes.end().into_iter().map(|r| self.csi_node_changed(r)).collect(),
         }
     }
 
     /// `None` when the object is not newer than what is known, or not ours to manage.
     pub fn apply(&mut self, object: Object) -> Option<Touched> {
+        self.revision += 1;
         match object {
             Object::Pod(o) => self.pods.apply(Arc::unwrap_or_clone(o)).map(|r| self.pod_changed(r)),
             Object::Node(o) => self.nodes.apply(Arc::unwrap_or_clone(o)).map(|r| self.node_changed(r)),
@@ -195,10 +247,16 @@ impl Index {
             Object::EC2NodeClass(o) => self.classes.apply(Arc::unwrap_or_clone(o)).map(|r| self.class_changed(r)),
             Object::DaemonSet(o) => self.daemon_sets.apply(Arc::unwrap_or_clone(o)).map(|r| self.daemon_changed(r)),
             Object::PodDisruptionBudget(o) => self.pod_budgets.apply(Arc::unwrap_or_clone(o)).map(|r| self.budget_changed(r)),
+            Object::Namespace(o) => self.namespaces.apply(Arc::unwrap_or_clone(o)).map(|r| self.namespace_changed(r)),
+            Object::PersistentVolumeClaim(o) => self.volume_claims.apply(Arc::unwrap_or_clone(o)).map(|r| self.volume_claim_changed(r)),
+            Object::PersistentVolume(o) => self.volumes.apply(Arc::unwrap_or_clone(o)).map(|r| self.volume_changed(r)),
+            Object::StorageClass(o) => self.storage_classes.apply(Arc::unwrap_or_clone(o)).map(|r| self.storage_class_changed(r)),
+            Object::CSINode(o) => self.csi_nodes.apply(Arc::unwrap_or_clone(o)).map(|r| self.csi_node_changed(r)),
         }
     }
 
     pub fn delete(&mut self, object: &Object) -> Option<Touched> {
+        self.revision += 1;
         match object {
             Object::Pod(o) => self.pods.delete(o).map(|r| self.pod_changed(r)),
             Object::Node(o) => self.nodes.delete(o).map(|r| self.node_changed(r)),
@@ -207,6 +265,11 @@ impl Index {
             Object::EC2NodeClass(o) => self.classes.delete(o).map(|r| self.class_changed(r)),
             Object::DaemonSet(o) => self.daemon_sets.delete(o).map(|r| self.daemon_changed(r)),
             Object::PodDisruptionBudget(o) => self.pod_budgets.delete(o).map(|r| self.budget_changed(r)),
+            Object::Namespace(o) => self.namespaces.delete(o).map(|r| self.namespace_changed(r)),
+            Object::PersistentVolumeClaim(o) => self.volume_claims.delete(o).map(|r| self.volume_claim_changed(r)),
+            Object::PersistentVolume(o) => self.volumes.delete(o).map(|r| self.volume_changed(r)),
+            Object::StorageClass(o) => self.storage_classes.delete(o).map(|r| self.storage_class_changed(r)),
+            Object::CSINode(o) => self.csi_nodes.delete(o).map(|r| self.csi_node_changed(r)),
         }
     }
 
@@ -229,7 +292,8 @@ impl Index {
         if new.is_none() || bound && nodes[0] != nodes[1] {
             self.churn += 1;
         }
-        let planned = new.as_deref().map(|pod| pod::convert(pod, Timestamp::UNIX_EPOCH));
+        self.relate_claims(&key, old.as_deref(), new.as_deref());
+        let planned = new.as_deref().map(|pod| self.planned(pod));
         let provisionable = new.as_deref().is_some_and(pod::is_provisionable);
         let same = planned.as_ref() == self.planned_pods.get(&key).map(|p| &**p);
         if !same {
@@ -248,6 +312,49 @@ impl Index {
             }
         }
         Touched { kind: Kind::Pod, key, old: old.map(Object::Pod), new: new.map(Object::Pod) }
+    }
+
+    /// The pod in the planner's words, with what its volumes mean.
+    fn planned(&self, pod: &core::Pod) -> Pod {
+        let mut planned = pod::convert(pod, Timestamp::UNIX_EPOCH);
+        let claims = volumes::claims(pod);
+        if !claims.is_empty() {
+            planned.volumes = volumes::resolve(&claims, self);
+        }
+        planned
+    }
+
+    fn relate_claims(&mut self, key: &Key, old: Option<&core::Pod>, new: Option<&core::Pod>) {
+        let [old, new] = [old, new].map(|pod| pod.map(volumes::claims).unwrap_or_default());
+        for claim in old.iter().filter(|claim| !new.contains(claim)) {
+            if let Some(pods) = self.pods_by_claim.get_mut(claim) {
+                pods.remove(key);
+                if pods.is_empty() {
+                    self.pods_by_claim.remove(claim);
+                }
+            }
+        }
+        for claim in new {
+            self.pods_by_claim.entry(claim).or_default().insert(key.clone());
+        }
+    }
+
+    /// Looks again at pods whose volumes may mean something else now.
+    fn replan(&mut self, pods: BTreeSet<Key>) {
+        for key in pods {
+            let Some(pod) = self.pods.get(&key).cloned() else { continue };
+            let planned = self.planned(&pod);
+            if self.planned_pods.get(&key).is_some_and(|known| **known == planned) {
+                continue;
+            }
+            self.planned_pods.insert(key.clone(), Arc::new(planned));
+            if self.pending.contains(&key) {
+                self.version += 1;
+            }
+            if let Some(node) = pod::node_name(&pod).map(Arc::<str>::from) {
+                self.touch_node(&node);
+            }
+        }
     }
 
     fn touch_node(&mut self, name: &Arc<str>) {
@@ -336,6 +443,46 @@ impl Index {
         Touched { kind: Kind::PodDisruptionBudget, key, old, new }
     }
 
+    fn namespace_changed(&mut self, change: Replaced<core::Namespace>) -> Touched {
+        let Replaced { key, old, new } = change;
+        let labels = |n: &core::Namespace| pod::text_labels(n.metadata.labels.as_ref());
+        let planned = new.as_deref().map(|n| Namespace { name: key.name.clone(), labels: labels(n) });
+        if planned.as_ref() != self.planned_namespaces.get(&key).map(|n| &**n) {
+            self.version += 1;
+            match planned {
+                Some(planned) => self.planned_namespaces.insert(key.clone(), Arc::new(planned)),
+                None => self.planned_namespaces.remove(&key),
+            };
+        }
+        Touched { kind: Kind::Namespace, key, old: old.map(Object::Namespace), new: new.map(Object::Namespace) }
+    }
+
+    fn volume_claim_changed(&mut self, change: Replaced<core::PersistentVolumeClaim>) -> Touched {
+        let Replaced { key, old, new } = change;
+        self.replan(self.pods_by_claim.get(&key).cloned().unwrap_or_default());
+        let (old, new) = (old.map(Object::PersistentVolumeClaim), new.map(Object::PersistentVolumeClaim));
+        Touched { kind: Kind::PersistentVolumeClaim, key, old, new }
+    }
+
+    fn volume_changed(&mut self, change: Replaced<core::PersistentVolume>) -> Touched {
+        let Replaced { key, old, new } = change;
+        self.replan(self.pods_by_claim.values().flatten().cloned().collect());
+        let (old, new) = (old.map(Object::PersistentVolume), new.map(Object::PersistentVolume));
+        Touched { kind: Kind::PersistentVolume, key, old, new }
+    }
+
+    fn storage_class_changed(&mut self, change: Replaced<StorageClass>) -> Touched {
+        let Replaced { key, old, new } = change;
+        self.replan(self.pods_by_claim.values().flatten().cloned().collect());
+        Touched { kind: Kind::StorageClass, key, old: old.map(Object::StorageClass), new: new.map(Object::StorageClass) }
+    }
+
+    fn csi_node_changed(&mut self, change: Replaced<CSINode>) -> Touched {
+        let Replaced { key, old, new } = change;
+        self.touch_node(&key.name);
+        Touched { kind: Kind::CSINode, key, old: old.map(Object::CSINode), new: new.map(Object::CSINode) }
+    }
+
     // Questions.
 
     pub fn pod(&self, key: &Key) -> Option<&Arc<core::Pod>> {
@@ -408,6 +555,11 @@ impl Index {
             Kind::EC2NodeClass => self.classes.is_listed(),
             Kind::DaemonSet => self.daemon_sets.is_listed(),
             Kind::PodDisruptionBudget => self.pod_budgets.is_listed(),
+            Kind::Namespace => self.namespaces.is_listed(),
+            Kind::PersistentVolumeClaim => self.volume_claims.is_listed(),
+            Kind::PersistentVolume => self.volumes.is_listed(),
+            Kind::StorageClass => self.storage_classes.is_listed(),
+            Kind::CSINode => self.csi_nodes.is_listed(),
         })
     }
 
@@ -430,6 +582,7 @@ impl Index {
         };
         self.nominations.insert(key.clone(), until);
         self.dirty.insert(key);
+        self.revision += 1;
     }
 
     /// The machine of this NodeClaim is going to be deleted, or no longer.
@@ -438,6 +591,7 @@ impl Index {
         let changed = if deleting { self.marked.insert(name.clone()) } else { self.marked.remove(&name) };
         if changed {
             self.dirty.insert(MachineKey::Claim(name));
+            self.revision += 1;
         }
     }
 
@@ -458,6 +612,11 @@ impl Index {
     }
 
     // Answers.
+
+    /// Changes when anything does that the index could be asked for.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
 
     /// Changes when a snapshot would come out differently, or a NodeClass changed.
     pub fn version(&mut self) -> u64 {
@@ -481,6 +640,7 @@ impl Index {
             pending: self.pending.iter().filter_map(|key| self.planned_pods.get(key).cloned()).collect(),
             daemons: self.daemons.values().cloned().collect(),
             pod_budgets: self.planned_budgets.values().cloned().collect(),
+            namespaces: self.planned_namespaces.values().cloned().collect(),
         });
         self.last = Some((self.version, snapshot.clone()));
         snapshot
@@ -528,7 +688,9 @@ impl Index {
             .collect();
         let marked = matches!(key, MachineKey::Claim(name) if self.marked.contains(name));
         let nominated_until = self.nominations.get(key).copied();
-        Some(machine::merge(Parts { node: node.map(|n| &**n), claim: claim.map(|c| &**c), pods, nominated_until, marked }))
+        let csi_node = node.and_then(|n| self.csi_nodes.get(&Key::new("", n.metadata.name.as_deref()?)));
+        let volume_limits = csi_node.map(|node| volumes::limits(node)).unwrap_or_default();
+        Some(machine::merge(Parts { node: node.map(|n| &**n), claim: claim.map(|c| &**c), pods, nominated_until, volume_limits, marked }))
     }
 
     /// Capacity of the pool's machines that are to stay, and their number under `nodes`, as of the last [`Index::refresh`]
@@ -542,6 +704,20 @@ impl Index {
         }
         usage.set("nodes", count);
         usage
+    }
+}
+
+impl Storage for Index {
+    fn volume_claim(&self, key: &Key) -> Option<&Arc<core::PersistentVolumeClaim>> {
+        self.volume_claims.get(key)
+    }
+
+    fn volume(&self, name: &str) -> Option<&Arc<core::PersistentVolume>> {
+        self.volumes.get(&Key::new("", name))
+    }
+
+    fn storage_class(&self, name: &str) -> Option<&Arc<StorageClass>> {
+        self.storage_classes.get(&Key::new("", name))
     }
 }
 
@@ -639,6 +815,45 @@ mod tests {
         let snapshot = index.snapshot();
         assert!(snapshot.nodes[0].deleting && snapshot.nodes[0].pods.len() == 1 && snapshot.pending.is_empty());
         assert_eq!(index.pool_usage("default").get("nodes"), 0);
+    }
+
+    /// A pod is what its claims make of it, from whichever object the news comes.
+    #[test]
+    fn what_volumes_mean_is_kept_up_to_date() {
+        fn read<K: serde::de::DeserializeOwned>(value: Value) -> Arc<K> {
+            Arc::new(serde_json::from_value(value).expect("an object"))
+        }
+        let mut index = listed();
+        let waiting = json!({"metadata": {"name": "ledger", "namespace": "default", "uid": "u", "resourceVersion": "1"},
+            "spec": {"containers": [], "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]},
+            "status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}});
+        index.apply(Object::Pod(read(waiting)));
+        let volumes = |index: &mut Index| index.snapshot().pending[0].volumes.clone();
+        assert!(volumes(&mut index).fault.is_some_and(|fault| fault.contains("not found")));
+        let claim = json!({"metadata": {"name": "data", "namespace": "default", "annotations": {"pv.kubernetes.io/bind-completed": "yes"}}, "spec": {"volumeName": "pv"}});
+        let claim: Arc<core::PersistentVolumeClaim> = read(claim);
+        index.apply(Object::PersistentVolumeClaim(claim.clone()));
+        assert!(volumes(&mut index).fault.is_some_and(|fault| fault.contains("persistentvolumes \"pv\" not found")));
+        let volume = json!({"metadata": {"name": "pv"}, "spec": {"csi": {"driver": "ebs.csi.aws.com", "volumeHandle": "v"}, "nodeAffinity": {"required": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a"]}]}]}}}});
+        index.apply(Object::PersistentVolume(read(volume)));
+        let known = volumes(&mut index);
+        assert_eq!((known.fault, known.requirements.len(), known.attached.len()), (None, 1, 1));
+        index.delete(&Object::PersistentVolumeClaim(claim));
+        assert!(volumes(&mut index).fault.is_some());
+    }
+
+    #[test]
+    fn nodes_have_the_limits_of_their_drivers_and_namespaces_their_labels() {
+        let mut index = listed();
+        index.apply(node("ip-1", 1, "aws:///a/i-1", json!({})));
+        let csi = json!({"metadata": {"name": "ip-1"}, "spec": {"drivers": [{"name": "ebs.csi.aws.com", "nodeID": "i", "allocatable": {"count": 25}}]}});
+        index.apply(Object::CSINode(Arc::new(serde_json::from_value(csi).expect("a CSINode"))));
+        let space = json!({"metadata": {"name": "other", "labels": {"team": "blue"}}});
+        index.apply(Object::Namespace(Arc::new(serde_json::from_value(space).expect("a Namespace"))));
+        let snapshot = index.snapshot();
+        assert_eq!(snapshot.nodes[0].volume_limits.get("ebs.csi.aws.com"), Some(&25));
+        assert_eq!(snapshot.namespaces[0].labels.get("team").map(|v| &**v), Some("blue"));
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use api::condition;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use planner::input::{Node, Pod};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{Effect, Resources, Taint, labels};
 
@@ -43,12 +44,14 @@ pub struct Parts<'a> {
     /// Pods bound to the node, in order of namespace and name.
     pub pods: Vec<Arc<Pod>>,
     pub nominated_until: Option<Timestamp>,
+    /// Volumes that the node can attach, by CSI driver.
+    pub volume_limits: BTreeMap<Arc<str>, i64>,
     /// Somebody decided that it goes, although no deletion can be seen yet.
     pub marked: bool,
 }
 
 pub fn merge(parts: Parts<'_>) -> Node {
-    let Parts { node, claim, pods, nominated_until, marked } = parts;
+    let Parts { node, claim, pods, nominated_until, volume_limits, marked } = parts;
     let managed = claim.is_some();
     let registered = !managed || node.is_some_and(|n| label(n, labels::REGISTERED) == Some("true"));
     let initialized = !managed || node.is_some_and(|n| label(n, labels::INITIALIZED) == Some("true"));
@@ -93,6 +96,7 @@ pub fn merge(parts: Parts<'_>) -> Node {
         quiet_since: since("Initialized").and_then(|c| status.and_then(|s| s.last_pod_event_time).or(c.last_transition_time)),
         instance_terminating: since("InstanceTerminating").is_some(),
         grace_limited: claim.is_some_and(|c| c.spec.termination_grace_period.is_some()),
+        volume_limits,
         has_node: node.is_some(),
         drifted: since("Drifted").and_then(|c| Some((c.last_transition_time?, Arc::from(c.reason.as_str())))),
     }
@@ -155,7 +159,7 @@ mod tests {
     }
 
     fn merged(node: Option<&core::Node>, claim: Option<&NodeClaim>) -> Node {
-        merge(Parts { node, claim, pods: Vec::new(), nominated_until: None, marked: false })
+        merge(Parts { node, claim, pods: Vec::new(), nominated_until: None, volume_limits: BTreeMap::new(), marked: false })
     }
 
     #[rstest]

@@ -2,11 +2,12 @@
 //!
 //! Sources: `C/pkg/utils/pod/scheduling.go`, `C/pkg/utils/resources/resources.go`, `k8s.io/component-helpers/resource/helpers.go`.
 
+use crate::relations;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use planner::input::{HostPort, Labels, Owner, Pod};
+use planner::input::{HostPort, Labels, Owner, Pod, Volumes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{Effect, Operator, Quantity, Requirement, Requirements, Resources, Taint, Toleration, labels, resources};
@@ -57,6 +58,10 @@ pub fn convert(pod: &core::Pod, created: Timestamp) -> Pod {
         preferred_node_affinity: preferred_terms(affinity),
         tolerations: spec.tolerations.iter().flatten().filter_map(toleration).collect(),
         host_ports: host_ports(spec),
+        spread: relations::spread(pod),
+        pod_affinity: relations::affinity(spec),
+        pod_anti_affinity: relations::anti_affinity(spec),
+        volumes: Volumes::default(),
         labels: text_labels(meta.labels.as_ref()),
         owner: owner(meta),
         daemon: is_owned_by(meta, "apps/v1", "DaemonSet"),
@@ -134,7 +139,7 @@ fn toleration(wire: &core::Toleration) -> Option<Toleration> {
     Some(Toleration { key: wire.key.as_deref().unwrap_or("").into(), exists, value: wire.value.as_deref().unwrap_or("").into(), effect })
 }
 
-fn expressions(term: &core::NodeSelectorTerm) -> Requirements {
+pub(crate) fn expressions(term: &core::NodeSelectorTerm) -> Requirements {
     let known = term.match_expressions.iter().flatten();
     known
         .filter_map(|e| {
@@ -169,27 +174,11 @@ fn host_ports(spec: &core::PodSpec) -> Vec<HostPort> {
 /// Fields that the planner does not decide yet, by their path below `spec`.
 fn undecided(spec: &core::PodSpec) -> Vec<Arc<str>> {
     let mut names: Vec<&str> = Vec::new();
-    if spec.topology_spread_constraints.as_ref().is_some_and(|c| !c.is_empty()) {
-        names.push("topologySpreadConstraints");
-    }
     if let Some(affinity) = &spec.affinity {
-        if affinity.pod_affinity.as_ref().is_some_and(|a| *a != core::PodAffinity::default()) {
-            names.push("affinity.podAffinity");
-        }
-        if affinity.pod_anti_affinity.as_ref().is_some_and(|a| *a != core::PodAntiAffinity::default()) {
-            names.push("affinity.podAntiAffinity");
-        }
         let required = affinity.node_affinity.as_ref().and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
         if required.is_some_and(|s| s.node_selector_terms.iter().any(|t| t.match_fields.as_ref().is_some_and(|f| !f.is_empty()))) {
             names.push("affinity.nodeAffinity.matchFields");
         }
-    }
-    let volumes = spec.volumes.iter().flatten();
-    if volumes.clone().any(|volume| volume.persistent_volume_claim.is_some()) {
-        names.push("volumes.persistentVolumeClaim");
-    }
-    if volumes.clone().any(|volume| volume.ephemeral.is_some()) {
-        names.push("volumes.ephemeral");
     }
     if spec.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty()) {
         names.push("resourceClaims");
@@ -309,9 +298,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case(json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]}), &["topologySpreadConstraints"])]
-    #[case(json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "z"}]}}}), &["affinity.podAntiAffinity"])]
-    #[case(json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}), &["volumes.persistentVolumeClaim"])]
+    #[case(json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}]}}}}), &["affinity.nodeAffinity.matchFields"])]
     #[case(json!({"volumes": [{"name": "v", "emptyDir": {}}]}), &[])]
     #[case(json!({"affinity": {"podAffinity": {}}}), &[])]
     #[case(json!({"resourceClaims": [{"name": "g"}]}), &["resourceClaims"])]

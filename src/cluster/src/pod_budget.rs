@@ -26,7 +26,7 @@ pub fn convert(budget: &PodDisruptionBudget) -> PodBudget {
     }
 }
 
-fn terms(selector: &LabelSelector) -> Vec<SelectorTerm> {
+pub(crate) fn terms(selector: &LabelSelector) -> Vec<SelectorTerm> {
     let labels = selector.match_labels.iter().flatten().map(|(key, value)| SelectorTerm {
         key: key.as_str().into(),
         operator: Operator::In,

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     pub unsettled: Mutex<Vec<String>>,
-    pub upcoming: Mutex<Vec<(Timestamp, String)>>,
+    pub upcoming: Mutex<Arc<Vec<(Timestamp, String)>>>,
     pub mail: AtomicUsize,
     pub stop: Notify,
     /// Those who want to know what would be planned now.
@@ -36,7 +36,7 @@ impl Handle {
 
     /// What will come by itself when nothing else happens before, and when: NodeClaims that become Consolidatable.
     pub fn upcoming(&self) -> Vec<(Timestamp, String)> {
-        self.shared.upcoming.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.upcoming.lock().unwrap_or_else(PoisonError::into_inner).to_vec()
     }
 
     /// What would be planned for the cluster as it is now; nothing comes of it. `None` while that cannot be said: not everything is
@@ -55,8 +55,8 @@ impl Handle {
 }
 
 impl Shared {
-    pub fn publish(&self, list: Vec<String>, upcoming: Vec<(Timestamp, String)>) {
+    pub fn publish(&self, list: Vec<String>, upcoming: &Arc<Vec<(Timestamp, String)>>) {
         *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner) = list;
-        *self.upcoming.lock().unwrap_or_else(PoisonError::into_inner) = upcoming;
+        self.upcoming.lock().unwrap_or_else(PoisonError::into_inner).clone_from(upcoming);
     }
 }

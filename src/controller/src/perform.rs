@@ -7,9 +7,9 @@ use cluster::{Kind, Object};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::storage::v1::VolumeAttachment;
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass, VolumeAttachment};
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
@@ -126,6 +126,13 @@ async fn patch(client: Client, target: &Target, status: bool, body: &Value) -> R
         Kind::NodeClaim => patched!(Api::<NodeClaim>::all(client), Object::NodeClaim),
         Kind::NodePool => patched!(Api::<NodePool>::all(client), Object::NodePool),
         Kind::EC2NodeClass => patched!(Api::<EC2NodeClass>::all(client), Object::EC2NodeClass),
+        Kind::Namespace => patched!(Api::<Namespace>::all(client), Object::Namespace),
+        Kind::PersistentVolumeClaim => {
+            patched!(Api::<PersistentVolumeClaim>::namespaced(client, &target.key.namespace), Object::PersistentVolumeClaim)
+        }
+        Kind::PersistentVolume => patched!(Api::<PersistentVolume>::all(client), Object::PersistentVolume),
+        Kind::StorageClass => patched!(Api::<StorageClass>::all(client), Object::StorageClass),
+        Kind::CSINode => patched!(Api::<CSINode>::all(client), Object::CSINode),
     })
 }
 
@@ -151,6 +158,11 @@ async fn delete(client: Client, target: &Target, uid: Option<String>, grace_seco
         Kind::NodeClaim => deleted!(Api::<NodeClaim>::all(client), Object::NodeClaim),
         Kind::NodePool => deleted!(Api::<NodePool>::all(client), Object::NodePool),
         Kind::EC2NodeClass => deleted!(Api::<EC2NodeClass>::all(client), Object::EC2NodeClass),
+        Kind::Namespace => deleted!(Api::<Namespace>::all(client), Object::Namespace),
+        Kind::PersistentVolumeClaim => deleted!(namespaced::<PersistentVolumeClaim>(client, target), Object::PersistentVolumeClaim),
+        Kind::PersistentVolume => deleted!(Api::<PersistentVolume>::all(client), Object::PersistentVolume),
+        Kind::StorageClass => deleted!(Api::<StorageClass>::all(client), Object::StorageClass),
+        Kind::CSINode => deleted!(Api::<CSINode>::all(client), Object::CSINode),
     })
 }
 

@@ -5,7 +5,9 @@ use crate::disruption::Pass;
 use crate::effect::Effect;
 use crate::work::Work;
 use crate::world::World;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use std::sync::Arc;
 use vocabulary::labels;
 
 /// Effects that only keep knowledge fresh.
@@ -37,8 +39,53 @@ fn is_ready(class: &api::EC2NodeClass) -> bool {
     ready.is_some_and(|c| c.is_true() && c.observed_generation == class.metadata.generation)
 }
 
+/// What the world says of itself, worked out anew only when it may have become something else.
+#[derive(Debug, Default)]
+pub struct Outlook {
+    asked: Option<(Timestamp, Question)>,
+    /// In words, what moves.
+    pub moving: Arc<Vec<String>>,
+    /// See [`upcoming`].
+    pub upcoming: Arc<Vec<(Timestamp, String)>>,
+}
+
+/// Equal questions have equal answers: nothing that an outlook is made of has changed.
+#[derive(Debug, PartialEq, Eq)]
+struct Question {
+    revision: u64,
+    plans: u64,
+    pass: (bool, Option<u64>),
+    commands: Vec<u64>,
+    batch: bool,
+}
+
+/// While something moves anyway, all of it is told again no more often than that.
+const TOLD_EVERY: SignedDuration = SignedDuration::from_secs(1);
+
+/// What moves, and what will. `busy`: something moves whatever the world says, so that what it said a moment ago will do.
+pub fn outlook(world: &mut World, busy: bool, now: Timestamp) -> &Outlook {
+    let question = Question {
+        revision: world.index.revision(),
+        plans: world.planned.count,
+        pass: (matches!(world.disruption.pass, Pass::Idle), world.disruption.seen),
+        commands: world.disruption.commands.keys().copied().collect(),
+        batch: world.batch.is_work(),
+    };
+    let known = match &world.outlook.asked {
+        Some((at, _)) if busy => now.duration_since(*at) < TOLD_EVERY,
+        Some((_, asked)) => *asked == question,
+        None => false,
+    };
+    if !known {
+        let moving = Arc::new(of_world(world));
+        let upcoming = Arc::new(upcoming(world));
+        world.outlook = Outlook { asked: Some((now, question)), moving, upcoming };
+    }
+    &world.outlook
+}
+
 /// What the world itself says: pods that wait for an answer, claims and nodes on their way in or out.
-pub fn of_world(world: &mut World) -> Vec<String> {
+fn of_world(world: &mut World) -> Vec<String> {
     let mut list = Vec::new();
     if world.batch.is_work() {
         list.push("a batch of pods is being collected".to_owned());
@@ -75,10 +122,44 @@ pub fn of_world(world: &mut World) -> Vec<String> {
 }
 
 /// NodeClaims that become Consolidatable unless a pod comes or goes before, and when.
-pub fn upcoming(world: &World) -> Vec<(jiff::Timestamp, String)> {
-    let due = |claim: &std::sync::Arc<api::NodeClaim>| {
+fn upcoming(world: &World) -> Vec<(Timestamp, String)> {
+    let due = |claim: &Arc<api::NodeClaim>| {
         let at = marks::due(world, claim)?;
         Some((at, format!("claim {} becomes consolidatable at {at}", claim.name_any())))
     };
     world.index.claims().filter_map(due).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use cluster::Object;
+    use serde_json::json;
+
+    fn claim(version: u64, deleting: bool) -> Object {
+        let mut claim = json!({"apiVersion": "karpenter.sh/v1", "kind": "NodeClaim",
+            "metadata": {"name": "a", "uid": "a", "resourceVersion": version.to_string()},
+            "spec": {"nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}}});
+        if deleting {
+            claim["metadata"]["deletionTimestamp"] = json!("1970-01-01T00:00:00Z");
+        }
+        Object::NodeClaim(Arc::new(serde_json::from_value(claim).expect("a claim")))
+    }
+
+    #[test]
+    fn what_moves_is_told_anew_after_a_change_and_a_second_later_while_busy() {
+        let mut world = World::new(Settings::new("lab"));
+        let at = |millis: i64| Timestamp::from_millisecond(millis).expect("in range");
+        assert!(outlook(&mut world, false, at(0)).moving.is_empty());
+        world.index.apply(claim(1, false));
+        assert_eq!(*outlook(&mut world, false, at(1)).moving, ["claim a launches"]);
+        world.index.apply(claim(2, true));
+        assert_eq!(*outlook(&mut world, true, at(1_000)).moving, ["claim a launches"], "something else moves, that will do");
+        assert_eq!(*outlook(&mut world, true, at(1_001)).moving, ["claim a terminates"]);
+        let first = outlook(&mut world, false, at(5_000)).moving.clone();
+        assert!(Arc::ptr_eq(&first, &outlook(&mut world, false, at(9_000)).moving), "nothing changed, nothing is worked out");
+        world.disruption.pass = Pass::Cleaning;
+        assert!(outlook(&mut world, false, at(9_000)).moving.contains(&"nodes are judged for disruption".to_owned()));
+    }
 }

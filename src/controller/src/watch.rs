@@ -7,8 +7,9 @@ use cluster::{Change, Kind, Object};
 use futures::StreamExt;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -36,6 +37,11 @@ pub fn start(tasks: &mut JoinSet<()>, client: &Client, sender: &Sender, clock: &
     watch!(Node, Node);
     watch!(DaemonSet, DaemonSet);
     watch!(PodDisruptionBudget, PodDisruptionBudget);
+    watch!(Namespace, Namespace);
+    watch!(StorageClass, StorageClass);
+    watch!(PersistentVolume, PersistentVolume);
+    watch!(PersistentVolumeClaim, PersistentVolumeClaim);
+    watch!(CSINode, CSINode);
     watch!(Pod, Pod);
 }
 

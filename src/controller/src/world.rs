@@ -5,6 +5,7 @@ use crate::decide::lease::Election;
 use crate::disruption::Disruption;
 use crate::settings::Settings;
 use crate::step::Memo;
+use crate::unsettled::Outlook;
 use api::{EC2NodeClass, NodeClaim};
 use cloud::port::{Discovery, Launched, Validation};
 use cluster::Index;
@@ -25,6 +26,7 @@ pub struct World {
     pub instance_gc_successes: u32,
     pub planned: Planned,
     pub disruption: Disruption,
+    pub outlook: Outlook,
     pub election: Election,
     /// By the claim's uid: when its instance type was last found to be on offer.
     pub types_checked: BTreeMap<String, Timestamp>,
@@ -44,6 +46,8 @@ pub struct Facts {
 #[derive(Debug, Default)]
 pub struct Planned {
     pub version: Option<u64>,
+    /// Plans so far.
+    pub count: u64,
     /// Pods (by uid) that have a place, and those that were refused.
     pub placed: BTreeSet<String>,
     pub refused: BTreeSet<String>,
@@ -98,6 +102,7 @@ impl World {
             instance_gc_successes: 0,
             planned: Planned::default(),
             disruption: Disruption::default(),
+            outlook: Outlook::default(),
             election: Election::default(),
             types_checked: BTreeMap::new(),
         }

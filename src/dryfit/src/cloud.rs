@@ -1,20 +1,21 @@
 //! `dryfit cloud`.
 
-use clap::Args;
-use harness::serve_cloud::{CloudOptions, serve};
+use clap::{Args, Subcommand};
+use harness::serve_cloud::{self, CloudOptions, IamMode, serve};
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 const AFTER: &str =
     "The account is fresh: a default VPC with a subnet per zone and a default security group, no roles, no clusters. Add what you need by
-its own API calls. Any access key is welcome.
+its own API calls. Any access key is welcome, and is the account's root unless IAM or STS gave it out.
 
   dryfit cloud --listen 127.0.0.1:4566 &
   export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-west-2
   aws ec2 describe-subnets";
 
 #[derive(Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = AFTER, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
     /// Loopback address and port; port 0 picks a free one and prints it
     #[arg(long, default_value = "127.0.0.1:4566")]
@@ -25,9 +26,67 @@ pub struct Arguments {
     /// Seed of ids and delays
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Whether IAM's policies decide: off, log (refusals are noted, nothing is refused) or enforce
+    #[arg(long, default_value = "off", value_parser = str::parse::<IamMode>)]
+    iam: IamMode,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Why a request was denied: by which statement, or what lacks
+    ExplainDenied(ExplainDenied),
+    /// Controls a running cloud
+    Ctl(Ctl),
+}
+
+#[derive(Args)]
+struct Running {
+    /// Address of the running cloud
+    #[arg(long, default_value = "http://127.0.0.1:4566")]
+    cloud: String,
+}
+
+#[derive(Args)]
+struct ExplainDenied {
+    /// An encoded authorization failure message (read without a cloud), or a request's id; the latest refusal if absent
+    what: Option<String>,
+    #[command(flatten)]
+    running: Running,
+}
+
+#[derive(Args)]
+struct Ctl {
+    #[command(flatten)]
+    running: Running,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Faults that were put in force
+    Faults,
+    /// Puts faults in force, in a scenario's words: 'ice: {types: [m5.large], for: 10m}'
+    Fault { words: String },
+    /// Whether policies decide; with a mode, changes it
+    Iam { mode: Option<IamMode> },
+    /// What policies refused, the latest first
+    Denials,
+    /// Instances as they are
+    Machines,
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
+    match &arguments.command {
+        None => listen(arguments),
+        Some(Command::ExplainDenied(asked)) => explain_denied(asked),
+        Some(Command::Ctl(asked)) => control(asked),
+    }
+}
+
+fn listen(arguments: &Arguments) -> ExitCode {
     if !arguments.listen.ip().is_loopback() {
         eprintln!(
             "{} is not a loopback address: this cloud checks no passwords, so it is served on 127.0.0.1 or [::1] alone",
@@ -35,12 +94,81 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    let options = CloudOptions { listen: arguments.listen, region: arguments.region.clone(), seed: arguments.seed };
+    let options = CloudOptions { listen: arguments.listen, region: arguments.region.clone(), seed: arguments.seed, iam: arguments.iam };
     match serve(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(3)
         }
+    }
+}
+
+/// Asks a running cloud; prints what is wrong, if anything is.
+fn ask(running: &Running, method: &str, path: &str, body: &str) -> Result<Value, ExitCode> {
+    let answered = serve_cloud::ask(&running.cloud, method, path, body, None).map_err(|error| {
+        eprintln!("{error}");
+        ExitCode::from(3)
+    })?;
+    let value: Value = serde_json::from_str(&answered.body).unwrap_or_default();
+    if answered.status < 400 {
+        return Ok(value);
+    }
+    let shown = value["shown"].as_str().or_else(|| value["error"].as_str());
+    eprintln!("{}", shown.unwrap_or(&answered.body).trim_end());
+    Err(ExitCode::from(2))
+}
+
+fn explain_denied(asked: &ExplainDenied) -> ExitCode {
+    // A message is far longer than an id, and says all by itself. What stands before it in EC2's error is cut off.
+    let words = asked.what.as_deref().map(|what| what.rsplit(char::is_whitespace).next().unwrap_or(what));
+    if let Some(message) = words.filter(|words| words.len() > 64) {
+        let Some(decoded) = serve_cloud::decode(message) else {
+            eprintln!("this is no authorization failure message of a dryfit cloud");
+            return ExitCode::from(2);
+        };
+        let context = &decoded.message["context"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let lead = [text(&context["principal"]["arn"]), text(&context["action"]), text(&context["resource"])];
+        print_denial(&lead, &decoded.why);
+        return ExitCode::SUCCESS;
+    }
+    let path = words.map_or("/_dryfit/denials".to_owned(), |id| format!("/_dryfit/denials?request={id}"));
+    let found = match ask(&asked.running, "GET", &path, "") {
+        Ok(found) => found,
+        Err(code) => return code,
+    };
+    let Some(latest) = found["denials"].get(0) else {
+        println!("nothing was denied{}", words.map(|id| format!(" to request {id}")).unwrap_or_default());
+        return ExitCode::from(1);
+    };
+    let text = |member: &str| latest[member].as_str().unwrap_or_default().to_owned();
+    let why: Vec<String> = latest["why"].as_array().into_iter().flatten().filter_map(|line| line.as_str().map(str::to_owned)).collect();
+    print_denial(&[text("principal"), text("action"), text("resource")], &why);
+    ExitCode::SUCCESS
+}
+
+fn print_denial([principal, action, resource]: &[String; 3], why: &[String]) {
+    println!("{principal}\n  may not {action}\n  on {resource}");
+    for line in why {
+        println!("  - {line}");
+    }
+}
+
+fn control(asked: &Ctl) -> ExitCode {
+    let (method, path, body) = match &asked.what {
+        What::Faults => ("GET", "faults", String::new()),
+        What::Fault { words } => ("POST", "faults", words.clone()),
+        What::Iam { mode: None } => ("GET", "iam", String::new()),
+        What::Iam { mode: Some(mode) } => ("PUT", "iam", serde_json::json!({ "mode": mode }).to_string()),
+        What::Denials => ("GET", "denials", String::new()),
+        What::Machines => ("GET", "machines", String::new()),
+    };
+    match ask(&asked.running, method, &format!("/_dryfit/{path}"), &body) {
+        Ok(value) => {
+            println!("{value:#}");
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
     }
 }

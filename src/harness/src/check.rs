@@ -245,6 +245,11 @@ fn nodes(pool: Option<&str>, nouns: &[Noun], observed: &Observed) -> (bool, Stri
                 seen.push(format!("{} zones", zones.len()));
                 count.compare.holds(&(zones.len() as u64), &count.value)
             }
+            Noun::ZonesAre(list) => {
+                let zones: BTreeSet<&str> = ours.values().filter_map(|n| n.zone.as_deref()).collect();
+                seen.push(format!("in {}", zones.iter().copied().collect::<Vec<_>>().join(", ")));
+                zones == list.iter().map(String::as_str).collect()
+            }
             Noun::PodsPerNode(wanted) => {
                 let on = |name: &str| {
                     observed.pods.values().filter(|p| !p.system && !p.terminating && p.node.as_deref() == Some(name)).count() as u64

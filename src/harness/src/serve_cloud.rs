@@ -1,6 +1,12 @@
 //! `dryfit cloud`: the fake AWS on a loopback port, in real time.
 
+mod ask;
 mod control;
+mod iam;
+
+pub use ask::{Answered, AskError, ask};
+pub use fake_ec2::services::access::refusal::{Decoded, decode};
+pub use fake_ec2::state::IamMode;
 
 use crate::pump;
 use crate::trace::Trace;
@@ -14,6 +20,7 @@ pub struct CloudOptions {
     pub listen: SocketAddr,
     pub region: String,
     pub seed: u64,
+    pub iam: fake_ec2::state::IamMode,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +42,7 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
         let config = fake_ec2::Config {
             seed: options.seed,
             region: options.region.clone(),
-            world: fake_ec2::state::Settings { queue_url_base: Some(format!("http://{address}")), ..Default::default() },
+            world: fake_ec2::state::Settings { queue_url_base: Some(format!("http://{address}")), iam: options.iam, ..Default::default() },
             ..Default::default()
         };
         let region = options.region.clone();

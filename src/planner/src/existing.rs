@@ -6,7 +6,8 @@ use crate::input::Node;
 use crate::intern::{Amounts, RequirementTable, RequirementsId, ResourceNames, Undefined};
 use crate::ports::{self, Port};
 use crate::shape::{Shape, Stage};
-use std::collections::BTreeSet;
+use crate::topology::{Site, Topology};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vocabulary::{Requirement, Requirements, Resources, labels, taint};
 
@@ -22,8 +23,21 @@ pub struct Existing {
     /// `None` when something is overdrawn already: such a node takes nothing.
     remaining: Option<Amounts>,
     ports: Vec<Port>,
+    host: usize,
+    /// Claims of the volumes that it has to attach, by CSI driver.
+    volumes: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Stages that were refused since the requirements last changed; what is left only shrinks.
     refused: Bits,
+}
+
+/// What a node says to a pod.
+pub enum Answer {
+    /// And is this with it.
+    Takes(RequirementsId),
+    /// Not as long as the pods elsewhere are where they are.
+    Topology,
+    /// Never: what is left of a node only shrinks.
+    Refuses,
 }
 
 impl Existing {
@@ -34,6 +48,7 @@ impl Existing {
         asked: &BTreeSet<Arc<str>>,
         names: &ResourceNames,
         table: &mut RequirementTable,
+        host: usize,
     ) -> Self {
         let mut all = Requirements::from_labels(node.labels.iter().map(|(key, value)| (&**key, &**value)));
         let live = || node.pods.iter().filter(|pod| !pod.terminal);
@@ -53,25 +68,39 @@ impl Existing {
             requirements,
             remaining: (!overdrawn).then(|| names.amounts(&left)),
             ports: live().flat_map(|pod| Port::read_all(&pod.host_ports)).collect(),
+            host,
+            volumes: live().flat_map(|pod| &pod.volumes.attached).fold(BTreeMap::new(), |mut all, (driver, claim)| {
+                all.entry(driver.clone()).or_insert_with(BTreeSet::new).insert(claim.clone());
+                all
+            }),
             refused: Bits::default(),
         }
     }
 
+    fn site(&self) -> Site<'_> {
+        Site { host: self.host, taints: &self.node.taints, undefined: Undefined::Nothing }
+    }
+
     /// Places the pod here if the node allows it (`C/pkg/controllers/provisioning/scheduling/existingnode.go`).
-    pub fn try_add(&mut self, pod: usize, shape: &Shape, stage: &Stage, table: &mut RequirementTable) -> bool {
+    pub fn try_add(&mut self, pod: usize, shape: &Shape, stage: &Stage, table: &mut RequirementTable, topology: &mut Topology) -> bool {
         if self.refused.contains(stage.id) {
             return false;
         }
-        let Some(joined) = self.accepts(shape, stage, table) else {
-            self.refused.insert(stage.id);
-            return false;
-        };
-        self.take(pod, shape, joined);
-        true
+        match self.accepts(shape, stage, table, topology) {
+            Answer::Takes(joined) => {
+                self.take(pod, shape, joined, table, topology);
+                true
+            }
+            Answer::Topology => false,
+            Answer::Refuses => {
+                self.refused.insert(stage.id);
+                false
+            }
+        }
     }
 
     /// `joined` is what it asks with the pod, as it [accepts](Self::accepts) it.
-    pub fn take(&mut self, pod: usize, shape: &Shape, joined: RequirementsId) {
+    pub fn take(&mut self, pod: usize, shape: &Shape, joined: RequirementsId, table: &mut RequirementTable, topology: &mut Topology) {
         if joined != self.requirements {
             self.requirements = joined;
             self.refused.clear();
@@ -81,16 +110,42 @@ impl Existing {
         for (left, asked) in self.remaining.iter_mut().flatten().zip(&shape.requests) {
             *left -= asked;
         }
+        for (driver, claim) in &shape.attached {
+            self.volumes.entry(driver.clone()).or_default().insert(claim.clone());
+        }
+        topology.record(shape, self.site(), joined, table);
     }
 
-    pub fn accepts(&self, shape: &Shape, stage: &Stage, table: &mut RequirementTable) -> Option<RequirementsId> {
-        let remaining = self.remaining.as_ref()?;
+    pub fn accepts(&self, shape: &Shape, stage: &Stage, table: &mut RequirementTable, topology: &mut Topology) -> Answer {
+        let Some(remaining) = self.remaining.as_ref() else { return Answer::Refuses };
         if taint::first_untolerated(&self.node.taints, &stage.tolerations).is_some()
+            || self.exceeds_volume_limits(shape)
             || ports::first_conflict(&shape.ports, &self.ports).is_some()
             || shape.requests.iter().zip(remaining).any(|(asked, left)| asked > left)
         {
-            return None;
+            return Answer::Refuses;
         }
-        table.join(self.requirements, stage.requirements, Undefined::Nothing)
+        let Some(base) = table.join(self.requirements, stage.requirements, Undefined::Nothing) else { return Answer::Refuses };
+        if shape.volumes.is_empty() {
+            return topology.narrow(shape, stage, self.site(), base, table).map_or_else(|_| Answer::Topology, Answer::Takes);
+        }
+        let reachable: Vec<_> = shape.volumes.iter().filter_map(|asked| table.join(base, *asked, Undefined::Nothing)).collect();
+        if reachable.is_empty() {
+            return Answer::Refuses;
+        }
+        let mut narrowed = reachable.into_iter().filter_map(|base| topology.narrow(shape, stage, self.site(), base, table).ok());
+        narrowed.next().map_or(Answer::Topology, Answer::Takes)
+    }
+
+    /// A claim counts once, however many pods of the node use it. A node that has too many already takes no pod at all
+    /// (`C/pkg/scheduling/volumeusage.go`, ExceedsLimits).
+    fn exceeds_volume_limits(&self, shape: &Shape) -> bool {
+        self.node.volume_limits.iter().any(|(driver, limit)| {
+            let held = self.volumes.get(driver);
+            let wanted = shape.attached.iter().filter(|(d, _)| d == driver).map(|(_, claim)| claim);
+            let more: BTreeSet<&Arc<str>> = wanted.filter(|claim| held.is_none_or(|held| !held.contains(*claim))).collect();
+            let total = held.map_or(0, BTreeSet::len) + more.len();
+            i64::try_from(total).is_ok_and(|total| total > *limit) && total > 0
+        })
     }
 }

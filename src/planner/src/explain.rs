@@ -3,13 +3,14 @@
 use crate::bits::Bits;
 use crate::claim::Claim;
 use crate::input::{Pod, Pool, Snapshot};
-use crate::intern::{RequirementTable, ResourceNames, Undefined};
+use crate::intern::{RequirementTable, RequirementsId, ResourceNames, Undefined};
 use crate::launch::full_name;
 use crate::output::{PodOutcome, PodVerdict, PoolRefusal, Refusal};
 use crate::ports::{self, Port};
 use crate::schedule::Scheduler;
 use crate::shape::{Shape, Stage};
 use crate::template::{NODES, Template, buyable};
+use crate::topology::{Site, Topology};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{Requirement, Requirements, labels, taint};
@@ -125,9 +126,11 @@ fn closest(template: &Template, refusals: &[(usize, Refusal)], remaining: &BTree
 pub fn pool_refusal(
     template: &mut Template,
     table: &mut RequirementTable,
+    topology: &mut Topology,
     names: &ResourceNames,
     shape: &Shape,
     stage: &Stage,
+    host: usize,
 ) -> PoolRefusal {
     let refuse =
         |template: &Template, reason, types| PoolRefusal { pool: template.pool.name.clone(), reason, types: named(template, types) };
@@ -144,6 +147,15 @@ pub fn pool_refusal(
         let reason = conflict.map_or(Refusal::NoInstanceTypes, |asked| mismatch(asked, pool.get(&asked.key)));
         return refuse(template, reason, Vec::new());
     };
+    let joined = match volume_refusal(template, table, shape, joined) {
+        Ok(joined) => joined,
+        Err(reason) => return refuse(template, reason, Vec::new()),
+    };
+    let site = Site { host, taints: &template.pool.taints, undefined: Undefined::WellKnown };
+    let joined = match topology.conflict(shape, stage, site, joined, table) {
+        Ok(joined) => joined,
+        Err(reason) => return refuse(template, reason, Vec::new()),
+    };
     let asked =
         Asked { requirements: table.get(joined), requests: &shape.requests, wanted: &shape.ports, taken: &[], limits: &template.remaining };
     let types = type_refusals(template, names, &asked, 0..template.types.len());
@@ -154,6 +166,24 @@ pub fn pool_refusal(
         None => Refusal::NoInstanceTypes,
     };
     refuse(template, reason, types)
+}
+
+/// What the pool is with the first of the volumes' alternatives that it can be.
+fn volume_refusal(
+    template: &Template,
+    table: &mut RequirementTable,
+    shape: &Shape,
+    joined: RequirementsId,
+) -> Result<RequirementsId, Refusal> {
+    let Some(first) = shape.volumes.first() else { return Ok(joined) };
+    let reachable = shape.volumes.iter().find_map(|asked| table.join(joined, *asked, Undefined::WellKnown));
+    reachable.ok_or_else(|| {
+        let (held, asked) = (table.get(joined), table.get(*first));
+        let conflict = held.first_incompatible(asked, |key| Undefined::WellKnown.allows(key));
+        let reason = conflict.map_or(Refusal::NoInstanceTypes, |asked| mismatch(asked, held.get(&asked.key)));
+        let Refusal::Requirement { asked, offered } = reason else { return reason };
+        Refusal::Volume { asked, offered: format!("{offered} (NodePool {})", template.pool.name) }
+    })
 }
 
 /// `minValues` among the types that would do for this pod.
@@ -186,13 +216,14 @@ pub fn unschedulable(scheduler: &mut Scheduler<'_>, snapshot: &Snapshot, shape: 
     let shape = &scheduler.shapes.shapes[shape];
     let last = shape.stages.last().expect("a shape has a stage at least");
     let stage = stage.map_or(last, |index| &shape.stages[index]);
+    let host = scheduler.topology.host_of_claim(scheduler.claims.len());
     let mut refusal = |pool: &Arc<Pool>| {
         let bare = |reason| PoolRefusal { pool: pool.name.clone(), reason, types: Vec::new() };
         if !pool.ready {
             return bare(Refusal::NotReady);
         }
         match scheduler.templates.iter_mut().find(|template| template.pool.name == pool.name) {
-            Some(template) => pool_refusal(template, &mut scheduler.table, &scheduler.names, shape, stage),
+            Some(template) => pool_refusal(template, &mut scheduler.table, &mut scheduler.topology, &scheduler.names, shape, stage, host),
             None => bare(Refusal::NoInstanceTypes),
         }
     };

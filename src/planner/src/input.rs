@@ -20,6 +20,15 @@ pub struct Snapshot {
     /// PodDisruptionBudgets, in order of namespace and name.
     #[serde(default)]
     pub pod_budgets: Vec<Arc<PodBudget>>,
+    /// Namespaces in order of names, for terms that choose namespaces by their labels.
+    #[serde(default)]
+    pub namespaces: Vec<Arc<Namespace>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespace {
+    pub name: Arc<str>,
+    pub labels: Labels,
 }
 
 /// A PodDisruptionBudget as far as it decides (`C/pkg/utils/pdb/pdb.go`).
@@ -38,7 +47,7 @@ pub struct PodBudget {
 }
 
 /// One requirement of a label selector.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SelectorTerm {
     pub key: Arc<str>,
     /// `Exists` and `DoesNotExist` have no values; `NotIn` holds for a label that is absent.
@@ -140,6 +149,9 @@ pub struct Node {
     /// The NodeClaim has a `terminationGracePeriod`.
     #[serde(default)]
     pub grace_limited: bool,
+    /// Volumes that the node can attach, by CSI driver (CSINode); a driver that is absent is unlimited.
+    #[serde(default)]
+    pub volume_limits: BTreeMap<Arc<str>, i64>,
 }
 
 /// A pod, bound or pending.
@@ -157,6 +169,15 @@ pub struct Pod {
     pub preferred_node_affinity: Vec<(i32, Requirements)>,
     pub tolerations: Vec<Toleration>,
     pub host_ports: Vec<HostPort>,
+    /// `topologySpreadConstraints`.
+    #[serde(default)]
+    pub spread: Vec<SpreadConstraint>,
+    #[serde(default)]
+    pub pod_affinity: PodTerms,
+    #[serde(default)]
+    pub pod_anti_affinity: PodTerms,
+    #[serde(default)]
+    pub volumes: Volumes,
     pub labels: Labels,
     pub owner: Option<Owner>,
     pub daemon: bool,
@@ -178,6 +199,55 @@ pub struct Pod {
     /// Constraints on this pod that this planner does not decide yet, by the field's name. Such a pod is refused with this as
     /// the reason, never placed as if the field were absent.
     pub undecided: Vec<Arc<str>>,
+}
+
+/// All of these hold, or what a selector that is not given means, which depends on who asks.
+pub type Selector = Option<Vec<SelectorTerm>>;
+
+/// One of `topologySpreadConstraints`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SpreadConstraint {
+    pub key: Arc<str>,
+    /// Pods by which a domain may exceed the emptiest one.
+    pub max_skew: i32,
+    pub min_domains: Option<i32>,
+    /// `ScheduleAnyway`: given up when nothing else helps.
+    pub soft: bool,
+    /// With the values of `matchLabelKeys` that the pod has. One that is not given counts no pod in the making and every pod that is
+    /// bound (`C/pkg/controllers/provisioning/scheduling/topology.go`, TopologyListOptions).
+    pub selector: Selector,
+    /// `nodeAffinityPolicy` and `nodeTaintsPolicy` are Honor: nodes that the pod could not run on do not count.
+    pub honor_affinity: bool,
+    pub honor_taints: bool,
+}
+
+/// `podAffinity` or `podAntiAffinity`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PodTerms {
+    pub required: Vec<PodTerm>,
+    /// With their weights.
+    pub preferred: Vec<(i32, PodTerm)>,
+}
+
+/// Pods that one wants to be beside, or apart from, in a domain of the key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PodTerm {
+    pub key: Arc<str>,
+    pub selector: Selector,
+    /// By name, beside those that the selector finds; without either the pod's own.
+    pub namespaces: Vec<Arc<str>>,
+    pub namespace_selector: Selector,
+}
+
+/// What a pod's PersistentVolumeClaims mean for its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Volumes {
+    /// One of these must be met (`C/pkg/controllers/provisioning/scheduling/volumetopology.go`); none at all is no demand.
+    pub requirements: Vec<Requirements>,
+    /// CSI driver and claim (`namespace/name`) of each volume that counts for the limits of a node.
+    pub attached: Vec<(Arc<str>, Arc<str>)>,
+    /// Why the pod cannot be placed before somebody mends its claims.
+    pub fault: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

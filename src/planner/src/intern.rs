@@ -2,6 +2,7 @@
 
 use crate::input::{Node, Snapshot};
 use indexmap::{IndexMap, IndexSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use vocabulary::{Requirements, Resources, labels};
 
@@ -63,11 +64,46 @@ pub fn add(into: &mut Amounts, more: &[i64]) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequirementsId(u32);
 
+impl RequirementsId {
+    pub fn position(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Every requirement set of one plan, each once, and what joining two of them gave.
 #[derive(Default)]
 pub struct RequirementTable {
     sets: IndexSet<Requirements>,
-    joins: IndexMap<(RequirementsId, RequirementsId, Undefined), Option<RequirementsId>>,
+    /// By what is held: what came in, and what was left.
+    joins: Vec<Joins>,
+}
+
+type Joins = IndexMap<(RequirementsId, Undefined), Option<RequirementsId>, BuildHasherDefault<Numbers>>;
+
+/// A hash of small numbers that nobody chose to collide.
+#[derive(Default)]
+pub struct Numbers(u64);
+
+impl Hasher for Numbers {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x517C_C1B7_2722_0A95);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(number.cast_unsigned() as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
 }
 
 /// Whether a label that one side lacks may take any value.
@@ -98,7 +134,10 @@ impl RequirementTable {
     /// What remains of `held` when `incoming` must be met as well, `None` when it cannot (`C/pkg/scheduling/requirements.go`,
     /// Compatible and Add).
     pub fn join(&mut self, held: RequirementsId, incoming: RequirementsId, undefined: Undefined) -> Option<RequirementsId> {
-        if let Some(known) = self.joins.get(&(held, incoming, undefined)) {
+        if held.position() >= self.joins.len() {
+            self.joins.resize_with(held.position() + 1, Joins::default);
+        }
+        if let Some(known) = self.joins[held.position()].get(&(incoming, undefined)) {
             return *known;
         }
         let (left, right) = (self.get(held), self.get(incoming));
@@ -108,7 +147,7 @@ impl RequirementTable {
             both
         });
         let joined = joined.map(|both| self.intern(both));
-        self.joins.insert((held, incoming, undefined), joined);
+        self.joins[held.position()].insert((incoming, undefined), joined);
         joined
     }
 }

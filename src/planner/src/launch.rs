@@ -12,6 +12,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use vocabulary::{CapacityType, Operator, Requirement, Requirements, UsdPerHour, labels};
 
+/// In plans that open more NodeClaims than this at once nobody is told which types each ruled out: hundreds of reasons a piece.
+const TOLD: usize = 100;
+
 /// `minValues` that the cheapest instance types do not meet any more once the list is cut.
 pub struct Truncated {
     pub key: Arc<str>,
@@ -89,19 +92,23 @@ pub fn write(scheduler: &Scheduler<'_>, claim: &Claim, draft: Draft) -> (NodeCla
         daemons: scheduler.names.resources(&daemons),
         pods: claim.pods.len(),
         chosen: choices,
-        ruled_out: explain::ruled_out(template, scheduler, claim),
+        ruled_out: if scheduler.claims.len() <= TOLD { explain::ruled_out(template, scheduler, claim) } else { Vec::new() },
         refused_pools: claim.refused_pools.clone(),
     };
     (plan, reason)
 }
 
 pub fn full_name(pod: &Pod) -> Arc<str> {
-    format!("{}/{}", pod.namespace, pod.name).into()
+    [&*pod.namespace, "/", &*pod.name].concat().into()
 }
 
 /// The options by their cheapest offering that meets the requirements, at most `limit` of them; equal prices by name. A NodeClaim
 /// that is pinned to a reservation keeps the types outside of it as well, after the others by name, at the price they have without it.
 fn cheapest(template: &Template, options: &Bits, pinned: &Requirements, free: &Requirements, limit: usize) -> Vec<(usize, UsdPerHour)> {
+    if pinned == free {
+        let ranking = template.ranking(free);
+        return ranking.order.iter().filter(|(t, _)| options.contains(*t)).take(limit).copied().collect();
+    }
     let price = |t: usize, requirements: &Requirements| {
         template.types[t].offerings.iter().filter(|offering| buyable(offering, requirements)).map(|offering| offering.price).min()
     };
@@ -118,10 +125,11 @@ fn cheapest(template: &Template, options: &Bits, pinned: &Requirements, free: &R
 
 /// Adds the instance types, and keeps the markets in which they can be had.
 fn narrow(requirements: &mut Requirements, template: &Template, chosen: &[(usize, UsdPerHour)]) {
-    let types: Vec<Arc<str>> = chosen.iter().map(|(t, _)| template.types[*t].name.clone()).collect();
-    requirements.add(Requirement::new(labels::INSTANCE_TYPE, Operator::In, types));
-    let offerings = chosen.iter().flat_map(|(t, _)| &template.types[*t].offerings).filter(|o| buyable(o, requirements));
-    let markets: BTreeSet<CapacityType> = offerings.map(|o| o.capacity_type).collect();
+    let mut types = Bits::empty(template.types.len());
+    chosen.iter().for_each(|(t, _)| types.insert(*t));
+    let ranking = template.ranking(requirements);
+    let markets: BTreeSet<CapacityType> = types.iter().flat_map(|t| ranking.markets[t].iter().copied()).collect();
+    requirements.add(Requirement::new(labels::INSTANCE_TYPE, Operator::In, template.names_of(&types).cloned()));
     if !markets.is_empty() {
         requirements.add(Requirement::new(labels::CAPACITY_TYPE, Operator::In, markets.into_iter().map(CapacityType::as_str)));
     }

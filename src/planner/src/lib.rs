@@ -9,7 +9,7 @@
 //! Map: [`input`] and [`output`] are the contract; `plan` is the way from one to the other; [`disruption`] says which nodes should go; `schedule` is the loop over pods;
 //! `existing`, `claim` and `template` are the places a pod may go to, in the order in which they are tried; `quick` finds nodes that
 //! exist where many simulations share them; `shape`, `intern`,
-//! `bits`, `ports`, `order`, `daemons` and `reservation` are what they are made of; `launch` writes NodeClaims, `explain` the reasons;
+//! `bits`, `ports`, `order`, `daemons` and `reservation` are what they are made of; `topology` ties a pod's place to those of others; `launch` writes NodeClaims, `explain` the reasons;
 //! [`render()`] puts reasons into words.
 
 mod bits;
@@ -31,6 +31,7 @@ mod reservation;
 mod schedule;
 mod shape;
 mod template;
+mod topology;
 mod validate;
 
 pub use input::{InstanceType, Offering, Offerings, Options, Snapshot};

@@ -69,6 +69,17 @@ pub struct Nomination {
 pub struct Explanation {
     pub pods: Vec<PodVerdict>,
     pub launches: Vec<LaunchReason>,
+    /// NodePools that no pod can get a node of, in the order in which they are tried.
+    #[serde(default)]
+    pub barren: Vec<Barren>,
+}
+
+/// A ready NodePool whose own requirements leave none of the instance types that it is offered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Barren {
+    pub pool: Arc<str>,
+    /// Some types would do, but fewer than its `minValues` demand.
+    pub min_values: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,6 +140,17 @@ pub enum Refusal {
     HostPort {
         port: i32,
     },
+    /// A rule about other pods, by Karpenter's name for it, and the pods that it counts by domain.
+    Topology {
+        rule: Arc<str>,
+        key: Arc<str>,
+        domains: Vec<(Arc<str>, i64)>,
+    },
+    /// What the pod's volumes ask against what is offered.
+    Volume {
+        asked: String,
+        offered: String,
+    },
     MinValues {
         key: Arc<str>,
         wanted: u32,
@@ -152,7 +174,7 @@ pub struct LaunchReason {
     pub daemons: Resources,
     pub pods: usize,
     pub chosen: Vec<Choice>,
-    /// Types of the pool that were ruled out, with the first constraint that failed.
+    /// Types of the pool that were ruled out, with the first constraint that failed; none in plans of more than a hundred launches.
     pub ruled_out: Vec<(Arc<str>, Refusal)>,
     /// Pools that were tried before, with the reason they lost.
     pub refused_pools: Vec<PoolRefusal>,

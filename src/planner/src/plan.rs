@@ -38,7 +38,11 @@ pub fn plan(snapshot: &Snapshot, offerings: &Offerings, now: Timestamp, options:
         explanation.pods.extend(pods.iter().map(|pod| PodVerdict { pod: full_name(pod), outcome: no_pool(snapshot) }));
         return (Plan::default(), in_order(explanation));
     }
+    if pods.is_empty() {
+        return (Plan::default(), in_order(explanation));
+    }
     let mut scheduler = Scheduler::new(snapshot, offerings, options, pods);
+    explanation.barren = std::mem::take(&mut scheduler.barren);
     let placements = scheduler.run();
     let plan = write(&mut scheduler, snapshot, &placements, &mut explanation);
     (plan, in_order(explanation))

@@ -2,9 +2,10 @@
 //! are not asked again, and those that a simulation put pods on are put back afterwards.
 
 use crate::bits::Bits;
-use crate::existing::Existing;
+use crate::existing::{Answer, Existing};
 use crate::intern::RequirementTable;
 use crate::shape::{Shape, Stage};
+use crate::topology::Topology;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
@@ -35,6 +36,7 @@ impl Quick {
         shape: &Shape,
         stage: &Stage,
         table: &mut RequirementTable,
+        topology: &mut Topology,
     ) -> Option<usize> {
         let open = self.open.entry(stage.id).or_insert_with(|| Bits::from_fn(existing.len(), |_| true));
         let mut from = 0;
@@ -47,18 +49,19 @@ impl Quick {
                 continue;
             }
             if touched == Some(position) {
-                if node.try_add(pod, shape, stage, table) {
+                if node.try_add(pod, shape, stage, table, topology) {
                     return Some(position);
                 }
                 continue;
             }
-            match node.accepts(shape, stage, table) {
-                Some(joined) => {
+            match node.accepts(shape, stage, table, topology) {
+                Answer::Takes(joined) => {
                     self.touched.insert(position, node.clone());
-                    node.take(pod, shape, joined);
+                    node.take(pod, shape, joined, table, topology);
                     return Some(position);
                 }
-                None => open.remove(position),
+                Answer::Topology => {}
+                Answer::Refuses => open.remove(position),
             }
         }
     }

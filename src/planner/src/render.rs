@@ -12,6 +12,10 @@ pub fn render(explanation: &Explanation) -> String {
     for launch in &explanation.launches {
         text.push_str(&launch_text(launch));
     }
+    for pool in &explanation.barren {
+        let why = if pool.min_values { " in the variety that its minValues demand" } else { "" };
+        let _ = writeln!(text, "NodePool {}: its requirements leave no instance type that can be had{why}", pool.pool);
+    }
     let mut groups: BTreeMap<String, Vec<&Arc<str>>> = BTreeMap::new();
     for verdict in &explanation.pods {
         if let Some(words) = outcome_text(&verdict.outcome) {
@@ -104,6 +108,12 @@ fn refusal_text(refusal: &Refusal) -> String {
         ),
         Refusal::NoOffering { detail } => detail.clone(),
         Refusal::HostPort { port } => format!("host port {port} is taken by a daemon or another pod"),
+        Refusal::Topology { rule, key, domains } => {
+            let counts: Vec<String> = domains.iter().map(|(domain, count)| format!("{domain} {count}")).collect();
+            let counts = if counts.is_empty() { String::new() } else { format!(" (pods there: {})", counts.join(", ")) };
+            format!("{rule} over {key} leaves no domain{counts}")
+        }
+        Refusal::Volume { asked, offered } => format!("its volumes ask for {asked}, but {offered}"),
         Refusal::MinValues { key, wanted, found } => format!("minValues: {found} of {wanted} values of {key} are left"),
         Refusal::NoInstanceTypes => "no instance type meets its requirements".to_owned(),
         Refusal::ReservedCapacity => "reserved capacity would fit but is all taken; waiting for it".to_owned(),

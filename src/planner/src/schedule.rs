@@ -1,16 +1,19 @@
 //! The scheduling loop: which pod goes where (`C/pkg/controllers/provisioning/scheduling/scheduler.go`, `queue.go`).
 
-use crate::claim::{Claim, Fit, Misfit};
+use crate::bits::Bits;
+use crate::claim::{Claim, Fit, Misfit, Surroundings};
 use crate::daemons::Daemons;
 use crate::existing::Existing;
 use crate::explain;
-use crate::input::{Node, Offerings, Options, Pod, Pool, Snapshot};
+use crate::input::{MinValuesPolicy, Node, Offerings, Options, Pod, Pool, Snapshot};
 use crate::intern::{RequirementTable, ResourceNames};
 use crate::order;
+use crate::output::Barren;
 use crate::quick::Quick;
 use crate::reservation::Reservations;
 use crate::shape::Shapes;
 use crate::template::Template;
+use crate::topology::Topology;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use vocabulary::{Effect, resources};
@@ -23,8 +26,11 @@ pub struct Scheduler<'a> {
     pub shapes: Shapes,
     pub names: ResourceNames,
     pub table: RequirementTable,
+    pub topology: Topology,
     /// Ready pools in the order in which they are tried.
     pub templates: Vec<Template>,
+    /// Ready pools that leave no instance type.
+    pub barren: Vec<Barren>,
     pub existing: Vec<Existing>,
     pub claims: Vec<Claim>,
     pub reservations: Reservations,
@@ -32,8 +38,10 @@ pub struct Scheduler<'a> {
     pub moved: BTreeSet<usize>,
     /// Set where many simulations share the existing nodes.
     pub quick: Option<Quick>,
-    /// Positions in `claims`, fewest pods first when last sorted.
-    order: Vec<usize>,
+    /// Number of pods and position of each NodeClaim, fewest pods first when last sorted.
+    order: Vec<(usize, usize)>,
+    /// By stage, the NodeClaims that refused it since what they ask last changed; what is left of them only shrinks.
+    refused: Vec<Bits>,
 }
 
 /// Where a pod ended up.
@@ -57,41 +65,56 @@ impl<'a> Scheduler<'a> {
         let mut table = RequirementTable::default();
         let pools = ordered_pools(snapshot);
         let soft = pools.iter().flat_map(|pool| &pool.taints).any(|taint| taint.effect == Effect::PreferNoSchedule);
-        let shapes = Shapes::of(&pods, &names, &mut table, options.preference_policy, soft);
+        let mut topology = Topology::new(snapshot, &pools, offerings, &pods, &mut table);
+        let shapes = Shapes::of(&pods, &names, &mut table, &mut topology.rules, options.preference_policy, soft);
         let usable = |pool: &&Arc<Pool>| offerings.get(&pool.name).is_some_and(|types| !types.is_empty());
         let mut templates: Vec<Template> =
             pools.iter().copied().filter(usable).map(|pool| Template::new(pool, &offerings[&pool.name], &mut table, options)).collect();
+        let starved = templates.iter().filter(|template| template.options.is_empty());
+        let barren = starved.map(|template| Barren { pool: template.pool.name.clone(), min_values: template.too_few }).collect();
         templates.retain(|template| !template.options.is_empty());
         let mut daemons = Daemons::of(snapshot);
         templates.iter_mut().for_each(|template| template.add_daemons(&mut daemons, &table, &names));
         subtract_nodes(&mut templates, snapshot);
-        let existing = existing_nodes(snapshot, &daemons, &shapes, &names, &mut table);
+        let existing = existing_nodes(snapshot, &daemons, &shapes, &names, &mut table, &topology);
         let reserved_pools: Offerings =
             pools.iter().filter_map(|pool| Some((pool.name.clone(), offerings.get(&pool.name)?.clone()))).collect();
         let reservations = Reservations::of(&reserved_pools, options.reserved_capacity);
+        topology.begin(&pods, &shapes.of_pod, &shapes.shapes, &BTreeSet::new(), &mut table);
         Scheduler {
             options,
             pods,
             shapes,
             names,
             table,
+            topology,
             templates,
+            barren,
             existing,
             claims: Vec::new(),
             reservations,
             moved: BTreeSet::new(),
             quick: None,
             order: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
-    /// Forgets what was placed; the pods are others now.
-    pub fn begin_anew(&mut self, pods: Vec<Arc<Pod>>) {
-        self.shapes.look_at(&pods, &self.names, &mut self.table);
+    /// Forgets what was placed; the pods are others now, and the nodes of these names are gone.
+    pub fn begin_anew(&mut self, pods: Vec<Arc<Pod>>, gone: &BTreeSet<Arc<str>>) {
+        self.shapes.look_at(&pods, &self.names, &mut self.table, &mut self.topology.rules);
+        self.topology.begin(&pods, &self.shapes.of_pod, &self.shapes.shapes, gone, &mut self.table);
         self.pods = pods;
         self.claims.clear();
         self.moved.clear();
         self.order.clear();
+        self.refused.clear();
+    }
+
+    /// Whether rules about other pods have a say in where pods of this shape go.
+    pub fn is_related(&mut self, shape: usize) -> bool {
+        let shape = &self.shapes.shapes[shape];
+        shape.stages.iter().any(|stage| self.topology.concerns(shape, stage))
     }
 
     /// Places what can be placed. A pod that failed is tried again as long as another one found a place since.
@@ -150,21 +173,46 @@ impl<'a> Scheduler<'a> {
         let shape = &self.shapes.shapes[shape];
         let stage = &shape.stages[index];
         let moved = self.moved.contains(&pod);
-        let mut takes = |node: &mut Existing| !(node.settling && moved) && node.try_add(pod, shape, stage, &mut self.table);
+        self.topology.groups_of(stage, &mut self.table);
+        let mut takes =
+            |node: &mut Existing| !(node.settling && moved) && node.try_add(pod, shape, stage, &mut self.table, &mut self.topology);
         let taken = match &mut self.quick {
             None => self.existing.iter_mut().position(&mut takes),
-            Some(quick) => quick.place(&mut self.existing, pod, moved, shape, stage, &mut self.table),
+            Some(quick) => quick.place(&mut self.existing, pod, moved, shape, stage, &mut self.table, &mut self.topology),
         };
         if let Some(node) = taken {
             return Placement::Node(node);
         }
-        order::sort_like_go(&mut self.order, |claim| self.claims[*claim].pods.len());
-        for claim in self.order.iter().copied() {
+        order::sort_like_go(&mut self.order, |(pods, _)| *pods);
+        if stage.id >= self.refused.len() {
+            self.refused.resize(stage.id + 1, Bits::default());
+        }
+        for turn in 0..self.order.len() {
+            let claim = self.order[turn].1;
+            if self.refused[stage.id].contains(claim) {
+                continue;
+            }
             let held = &mut self.claims[claim];
-            let template = &mut self.templates[held.template];
-            if let Some(fit) = held.fit_in_flight(shape, stage, template, &mut self.table, &self.reservations) {
-                held.add(pod, shape, fit, &mut self.reservations);
-                return Placement::Claim(claim);
+            let mut at = Surroundings {
+                template: &mut self.templates[held.template],
+                table: &mut self.table,
+                topology: &mut self.topology,
+                reservations: &self.reservations,
+            };
+            match held.fit(shape, stage, &mut at, MinValuesPolicy::Strict) {
+                Ok(fit) => {
+                    let before = held.requirements;
+                    held.add(pod, shape, fit, &mut self.reservations);
+                    if held.requirements != before {
+                        self.refused.iter_mut().for_each(|refused| refused.remove(claim));
+                    }
+                    self.order[turn].0 += 1;
+                    let site = held.site(&self.templates[held.template]);
+                    self.topology.record(shape, site, held.requirements, &mut self.table);
+                    return Placement::Claim(claim);
+                }
+                Err(Misfit::Constraint) => self.refused[stage.id].insert(claim),
+                Err(Misfit::Reservation | Misfit::Topology) => {}
             }
         }
         self.open(pod, index)
@@ -180,9 +228,10 @@ impl<'a> Scheduler<'a> {
             if template.nodes_exhausted() || options.is_empty() {
                 continue;
             }
-            let mut claim = Claim::open(position, template, options, vec![0; shape.requests.len()]);
-            let fit: Result<Fit, Misfit> =
-                claim.fit(shape, stage, template, &mut self.table, &self.reservations, self.options.min_values_policy);
+            let host = self.topology.host_of_claim(self.claims.len());
+            let mut claim = Claim::open(position, host, template, options, vec![0; shape.requests.len()]);
+            let mut at = Surroundings { template, table: &mut self.table, topology: &mut self.topology, reservations: &self.reservations };
+            let fit: Result<Fit, Misfit> = claim.fit(shape, stage, &mut at, self.options.min_values_policy);
             match fit {
                 Ok(fit) => {
                     template.relaxed = fit.relaxed;
@@ -191,16 +240,21 @@ impl<'a> Scheduler<'a> {
                     // Simulations do not tell.
                     if self.quick.is_none() {
                         claim.refused_pools = (0..position)
-                            .map(|p| explain::pool_refusal(&mut self.templates[p], &mut self.table, &self.names, shape, stage))
+                            .map(|p| {
+                                let template = &mut self.templates[p];
+                                explain::pool_refusal(template, &mut self.table, &mut self.topology, &self.names, shape, stage, host)
+                            })
                             .collect();
                     }
+                    let site = claim.site(&self.templates[position]);
+                    self.topology.record(shape, site, claim.requirements, &mut self.table);
                     self.claims.push(claim);
-                    self.order.push(self.claims.len() - 1);
+                    self.order.push((1, self.claims.len() - 1));
                     return Placement::Claim(self.claims.len() - 1);
                 }
                 // A pool that could give reserved capacity, were it free, keeps lighter pools from being used.
                 Err(Misfit::Reservation) => return Placement::Nowhere { deferred: Some(index) },
-                Err(Misfit::Constraint) => {}
+                Err(Misfit::Constraint | Misfit::Topology) => {}
             }
         }
         Placement::Nowhere { deferred: None }
@@ -242,15 +296,12 @@ fn existing_nodes(
     shapes: &Shapes,
     names: &ResourceNames,
     table: &mut RequirementTable,
+    topology: &Topology,
 ) -> Vec<Existing> {
-    let asked: BTreeSet<Arc<str>> = shapes
-        .shapes
-        .iter()
-        .flat_map(|s| &s.stages)
-        .flat_map(|stage| table.get(stage.requirements).iter())
-        .map(|r| r.key.clone())
-        .collect();
+    let demands = shapes.shapes.iter().flat_map(|s| s.volumes.iter().copied().chain(s.stages.iter().map(|stage| stage.requirements)));
+    let mut asked: BTreeSet<Arc<str>> = demands.flat_map(|demand| table.get(demand).iter()).map(|r| r.key.clone()).collect();
+    asked.extend(topology.keys().cloned());
     let mut nodes: Vec<_> = snapshot.nodes.iter().filter(|node| !node.deleting).collect();
     nodes.sort_by(|a, b| b.initialized.cmp(&a.initialized).then_with(|| a.name.cmp(&b.name)));
-    nodes.into_iter().map(|node| Existing::new(node, daemons, &asked, names, table)).collect()
+    nodes.into_iter().map(|node| Existing::new(node, daemons, &asked, names, table, topology.host_of_node(node))).collect()
 }

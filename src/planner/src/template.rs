@@ -6,10 +6,11 @@ use crate::input::{InstanceType, Labels, MinValuesPolicy, Offering, Options, Poo
 use crate::intern::{RequirementTable, RequirementsId, ResourceNames};
 use crate::ports::{self, Port};
 use indexmap::IndexMap;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use vocabulary::{Requirement, Requirements, labels};
+use vocabulary::{CapacityType, Requirement, Requirements, UsdPerHour, labels};
 
 /// `minValues` by key.
 pub type MinValues = BTreeMap<Arc<str>, u32>;
@@ -24,6 +25,8 @@ pub struct Template {
     pub min_values: MinValues,
     /// Types that meet the pool's own requirements and can be had.
     pub options: Bits,
+    /// There would be some, but fewer than `minValues` demand.
+    pub too_few: bool,
     pub groups: Vec<DaemonGroup>,
     /// What the limits leave, by resource.
     pub remaining: BTreeMap<Arc<str>, i64>,
@@ -34,7 +37,19 @@ pub struct Template {
     by_requirement: IndexMap<Requirement, Bits>,
     by_offering: IndexMap<Requirements, Bits>,
     offering_keys: BTreeSet<Arc<str>>,
-    matching: IndexMap<RequirementsId, Rc<Bits>>,
+    /// By number of the requirements.
+    matching: Vec<Option<Rc<Bits>>>,
+    rankings: RefCell<IndexMap<Requirements, Rc<Ranking>>>,
+    /// All types in order of names.
+    by_name: Vec<usize>,
+}
+
+/// What types cost under some requirements.
+pub struct Ranking {
+    /// Types that can be bought, cheapest first, equal prices by name.
+    pub order: Vec<(usize, UsdPerHour)>,
+    /// By type, the markets in which it can be bought.
+    pub markets: Vec<Vec<CapacityType>>,
 }
 
 impl Template {
@@ -61,6 +76,7 @@ impl Template {
             requirements,
             min_values,
             options: Bits::from_fn(types.len(), |_| true),
+            too_few: false,
             groups: Vec::new(),
             remaining: pool.limits.iter().map(|(name, limit)| (Arc::from(name), limit)).collect(),
             relaxed: false,
@@ -68,7 +84,13 @@ impl Template {
             by_requirement: IndexMap::new(),
             by_offering: IndexMap::new(),
             offering_keys: BTreeSet::new(),
-            matching: IndexMap::new(),
+            matching: Vec::new(),
+            rankings: RefCell::default(),
+            by_name: {
+                let mut order: Vec<usize> = (0..types.len()).collect();
+                order.sort_by_key(|t| &types[*t].name);
+                order
+            },
         };
         made.keep_own_options(table, options.min_values_policy);
         made
@@ -95,9 +117,17 @@ impl Template {
         self.options.retain(&offered);
         self.options.keep(|t| types[t].allocatable.iter().all(|(_, amount)| amount >= 0));
         if policy == MinValuesPolicy::Strict && self.shortages(&self.min_values, &self.options).next().is_some() {
+            self.too_few = !self.options.is_empty();
             self.options.clear();
         }
-        self.matching.insert(self.requirements, Rc::new(self.options.clone()));
+        self.remember(self.requirements, Rc::new(self.options.clone()));
+    }
+
+    fn remember(&mut self, id: RequirementsId, types: Rc<Bits>) {
+        if id.position() >= self.matching.len() {
+            self.matching.resize(id.position() + 1, None);
+        }
+        self.matching[id.position()] = Some(types);
     }
 
     /// Groups the options by the daemons that would run on them.
@@ -109,7 +139,7 @@ impl Template {
     /// Options that share a value with the requirements on every key, and have an available offering that meets them
     /// (`C/pkg/controllers/provisioning/scheduling/nodeclaim.go`, compatible and fits).
     pub fn matching(&mut self, table: &RequirementTable, id: RequirementsId) -> Rc<Bits> {
-        if let Some(known) = self.matching.get(&id) {
+        if let Some(Some(known)) = self.matching.get(id.position()) {
             return known.clone();
         }
         let requirements = table.get(id);
@@ -124,8 +154,31 @@ impl Template {
             found.retain(&self.by_requirement[requirement]);
         }
         let found = Rc::new(found);
-        self.matching.insert(id, found.clone());
+        self.remember(id, found.clone());
         found
+    }
+
+    /// The types that can be bought under these requirements, with prices. Asked again and again with few different answers.
+    pub fn ranking(&self, requirements: &Requirements) -> Rc<Ranking> {
+        let concerned: Requirements = requirements.iter().filter(|r| self.offering_keys.contains(&r.key)).cloned().collect();
+        if let Some(known) = self.rankings.borrow().get(&concerned) {
+            return known.clone();
+        }
+        let mut made = Ranking { order: Vec::new(), markets: vec![Vec::new(); self.types.len()] };
+        for t in self.options.iter() {
+            let usable = || self.types[t].offerings.iter().filter(|offering| buyable(offering, &concerned));
+            made.markets[t].extend(usable().map(|offering| offering.capacity_type).collect::<BTreeSet<_>>());
+            made.order.extend(usable().map(|offering| offering.price).min().map(|price| (t, price)));
+        }
+        made.order.sort_by(|(a, cheap), (b, dear)| cheap.cmp(dear).then_with(|| self.types[*a].name.cmp(&self.types[*b].name)));
+        let made = Rc::new(made);
+        self.rankings.borrow_mut().insert(concerned, made.clone());
+        made
+    }
+
+    /// Those of `types` in order of names.
+    pub fn names_of<'a>(&'a self, types: &'a Bits) -> impl Iterator<Item = &'a Arc<str>> {
+        self.by_name.iter().filter(|t| types.contains(**t)).map(|t| &self.types[*t].name)
     }
 
     fn offering_types(&mut self, requirements: &Requirements) -> Bits {

@@ -5,14 +5,15 @@ use crate::shape::selector_requirements;
 use std::sync::Arc;
 use vocabulary::{Operator, Requirement, Requirements, labels};
 
-/// What is wrong with the pod's own demands. Volumes and `matchFields` are judged where the pod is read.
+/// What is wrong with the pod's own demands and its volumes. `matchFields` are judged where the pod is read.
 pub fn fault(pod: &Pod) -> Option<Arc<str>> {
     if avoids_karpenter(pod) {
         return Some(format!("{} DoesNotExist: the pod asks not to run on a node of Karpenter", labels::NODEPOOL).into());
     }
     let selector = selector_requirements(pod);
     let terms = std::iter::once(&selector).chain(&pod.node_affinity);
-    terms.flat_map(Requirements::iter).find_map(requirement_fault).map(Arc::from)
+    let asked = terms.flat_map(Requirements::iter).find_map(requirement_fault).map(Arc::from);
+    asked.or_else(|| pod.volumes.fault.clone())
 }
 
 fn avoids_karpenter(pod: &Pod) -> bool {

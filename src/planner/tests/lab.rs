@@ -76,7 +76,7 @@ fn the_pod_that_passes_the_limits_stays_pending() {
     let Refusal::Limits { name, limit, left, smallest } = &pools[0].reason else { panic!("{:?}", pools[0]) };
     assert_eq!((&**name, *limit), ("memory", 75 << 30));
     assert_eq!((*left >> 20, *smallest >> 20), (75 * 1024 - 10 * 7577, 1894));
-    insta::assert_snapshot!(planner::render(&planner::Explanation { pods: explanation.pods, launches: Vec::new() }));
+    insta::assert_snapshot!(planner::render(&planner::Explanation { pods: explanation.pods, ..planner::Explanation::default() }));
 }
 
 #[test]
@@ -98,4 +98,14 @@ fn an_offering_that_is_gone_is_not_bought() {
     types[2].offerings.iter_mut().for_each(|offering| offering.available = false);
     types[1].offerings[0].capacity_type = CapacityType::OnDemand;
     assert_eq!(launches(&world.plan().0), [(1, vec!["t3.medium", "m5.large"])]);
+}
+
+#[test]
+fn a_pool_that_leaves_no_type_is_told_of() {
+    let none = World::lab().with_pool(|pool| pool.requirements.push(vocabulary::Requirement::is_in(labels::ARCH, "arm64"))).inflate(0, 1);
+    let barren = none.plan().1.barren;
+    assert_eq!(barren.iter().map(|b| (&*b.pool, b.min_values)).collect::<Vec<_>>(), [("default", false)]);
+    let few = World::lab().with_pool(|pool| pool.requirements[1].min_values = Some(4)).inflate(0, 1);
+    assert_eq!(few.plan().1.barren.iter().map(|b| b.min_values).collect::<Vec<_>>(), [true]);
+    assert!(World::lab().inflate(0, 1).plan().1.barren.is_empty());
 }

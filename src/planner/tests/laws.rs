@@ -12,7 +12,7 @@ use vocabulary::Resources;
 /// Pending pods and those of nodes that go away, by name.
 fn pods(world: &World) -> BTreeMap<String, Arc<planner::input::Pod>> {
     let leaving = world.snapshot.nodes.iter().filter(|node| node.deleting).flat_map(|node| &node.pods);
-    let leaving = leaving.filter(|pod| !pod.daemon && !pod.terminal);
+    let leaving = leaving.filter(|pod| !pod.daemon && !pod.terminal && !pod.terminating);
     world.snapshot.pending.iter().chain(leaving).map(|pod| (format!("{}/{}", pod.namespace, pod.name), pod.clone())).collect()
 }
 

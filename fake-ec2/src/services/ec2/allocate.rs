@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::ceiling::{self, Held};
 use super::launch::{self, Place};
 use crate::catalogue::MicroUsd;
 use crate::protocol::AwsError;
 use crate::services::errors;
-use crate::state::market::{Pool, Room};
+use crate::state::market::Room;
 use crate::state::{Market, World};
 
 /// How a fleet chooses. Source: EC2 user guide, "Use allocation strategies to determine how EC2 Fleet fulfills capacity".
@@ -63,7 +64,7 @@ pub(super) struct Plan {
     pub failures: Vec<(usize, AwsError)>,
     /// Units of the target that are met.
     pub met: u64,
-    held: BTreeMap<Pool, u64>,
+    held: Held,
     addresses: BTreeMap<String, u32>,
 }
 
@@ -136,10 +137,7 @@ impl Plan {
         if let Err(why) = launch::check_market(world, place, market, candidate.max_price.as_ref()) {
             return (0, Some(why));
         }
-        let room = match launch::room(world, place, market) {
-            Room::Unlimited => u64::MAX,
-            Room::Left(left) => left.saturating_sub(self.held.get(&place.pool(market)).copied().unwrap_or(0)),
-        };
+        let (room, bound) = ceiling::left(world, place, market, &self.held);
         let free = world.region.subnets.get(&place.subnet_id).map_or(0, |subnet| subnet.free());
         let free = free.saturating_sub(self.addresses.get(&place.subnet_id).copied().unwrap_or(0));
         let by_address = free.checked_div(candidate.addresses).map_or(u64::MAX, u64::from);
@@ -147,7 +145,7 @@ impl Plan {
         let why = match given {
             _ if given == wanted => None,
             _ if by_address <= room => Some(errors::ADDRESSES.error(&[&place.subnet_id])),
-            _ => Some(launch::insufficient(world, place, market)),
+            _ => Some(bound.error(world, place, market)),
         };
         (given, why)
     }
@@ -161,7 +159,7 @@ impl Plan {
             None => self.take.push((number, count)),
         }
         self.met += count * candidate.weight;
-        *self.held.entry(candidate.place.pool(market)).or_insert(0) += count;
+        self.held.add(&candidate.place, market, count);
         let addresses = u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(candidate.addresses);
         *self.addresses.entry(candidate.place.subnet_id.clone()).or_insert(0) += addresses;
     }

@@ -9,6 +9,7 @@ use super::launch::{self, Choice, Common, Order};
 use super::spec::{self, Spec};
 use super::{tags, templates};
 use crate::protocol::{AwsError, Call};
+use crate::services::access::{self, launch::Launch};
 use crate::services::input::{Members, Out, Read};
 use crate::services::{Answer, errors};
 use crate::state::network::Tags;
@@ -34,7 +35,7 @@ struct Share {
     plan: Plan,
 }
 
-pub(super) fn create(world: &mut World<'_>, call: &Call) -> Answer {
+pub(in crate::services) fn create(world: &mut World<'_>, call: &Call) -> Answer {
     let input = &call.input;
     if let Some(kind) = input.text("Type").filter(|kind| *kind != "instant") {
         return Err(errors::FLEET_TYPE.error(&[kind]));
@@ -62,6 +63,11 @@ pub(super) fn create(world: &mut World<'_>, call: &Call) -> Answer {
             let config = &configs[entry.config];
             let Ok((spec, common)) = &config.spec else { continue };
             let Ok(place) = launch::place(world, spec, &choice(entry)) else { continue };
+            let asked = Launch { spec, place: &place, market: share.market, template: Some(&config.template_id), tags: &fleet_tags };
+            if let Err(why) = access::launch(world, call, &asked) {
+                failures.push(render_failure(world, &configs, entry, share.market, &why));
+                continue;
+            }
             let system_tags = Tags::from([
                 ("aws:ec2:fleet-id".to_owned(), fleet_id.clone()),
                 ("aws:ec2launchtemplate:id".to_owned(), config.template_id.clone()),

@@ -52,6 +52,21 @@ const FILTERS: Table = &[
     ("virtualization-type", "VirtualizationType"),
 ];
 
+/// The images of this account's clouds are AWS's own, which nobody else deprecates or deregisters.
+pub(super) fn deprecate(world: &mut World<'_>, call: &Call, _on: bool) -> Answer {
+    let id = call.input.need("ImageId")?;
+    let image = find(world, id)?;
+    if image.owner != world.account.id {
+        return Err(errors::OWN_IMAGE.error(&[id]));
+    }
+    super::dry_run(call)?;
+    Ok(Out::new().with("Return", true).done())
+}
+
+pub(super) fn deregister(world: &mut World<'_>, call: &Call) -> Answer {
+    deprecate(world, call, false)
+}
+
 fn render(image: &Image) -> Value {
     let devices: Vec<Value> = image
         .devices

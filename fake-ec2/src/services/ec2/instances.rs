@@ -11,7 +11,8 @@ use crate::services::filter::{Filters, Table};
 use crate::services::input::{Out, Read, stamp};
 use crate::services::page::{self, Pages};
 use crate::services::{Answer, errors};
-use crate::state::instance::Instance;
+use crate::state::entropy::public_id;
+use crate::state::instance::{Check, Instance};
 use crate::state::lifecycle::{BY_USER_TERMINATE, SPOT_TERMINATION};
 use crate::state::machine::{Phase, private_dns_name};
 use crate::state::{Market, World};
@@ -28,12 +29,15 @@ const FILTERS: Table = &[
     ("block-device-mapping.status", "BlockDeviceMappings.Ebs.Status"),
     ("block-device-mapping.volume-id", "BlockDeviceMappings.Ebs.VolumeId"),
     ("boot-mode", "BootMode"),
-    ("capacity-reservation-id", ""),
+    ("capacity-reservation-id", "CapacityReservationId"),
     (
         "capacity-reservation-specification.capacity-reservation-preference",
         "CapacityReservationSpecification.CapacityReservationPreference",
     ),
-    ("capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id", ""),
+    (
+        "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id",
+        "CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId",
+    ),
     ("capacity-reservation-specification.capacity-reservation-target.capacity-reservation-resource-group-arn", ""),
     ("client-token", "ClientToken"),
     ("current-instance-boot-mode", "CurrentInstanceBootMode"),
@@ -114,8 +118,8 @@ const FILTERS: Table = &[
     ("operator.principal", ""),
     ("outpost-arn", ""),
     ("owner-id", "NetworkInterfaces.OwnerId"),
-    ("placement-group-name", ""),
-    ("placement-partition-number", ""),
+    ("placement-group-name", "Placement.GroupName"),
+    ("placement-partition-number", "Placement.PartitionNumber"),
     ("platform", ""),
     ("platform-details", "PlatformDetails"),
     ("private-dns-name", "PrivateDnsName"),
@@ -167,9 +171,7 @@ pub(super) fn render(world: &World<'_>, instance: &Instance) -> Value {
         .maybe("KeyName", instance.key_name.clone())
         .with("LaunchTime", stamp(instance.launched))
         .with("Monitoring", json!({"State": if instance.monitoring { "enabled" } else { "disabled" }}))
-        .with("Placement", json!({
-            "AvailabilityZone": instance.zone.name, "AvailabilityZoneId": instance.zone.id, "GroupName": "", "Tenancy": instance.tenancy,
-        }))
+        .with("Placement", placement(world, instance))
         .with("PrivateDnsName", address.map(|address| private_dns_name(&world.region.name, address)).unwrap_or_default())
         .maybe("PrivateIpAddress", address.map(|address| address.to_string()))
         .with("ProductCodes", json!([]))
@@ -198,6 +200,7 @@ pub(super) fn render(world: &World<'_>, instance: &Instance) -> Value {
         .with("Tags", tags::render(&instance.tags))
         .with("VirtualizationType", "hvm")
         .maybe("CpuOptions", cpu.map(|(cores, threads)| json!({"CoreCount": cores, "ThreadsPerCore": threads})))
+        .maybe("CapacityReservationId", instance.capacity_reservation.clone())
         .with("CapacityReservationSpecification", json!({"CapacityReservationPreference": instance.capacity_reservation_preference}))
         .with("HibernationOptions", json!({"Configured": false}))
         .with("MetadataOptions", metadata(instance))
@@ -207,10 +210,25 @@ pub(super) fn render(world: &World<'_>, instance: &Instance) -> Value {
         .with("PlatformDetails", "Linux/UNIX")
         .with("UsageOperation", "RunInstances")
         .with("UsageOperationUpdateTime", stamp(instance.launched))
-        .with("PrivateDnsNameOptions", json!({
-            "HostnameType": "ip-name", "EnableResourceNameDnsARecord": false, "EnableResourceNameDnsAAAARecord": false,
-        }))
+        .with(
+            "PrivateDnsNameOptions",
+            json!({
+                "HostnameType": "ip-name", "EnableResourceNameDnsARecord": false, "EnableResourceNameDnsAAAARecord": false,
+            }),
+        )
         .with("MaintenanceOptions", json!({"AutoRecovery": "default"}))
+        .done()
+}
+
+fn placement(world: &World<'_>, instance: &Instance) -> Value {
+    let group = instance.placement_group.as_deref();
+    Out::new()
+        .with("AvailabilityZone", instance.zone.name)
+        .with("AvailabilityZoneId", instance.zone.id)
+        .with("GroupName", group.unwrap_or_default())
+        .maybe("GroupId", group.and_then(|name| world.placement_group(name)).map(|group| group.id.clone()))
+        .maybe("PartitionNumber", instance.partition)
+        .with("Tenancy", instance.tenancy.clone())
         .done()
 }
 
@@ -255,7 +273,8 @@ fn named(world: &World<'_>, call: &Call) -> Result<Vec<String>, AwsError> {
     if let Some(malformed) = ids.iter().find(|id| !hexadecimal(id)) {
         return Err(errors::INSTANCE_MALFORMED.error(&[malformed]));
     }
-    let unknown: Vec<&str> = ids.iter().copied().filter(|id| !world.region.instances.contains_key(*id)).collect();
+    let known = |id: &str| world.region.instances.get(id).is_some_and(|instance| instance.found <= world.now);
+    let unknown: Vec<&str> = ids.iter().copied().filter(|id| !known(id)).collect();
     match unknown[..] {
         [] => Ok(ids.into_iter().map(str::to_owned).collect()),
         [one] => Err(errors::INSTANCE_NOT_FOUND.error(&[one])),
@@ -266,8 +285,14 @@ fn named(world: &World<'_>, call: &Call) -> Result<Vec<String>, AwsError> {
 pub(super) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
     let filters = Filters::read(&call.input, FILTERS)?;
     let ids = named(world, call)?;
+    // Source: API reference, DescribeInstances: during an outage of a zone, a call that names instances in it, or none at all, fails.
+    let down = |id: &String| world.region.instances.get(id).is_some_and(|instance| world.zone_down(instance.zone.name));
+    if (ids.is_empty() && world.region.zones.iter().any(|zone| world.zone_down(zone.name))) || ids.iter().any(down) {
+        return Err(errors::ZONE_DOWN.error(&[]));
+    }
     let asked = |instance: &&Instance| {
         (ids.is_empty() || ids.contains(&instance.id))
+            && instance.found <= world.now
             && filters.pass_tags(&instance.tags)
             && filters.pass_path("State.Name", instance.phase.name())
     };
@@ -287,9 +312,9 @@ pub(super) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
         reservations.entry(id.unwrap_or_default()).or_default().push(row);
     }
     let owner = &world.account.id;
-    let shown = reservations
-        .into_iter()
-        .map(|(id, instances)| json!({"ReservationId": id, "OwnerId": owner, "Groups": [], "Instances": instances}));
+    let shown = reservations.into_iter().map(|(id, instances)| {
+        Out::new().with("ReservationId", id).with("OwnerId", owner.clone()).with("Groups", json!([])).with("Instances", instances).done()
+    });
     Ok(Out::new().with("Reservations", shown.collect::<Vec<_>>()).maybe("NextToken", token).done())
 }
 
@@ -305,6 +330,10 @@ pub(super) fn terminate(world: &mut World<'_>, call: &Call) -> Answer {
     let ids = named(world, call)?;
     if ids.is_empty() {
         return Err(errors::MISSING.error(&["InstanceId"]));
+    }
+    let kept = |id: &&String| world.region.instances.get(*id).is_some_and(|instance| instance.keep.0);
+    if let Some(id) = ids.iter().find(kept) {
+        return Err(errors::KEPT.error(&[id, "terminated", "disableApiTermination"]));
     }
     super::dry_run(call)?;
     let mut changes = Vec::new();
@@ -325,6 +354,9 @@ pub(super) fn stop(world: &mut World<'_>, call: &Call) -> Answer {
         }
         if matches!(phase(world, id), Phase::ShuttingDown | Phase::Terminated) {
             return Err(errors::INSTANCE_STATE.error(&[id, "stopped"]));
+        }
+        if instance.is_some_and(|instance| instance.keep.1) {
+            return Err(errors::KEPT.error(&[id, "stopped", "disableApiStop"]));
         }
     }
     super::dry_run(call)?;
@@ -482,14 +514,31 @@ pub(super) fn status(world: &mut World<'_>, call: &Call) -> Answer {
             Phase::Running => ("ok", "passed"),
             _ => ("not-applicable", ""),
         };
-        let check = |name: &str| match passed {
-            "" => json!({"Status": word}),
-            _ => json!({"Status": word, "Details": [{"Name": name, "Status": passed}]}),
+        // Where a zone is down, nothing in it is reached.
+        let down = world.zone_down(instance.zone.name).then_some(world.now);
+        let check = |which: Check| {
+            let failed = instance.impaired.iter().find(|(check, _)| *check == which).map(|(_, since)| *since).or(down);
+            match (passed, failed) {
+                ("", _) => json!({"Status": word}),
+                (_, Some(since)) => {
+                    json!({"Status": "impaired", "Details": [{"Name": "reachability", "Status": "failed", "ImpairedSince": stamp(since)}]})
+                }
+                (_, None) => json!({"Status": word, "Details": [{"Name": "reachability", "Status": passed}]}),
+            }
         };
+        let events: Vec<Value> = instance
+            .events
+            .iter()
+            .enumerate()
+            .map(|(at, (code, description, not_before))| {
+                let id = public_id("instance-event", &format!("{}/{at}", instance.id));
+                json!({"InstanceEventId": id, "Code": code, "Description": description, "NotBefore": stamp(*not_before)})
+            })
+            .collect();
         let row = json!({
             "AvailabilityZone": instance.zone.name, "AvailabilityZoneId": instance.zone.id, "InstanceId": instance.id,
-            "InstanceState": state(instance.phase), "InstanceStatus": check("reachability"), "SystemStatus": check("reachability"),
-            "AttachedEbsStatus": check("reachability"), "Events": [],
+            "InstanceState": state(instance.phase), "InstanceStatus": check(Check::Instance), "SystemStatus": check(Check::System),
+            "AttachedEbsStatus": check(Check::AttachedEbs), "Events": events,
         });
         if filters.pass(&row) {
             rows.push((instance.id.clone(), row));

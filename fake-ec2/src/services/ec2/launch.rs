@@ -14,11 +14,12 @@ use crate::state::instance::{Instance, InstanceProfileRef, Metadata, Volume};
 use crate::state::machine::Phase;
 use crate::state::market::{Pool, Room};
 use crate::state::network::{Interface, Tags};
+use crate::state::reservation::Preference;
 use crate::state::{Market, World};
 
 /// What a pool is chosen by: a type and where it would run. Overrides of a fleet, or what the spec itself says.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Choice<'a> {
+pub(in crate::services) struct Choice<'a> {
     pub instance_type: Option<&'a str>,
     pub image: Option<&'a str>,
     pub subnet: Option<&'a str>,
@@ -28,12 +29,17 @@ pub(super) struct Choice<'a> {
 
 /// A checked place for instances.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(in crate::services) struct Place {
     pub details: &'static InstanceType,
     pub image_id: String,
     pub subnet_id: String,
     pub vpc_id: String,
     pub zone: Zone,
+    /// The capacity reservation that the launch names.
+    pub reservation: Option<String>,
+    pub preference: Preference,
+    /// The placement group's name.
+    pub group: Option<String>,
 }
 
 impl Place {
@@ -44,13 +50,13 @@ impl Place {
 
 /// What holds for all places of a spec.
 #[derive(Clone, Debug)]
-pub(super) struct Common {
+pub(in crate::services) struct Common {
     pub profile: Option<InstanceProfileRef>,
 }
 
 /// Whose instances they are and what they are called.
 #[derive(Debug)]
-pub(super) struct Order<'a> {
+pub(in crate::services) struct Order<'a> {
     pub market: Market,
     pub client_token: Option<&'a str>,
     /// Tags by resource type that come on top of the spec's.
@@ -60,7 +66,7 @@ pub(super) struct Order<'a> {
 }
 
 /// Checks what does not depend on a place: the profile, the groups, the reservation.
-pub(super) fn check_common(world: &World<'_>, spec: &Spec) -> Result<Common, AwsError> {
+pub(in crate::services) fn check_common(world: &World<'_>, spec: &Spec) -> Result<Common, AwsError> {
     for interface in &spec.interfaces {
         for group in interface.texts("Groups") {
             known_group(world, group)?;
@@ -72,14 +78,11 @@ pub(super) fn check_common(world: &World<'_>, spec: &Spec) -> Result<Common, Aws
     for group in &spec.group_ids {
         known_group(world, group)?;
     }
-    if let Some(group) = &spec.placement_group {
+    if let Some(group) = spec.placement_group.as_ref().filter(|group| world.placement_group(group).is_none()) {
         return Err(errors::PLACEMENT_GROUP_UNKNOWN.error(&[group]));
     }
-    if let Some(id) = &spec.reservation {
+    if let Some(id) = spec.reservation.as_ref().filter(|id| !world.region.reservations.contains_key(*id)) {
         return Err(errors::RESERVATION_NOT_FOUND.error(&[id]));
-    }
-    if spec.reservation_preference == "capacity-reservations-only" {
-        return Err(errors::RESERVATION_FULL.error(&[]));
     }
     Ok(Common { profile: profile(world, spec)? })
 }
@@ -89,20 +92,18 @@ fn known_group(world: &World<'_>, id: &str) -> Result<(), AwsError> {
 }
 
 fn profile(world: &World<'_>, spec: &Spec) -> Result<Option<InstanceProfileRef>, AwsError> {
-    let profiles = &world.account.iam.profiles;
+    // What IAM was told a moment ago EC2 may not know yet.
+    let mut profiles = world.account.iam.profiles.values().filter(|profile| profile.known <= world.now);
     let found = match (&spec.profile_name, &spec.profile_arn) {
-        (Some(name), _) => Some(profiles.get(name).ok_or_else(|| errors::PROFILE_NAME.error(&[name]))?),
-        (None, Some(arn)) => {
-            let found = profiles.values().find(|profile| profile.arn == *arn);
-            Some(found.ok_or_else(|| errors::PROFILE_ARN.error(&[arn]))?)
-        }
+        (Some(name), _) => Some(profiles.find(|profile| profile.name == *name).ok_or_else(|| errors::PROFILE_NAME.error(&[name]))?),
+        (None, Some(arn)) => Some(profiles.find(|profile| profile.arn == *arn).ok_or_else(|| errors::PROFILE_ARN.error(&[arn]))?),
         (None, None) => None,
     };
     Ok(found.map(|profile| InstanceProfileRef { arn: profile.arn.clone(), id: profile.id.clone(), name: profile.name.clone() }))
 }
 
 /// Finds and checks the place that a choice means.
-pub(super) fn place(world: &World<'_>, spec: &Spec, choice: &Choice<'_>) -> Result<Place, AwsError> {
+pub(in crate::services) fn place(world: &World<'_>, spec: &Spec, choice: &Choice<'_>) -> Result<Place, AwsError> {
     let image = choice.image.or(spec.image.as_deref()).ok_or_else(|| errors::MISSING.error(&["ImageId"]))?;
     let image = match image.strip_prefix("resolve:ssm:") {
         Some(parameter) => resolve_parameter(world, parameter)?,
@@ -125,7 +126,20 @@ pub(super) fn place(world: &World<'_>, spec: &Spec, choice: &Choice<'_>) -> Resu
         let others: Vec<&str> = zones.iter().map(|zone| zone.name).collect();
         return Err(errors::NOT_IN_ZONE.error(&[name, zone.name, &others.join(", ")]));
     }
-    let place = Place { details, image_id: image.id.clone(), subnet_id, vpc_id, zone };
+    let named = spec.reservation.as_ref().and_then(|id| world.region.reservations.get(id));
+    if let Some(reservation) = named.filter(|it| it.instance_type != details.name() || it.zone != zone) {
+        return Err(errors::RESERVATION_MISMATCH.error(&[&reservation.id]));
+    }
+    let place = Place {
+        details,
+        image_id: image.id.clone(),
+        subnet_id,
+        vpc_id,
+        zone,
+        reservation: spec.reservation.clone(),
+        preference: Preference::read(&spec.reservation_preference),
+        group: spec.placement_group.as_ref().and_then(|named| world.placement_group(named)).map(|group| group.name.clone()),
+    };
     check_networks(world, spec, &place)?;
     Ok(place)
 }
@@ -187,7 +201,7 @@ fn group_by_name(world: &World<'_>, name: &str, vpc_id: &str) -> Result<String, 
 }
 
 /// Checks that the type is sold in this market, and the price against a maximum.
-pub(super) fn check_market(
+pub(in crate::services) fn check_market(
     world: &World<'_>,
     place: &Place,
     market: Market,
@@ -207,7 +221,7 @@ pub(super) fn check_market(
 }
 
 /// EC2's words for a pool that has nothing left, with the zones that still have the type.
-pub(super) fn insufficient(world: &World<'_>, place: &Place, market: Market) -> AwsError {
+pub(in crate::services) fn insufficient(world: &World<'_>, place: &Place, market: Market) -> AwsError {
     if market == Market::Spot {
         return errors::SPOT_CAPACITY.error(&[]);
     }
@@ -222,12 +236,19 @@ pub(super) fn insufficient(world: &World<'_>, place: &Place, market: Market) -> 
 }
 
 /// How many more instances a place takes by its pool.
-pub(super) fn room(world: &World<'_>, place: &Place, market: Market) -> Room {
+pub(in crate::services) fn room(world: &World<'_>, place: &Place, market: Market) -> Room {
     world.room(&place.pool(market))
 }
 
 /// Makes instances of one reservation at a place that was checked and has the addresses. Returns their ids.
-pub(super) fn launch(world: &mut World<'_>, spec: &Spec, common: &Common, place: &Place, order: &Order<'_>, count: u64) -> Vec<String> {
+pub(in crate::services) fn launch(
+    world: &mut World<'_>,
+    spec: &Spec,
+    common: &Common,
+    place: &Place,
+    order: &Order<'_>,
+    count: u64,
+) -> Vec<String> {
     let reservation_id = world.account.entropy.id("r");
     let mut ids = Vec::new();
     for index in 0..count {
@@ -236,6 +257,7 @@ pub(super) fn launch(world: &mut World<'_>, spec: &Spec, common: &Common, place:
         let volumes = make_volumes(world, spec, place, order, &id);
         let mut tags = order.system_tags.clone();
         tags.extend(tags_for(spec, order, "instance"));
+        let (capacity_reservation, partition) = (reservation_of(world, place, order.market), partition_of(world, place));
         let price = world.account.pool_price(world.region, &place.pool(order.market));
         let instance = Instance {
             id: id.clone(),
@@ -263,6 +285,13 @@ pub(super) fn launch(world: &mut World<'_>, spec: &Spec, common: &Common, place:
             tenancy: spec.tenancy.clone(),
             metadata: Metadata::over_defaults(spec.metadata.as_ref(), true),
             capacity_reservation_preference: spec.reservation_preference.clone(),
+            capacity_reservation,
+            placement_group: place.group.clone(),
+            partition,
+            keep: spec.keep,
+            found: world.account.found_from(world.now, world.account.settings.consistency.instances),
+            impaired: Vec::new(),
+            events: Vec::new(),
             enclave: spec.enclave,
             reason: None,
             transition_reason: String::new(),
@@ -276,6 +305,27 @@ pub(super) fn launch(world: &mut World<'_>, spec: &Spec, common: &Common, place:
         ids.push(id);
     }
     ids
+}
+
+/// The reservation whose room an instance uses: the one named, or an open one that fits.
+fn reservation_of(world: &World<'_>, place: &Place, market: Market) -> Option<String> {
+    if market != Market::OnDemand || place.preference == Preference::None {
+        return None;
+    }
+    place
+        .reservation
+        .clone()
+        .or_else(|| world.open_reservations(place.details.name(), place.zone.name).into_iter().next().map(|(id, _)| id))
+}
+
+/// The partition that EC2 picks: the emptiest.
+fn partition_of(world: &World<'_>, place: &Place) -> Option<i64> {
+    let group = world.placement_group(place.group.as_deref()?)?;
+    let held = |number: &i64| {
+        let instances = world.region.instances.values().filter(|it| it.phase.holds_capacity());
+        instances.filter(|it| it.placement_group.as_deref() == Some(&group.name) && it.partition == Some(*number)).count()
+    };
+    (1..=group.partitions?).min_by_key(held)
 }
 
 /// `sir-` and eight letters and digits.

@@ -7,23 +7,25 @@
 //! | [`images`] | images |
 //! | [`templates`] | launch templates and versions |
 //! | [`spec`], [`launch`] | what a launch asks for; how it is checked and done |
-//! | [`fleet`], [`allocate`] | CreateFleet; which pools it takes |
+//! | [`fleet`], [`allocate`], [`ceiling`] | CreateFleet; which pools it takes; what bounds a launch |
 //! | [`run`] | RunInstances |
-//! | [`instances`] | describing, stopping, starting, terminating; consoles, status |
+//! | [`instances`], [`attributes`] | describing, stopping, starting, terminating; consoles, status |
 //! | [`volumes`], [`reservations`], [`tags`] | volumes; capacity reservations and placement groups; tags |
 
 mod allocate;
-mod fleet;
+mod attributes;
+mod ceiling;
+pub(super) mod fleet;
 mod images;
 mod instances;
-mod launch;
+pub(super) mod launch;
 mod network;
 mod offers;
 mod reservations;
 mod run;
-mod spec;
-mod tags;
-mod templates;
+pub(super) mod spec;
+pub(super) mod tags;
+pub(super) mod templates;
 mod volumes;
 
 use super::input::Read;
@@ -39,24 +41,30 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
     match call.operation {
         "AuthorizeSecurityGroupEgress" => network::authorize(world, call, false),
         "AuthorizeSecurityGroupIngress" => network::authorize(world, call, true),
+        "CancelCapacityReservation" => reservations::cancel_capacity(world, call),
         "CancelSpotInstanceRequests" => instances::cancel_spot_requests(world, call),
+        "CreateCapacityReservation" => idempotent(world, call, reservations::create_capacity),
         "CreateFleet" => idempotent(world, call, fleet::create),
         "CreateLaunchTemplate" => idempotent(world, call, templates::create),
         "CreateLaunchTemplateVersion" => idempotent(world, call, templates::create_version),
+        "CreatePlacementGroup" => reservations::create_placement_group(world, call),
         "CreateSecurityGroup" => network::create_group(world, call),
         "CreateSubnet" => network::create_subnet(world, call),
         "CreateTags" => tags::create(world, call),
         "CreateVpc" => network::create_vpc(world, call),
         "DeleteLaunchTemplate" => templates::delete(world, call),
+        "DeletePlacementGroup" => reservations::delete_placement_group(world, call),
         "DeleteSecurityGroup" => network::delete_group(world, call),
         "DeleteSubnet" => network::delete_subnet(world, call),
         "DeleteTags" => tags::delete(world, call),
         "DeleteVolume" => volumes::delete(world, call),
         "DeleteVpc" => network::delete_vpc(world, call),
+        "DeregisterImage" => images::deregister(world, call),
         "DescribeAccountAttributes" => network::account_attributes(world, call),
         "DescribeAvailabilityZones" => offers::zones(world, call),
         "DescribeCapacityReservations" => reservations::describe_capacity(world, call),
         "DescribeImages" => images::describe(world, call),
+        "DescribeInstanceAttribute" => attributes::describe(world, call),
         "DescribeInstanceStatus" => instances::status(world, call),
         "DescribeInstanceTypeOfferings" => offers::offerings(world, call),
         "DescribeInstanceTypes" => offers::types(world, call),
@@ -73,7 +81,11 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "DescribeTags" => tags::describe(world, call),
         "DescribeVolumes" => volumes::describe(world, call),
         "DescribeVpcs" => network::describe_vpcs(world, call),
+        "DisableImageDeprecation" => images::deprecate(world, call, false),
+        "EnableImageDeprecation" => images::deprecate(world, call, true),
         "GetConsoleOutput" => instances::console(world, call),
+        "ModifyCapacityReservation" => reservations::modify_capacity(world, call),
+        "ModifyInstanceAttribute" => attributes::modify(world, call),
         "ModifyLaunchTemplate" => templates::modify(world, call),
         "ModifySubnetAttribute" => network::modify_subnet(world, call),
         "RebootInstances" => instances::reboot(world, call),

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::ceiling::{self, Held, Why};
 use super::launch::{self, Choice, Order, Place};
 use super::spec::Spec;
 use super::{fleet, instances, templates};
 use crate::protocol::{AwsError, Call};
 use crate::services::input::{Members, Out, Read};
 use crate::services::{Answer, errors};
-use crate::state::market::Room;
 use crate::state::network::Tags;
 use crate::state::{Market, World};
 
@@ -37,13 +37,11 @@ pub(super) fn run(world: &mut World<'_>, call: &Call) -> Answer {
     super::dry_run(call)?;
 
     world.note_met(&[place.pool(market)]);
-    let count = match launch::room(world, &place, market) {
-        Room::Unlimited => most,
-        Room::Left(left) => most.min(left),
-    };
+    let (left, bound) = ceiling::left(world, &place, market, &Held::default());
+    let count = most.min(left);
     if count < least {
         world.note_dry(&place.pool(market));
-        return Err(insufficient(world, &spec, &place));
+        return Err(if bound == Why::Capacity { insufficient(world, &spec, &place) } else { bound.error(world, &place, market) });
     }
     let free = world.region.subnets.get(&place.subnet_id).map_or(0, |subnet| subnet.free());
     let count = count.min(free.checked_div(spec.addresses()).map_or(u64::MAX, u64::from));

@@ -15,7 +15,7 @@ use crate::state::network::Tags;
 
 /// What a launch asks for, before a pool is chosen.
 #[derive(Debug)]
-pub(super) struct Spec {
+pub(in crate::services) struct Spec {
     pub instance_type: Option<String>,
     /// An id, or `resolve:ssm:` and a parameter.
     pub image: Option<String>,
@@ -39,6 +39,8 @@ pub(super) struct Spec {
     pub reservation_preference: String,
     pub reservation: Option<String>,
     pub enclave: bool,
+    /// `DisableApiTermination`, `DisableApiStop`.
+    pub keep: (bool, bool),
     pub market: Market,
     /// As it was sent, and parsed.
     pub max_price: Option<(String, MicroUsd)>,
@@ -83,6 +85,7 @@ impl Spec {
             reservation_preference: of(reservation, "CapacityReservationPreference").unwrap_or_else(|| "open".into()),
             reservation: of(reservation.and_then(|it| it.part("CapacityReservationTarget")), "CapacityReservationId"),
             enclave: merged.part("EnclaveOptions").is_some_and(|enclave| enclave.flag("Enabled")),
+            keep: (merged.flag("DisableApiTermination"), merged.flag("DisableApiStop")),
             market,
             max_price,
             tags: all_tags,
@@ -123,7 +126,7 @@ fn market(options: Option<&Members>) -> Result<(Market, Option<(String, MicroUsd
 }
 
 /// A maximum price as it was sent.
-pub(super) fn price(text: Option<&str>) -> Result<Option<(String, MicroUsd)>, AwsError> {
+pub(in crate::services) fn price(text: Option<&str>) -> Result<Option<(String, MicroUsd)>, AwsError> {
     let Some(text) = text else { return Ok(None) };
     let parsed = parse_usd(text).ok_or_else(|| errors::invalid(text, "price", "Expecting a price in dollars."))?;
     Ok(Some((text.to_owned(), parsed)))
@@ -146,6 +149,10 @@ impl<'a> Merged<'a> {
 
     fn part(&self, name: &str) -> Option<&'a Members> {
         self.member(name)?.as_object()
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.member(name).and_then(Value::as_bool).unwrap_or(false)
     }
 
     fn list(&self, name: &str) -> &'a [Value] {

@@ -16,12 +16,12 @@ use crate::state::network::Tags;
 const MOST: usize = 50;
 
 /// Tags as they are rendered.
-pub(super) fn render(tags: &Tags) -> Value {
+pub(in crate::services) fn render(tags: &Tags) -> Value {
     tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect()
 }
 
 /// Reads a list of `{Key, Value}`.
-pub(super) fn read(list: &[Value]) -> Tags {
+pub(in crate::services) fn read(list: &[Value]) -> Tags {
     list.iter()
         .filter_map(|tag| {
             let value = tag.member("Value").and_then(Value::as_str).unwrap_or_default();
@@ -31,7 +31,7 @@ pub(super) fn read(list: &[Value]) -> Tags {
 }
 
 /// `TagSpecifications` of a request: tags by resource type.
-pub(super) fn by_resource(input: &Members) -> Result<BTreeMap<String, Tags>, AwsError> {
+pub(in crate::services) fn by_resource(input: &Members) -> Result<BTreeMap<String, Tags>, AwsError> {
     let mut all: BTreeMap<String, Tags> = BTreeMap::new();
     for specification in input.list("TagSpecifications") {
         let kind = specification.text("ResourceType").unwrap_or_default().to_owned();
@@ -43,7 +43,7 @@ pub(super) fn by_resource(input: &Members) -> Result<BTreeMap<String, Tags>, Aws
 }
 
 /// The tags of a request for one resource type.
-pub(super) fn for_resource(input: &Members, kind: &str) -> Result<Tags, AwsError> {
+pub(in crate::services) fn for_resource(input: &Members, kind: &str) -> Result<Tags, AwsError> {
     Ok(by_resource(input)?.remove(kind).unwrap_or_default())
 }
 
@@ -54,7 +54,7 @@ fn check(tags: &Tags) -> Result<(), AwsError> {
     if tags.len() > MOST { Err(errors::TAG_LIMIT.error(&[])) } else { Ok(()) }
 }
 
-pub(super) fn create(world: &mut World<'_>, call: &Call) -> Answer {
+pub(in crate::services) fn create(world: &mut World<'_>, call: &Call) -> Answer {
     let tags = read(call.input.list("Tags"));
     check(&tags)?;
     let ids = known_ids(world, call)?;
@@ -75,7 +75,7 @@ pub(super) fn create(world: &mut World<'_>, call: &Call) -> Answer {
 }
 
 /// Deletes tags by key, or by key and value where a value is sent; all of them where none is named.
-pub(super) fn delete(world: &mut World<'_>, call: &Call) -> Answer {
+pub(in crate::services) fn delete(world: &mut World<'_>, call: &Call) -> Answer {
     let ids = known_ids(world, call)?;
     super::dry_run(call)?;
     for id in &ids {
@@ -125,7 +125,9 @@ fn not_found(id: &str) -> AwsError {
 fn find<'a>(world: &'a mut World<'_>, id: &str) -> Option<&'a mut Tags> {
     let region = &mut *world.region;
     match id.split('-').next()? {
-        "i" => region.instances.get_mut(id).map(|found| &mut found.tags),
+        "i" => region.instances.get_mut(id).filter(|it| it.found <= world.now).map(|found| &mut found.tags),
+        "cr" => region.reservations.get_mut(id).map(|found| &mut found.tags),
+        "pg" => region.placement_groups.values_mut().find(|group| group.id == id).map(|found| &mut found.tags),
         "subnet" => region.subnets.get_mut(id).map(|found| &mut found.tags),
         "sg" => region.groups.get_mut(id).map(|found| &mut found.tags),
         "vpc" => region.vpcs.get_mut(id).map(|found| &mut found.tags),
@@ -139,7 +141,7 @@ fn find<'a>(world: &'a mut World<'_>, id: &str) -> Option<&'a mut Tags> {
 
 const FILTERS: Table = &[("key", "Key"), ("resource-id", "ResourceId"), ("resource-type", "ResourceType"), ("value", "Value")];
 
-pub(super) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
+pub(in crate::services) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
     let filters = Filters::read(&call.input, FILTERS)?;
     let region = &*world.region;
     let all = (region.instances.iter().map(|(id, it)| (id, "instance", &it.tags)))

@@ -19,7 +19,7 @@ use crate::state::template::{LaunchTemplate, TemplateVersion};
 const USER_DATA_LIMIT: usize = 16_384;
 
 /// Checks user data as it was sent, base64.
-pub(super) fn check_user_data(data: Option<&str>) -> Result<(), AwsError> {
+pub(in crate::services) fn check_user_data(data: Option<&str>) -> Result<(), AwsError> {
     let Some(data) = data else { return Ok(()) };
     let compact: String = data.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
     let bytes = STANDARD.decode(compact).map_err(|_| errors::USER_DATA_BASE64.error(&[]))?;
@@ -51,7 +51,7 @@ fn render_version(template: &LaunchTemplate, number: u64, version: &TemplateVers
         .done()
 }
 
-pub(super) fn create(world: &mut World<'_>, call: &Call) -> Answer {
+pub(in crate::services) fn create(world: &mut World<'_>, call: &Call) -> Answer {
     let name = call.input.need("LaunchTemplateName")?;
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || "().-/_".contains(letter);
     if !(3..=128).contains(&name.len()) || !name.chars().all(allowed) {
@@ -70,6 +70,7 @@ pub(super) fn create(world: &mut World<'_>, call: &Call) -> Answer {
         created: world.now,
         created_by: call.caller.principal.clone(),
         tags,
+        found: world.account.found_from(world.now, world.account.settings.consistency.launch_templates),
         default_version: 1,
         versions: BTreeMap::from([(1, TemplateVersion { description, created: world.now, data })]),
     };
@@ -86,7 +87,7 @@ fn data(call: &Call) -> Result<Members, AwsError> {
 }
 
 /// A further version; what the source version says and the request does not stays.
-pub(super) fn create_version(world: &mut World<'_>, call: &Call) -> Answer {
+pub(in crate::services) fn create_version(world: &mut World<'_>, call: &Call) -> Answer {
     let mut data = data(call)?;
     let key = named(world, &call.input)?.name.clone();
     let now = world.now;
@@ -106,7 +107,7 @@ pub(super) fn create_version(world: &mut World<'_>, call: &Call) -> Answer {
 }
 
 /// Makes another version the default.
-pub(super) fn modify(world: &mut World<'_>, call: &Call) -> Answer {
+pub(in crate::services) fn modify(world: &mut World<'_>, call: &Call) -> Answer {
     let template = named(world, &call.input)?;
     let (key, number) = (template.name.clone(), version(template, call.input.text("DefaultVersion"))?);
     super::dry_run(call)?;
@@ -115,7 +116,7 @@ pub(super) fn modify(world: &mut World<'_>, call: &Call) -> Answer {
     Ok(Out::new().with("LaunchTemplate", render(template)).done())
 }
 
-pub(super) fn delete(world: &mut World<'_>, call: &Call) -> Answer {
+pub(in crate::services) fn delete(world: &mut World<'_>, call: &Call) -> Answer {
     let key = named(world, &call.input)?.name.clone();
     super::dry_run(call)?;
     let shown = world.region.templates.remove(&key).map(|template| render(&template));
@@ -123,24 +124,25 @@ pub(super) fn delete(world: &mut World<'_>, call: &Call) -> Answer {
 }
 
 /// The template that a structure names by `LaunchTemplateName` or `LaunchTemplateId`.
-pub(super) fn named<'a>(world: &'a World<'_>, input: &Members) -> Result<&'a LaunchTemplate, AwsError> {
+pub(in crate::services) fn named<'a>(world: &'a World<'_>, input: &Members) -> Result<&'a LaunchTemplate, AwsError> {
     if let Some(id) = input.text("LaunchTemplateId") {
-        let found = world.region.templates.values().find(|template| template.id == id);
+        let found = world.region.templates.values().find(|template| template.id == id && template.found <= world.now);
         return found.ok_or_else(|| errors::TEMPLATE_ID_NOT_FOUND.error(&[id]));
     }
     let name = input.text("LaunchTemplateName").ok_or_else(|| errors::MISSING.error(&["LaunchTemplateName"]))?;
-    world.region.templates.get(name).ok_or_else(|| errors::TEMPLATE_NAME_NOT_FOUND.error(&[]))
+    let found = world.region.templates.get(name).filter(|template| template.found <= world.now);
+    found.ok_or_else(|| errors::TEMPLATE_NAME_NOT_FOUND.error(&[]))
 }
 
 /// The number that a version stands for.
-pub(super) fn version(template: &LaunchTemplate, asked: Option<&str>) -> Result<u64, AwsError> {
+pub(in crate::services) fn version(template: &LaunchTemplate, asked: Option<&str>) -> Result<u64, AwsError> {
     let unknown = || errors::TEMPLATE_VERSION_NOT_FOUND.error(&[asked.unwrap_or_default(), &template.id]);
     template.resolve(asked).ok_or_else(unknown)
 }
 
 const FILTERS: Table = &[("create-time", "CreateTime"), ("launch-template-name", "LaunchTemplateName")];
 
-pub(super) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
+pub(in crate::services) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
     let filters = Filters::read(&call.input, FILTERS)?;
     let (ids, names) = (call.input.texts("LaunchTemplateIds"), call.input.texts("LaunchTemplateNames"));
     let templates = &world.region.templates;
@@ -177,7 +179,7 @@ const VERSION_FILTERS: Table = &[
     ("ram-disk-id", "LaunchTemplateData.RamDiskId"),
 ];
 
-pub(super) fn describe_versions(world: &mut World<'_>, call: &Call) -> Answer {
+pub(in crate::services) fn describe_versions(world: &mut World<'_>, call: &Call) -> Answer {
     let filters = Filters::read(&call.input, VERSION_FILTERS)?;
     let asked = call.input.texts("Versions");
     let named = call.input.text("LaunchTemplateId").is_some() || call.input.text("LaunchTemplateName").is_some();

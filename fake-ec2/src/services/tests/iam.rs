@@ -3,15 +3,17 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{Answer, Desk, code, failed, texts};
+use super::{Answer, Desk, TRUST, code, failed, texts};
 use crate::model::Service;
+
+const ALLOW: &str = r#"{"Statement":{"Effect":"Allow","Action":"ec2:*","Resource":"*"}}"#;
 
 fn iam(desk: &mut Desk, operation: &'static str, input: Value) -> Answer {
     desk.ask(Service::Iam, operation, input)
 }
 
 fn role(desk: &mut Desk, name: &str) -> Value {
-    iam(desk, "CreateRole", json!({"RoleName": name, "AssumeRolePolicyDocument": "{}"})).expect("a role")["Role"].clone()
+    iam(desk, "CreateRole", json!({"RoleName": name, "AssumeRolePolicyDocument": TRUST})).expect("a role")["Role"].clone()
 }
 
 #[test]
@@ -81,17 +83,20 @@ fn policies_are_kept() {
     iam(&mut desk, "AttachRolePolicy", json!({"RoleName": "node", "PolicyArn": arn})).expect("attached");
     let attached = iam(&mut desk, "ListAttachedRolePolicies", json!({"RoleName": "node"})).expect("policies");
     assert_eq!(attached["AttachedPolicies"], json!([{"PolicyName": "AmazonEKSWorkerNodePolicy", "PolicyArn": arn}]));
-    iam(&mut desk, "PutRolePolicy", json!({"RoleName": "node", "PolicyName": "p", "PolicyDocument": "{\"a\":1}"})).expect("put");
+    iam(&mut desk, "PutRolePolicy", json!({"RoleName": "node", "PolicyName": "p", "PolicyDocument": ALLOW})).expect("put");
     let inline = iam(&mut desk, "GetRolePolicy", json!({"RoleName": "node", "PolicyName": "p"})).expect("a policy");
-    assert_eq!(inline["PolicyDocument"], "%7B%22a%22%3A1%7D");
+    assert_eq!(
+        inline["PolicyDocument"],
+        "%7B%22Statement%22%3A%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22ec2%3A%2A%22%2C%22Resource%22%3A%22%2A%22%7D%7D"
+    );
     assert_eq!(code(&iam(&mut desk, "DeleteRole", json!({"RoleName": "node"}))), "DeleteConflict");
     iam(&mut desk, "DetachRolePolicy", json!({"RoleName": "node", "PolicyArn": arn})).expect("detached");
     assert_eq!(code(&iam(&mut desk, "DetachRolePolicy", json!({"RoleName": "node", "PolicyArn": arn}))), "NoSuchEntity");
 }
 
 #[rstest]
-#[case("CreateRole", json!({"RoleName": "node", "AssumeRolePolicyDocument": "{}"}), "EntityAlreadyExists")]
-#[case("CreateRole", json!({"RoleName": "a b", "AssumeRolePolicyDocument": "{}"}), "ValidationError")]
+#[case("CreateRole", json!({"RoleName": "node", "AssumeRolePolicyDocument": TRUST}), "EntityAlreadyExists")]
+#[case("CreateRole", json!({"RoleName": "a b", "AssumeRolePolicyDocument": TRUST}), "ValidationError")]
 #[case("CreateRole", json!({"RoleName": "new", "AssumeRolePolicyDocument": "nonsense"}), "MalformedPolicyDocument")]
 #[case("GetRole", json!({"RoleName": "absent"}), "NoSuchEntity")]
 #[case("CreateInstanceProfile", json!({"InstanceProfileName": "node/profile"}), "ValidationError")]

@@ -4,7 +4,7 @@ use super::{filter, tag_list};
 use crate::batch::{Batcher, Window};
 use crate::port::{CloudError, Instance};
 use crate::wire::Element;
-use crate::wire::client::{Call, Client, lock};
+use crate::wire::client::{Call, Client, Page, lock};
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ pub struct Instances {
     terminate: Batcher<String, ()>,
     /// As last described; kept up by [`Self::list`].
     known: Mutex<BTreeMap<String, Instance>>,
+    /// The pages of the last list.
+    listed: Mutex<Vec<Arc<Page<Vec<Instance>>>>>,
 }
 
 impl Instances {
@@ -38,6 +40,7 @@ impl Instances {
             describe: Batcher::new(WINDOW, move |ids| describe_batch(describer.clone(), ids)),
             terminate: Batcher::new(WINDOW, move |ids| terminate_batch(terminator.clone(), ids)),
             known: Mutex::new(BTreeMap::new()),
+            listed: Mutex::default(),
         }
     }
 
@@ -71,9 +74,10 @@ impl Instances {
             ],
             "MaxResults": 1000,
         });
-        let pages = self.client.ec2_pages("DescribeInstances", parameters).await?;
-        let found: BTreeMap<String, Instance> =
-            pages.iter().flat_map(items).filter_map(|item| self.read(item)).map(|instance| (instance.id.clone(), instance)).collect();
+        let read = |page: &Element| items(page).filter_map(|item| self.read(item)).collect::<Vec<Instance>>();
+        let pages = self.client.ec2_polled("DescribeInstances", parameters, &self.listed, read).await?;
+        let listed = pages.iter().flat_map(|page| &page.content);
+        let found: BTreeMap<String, Instance> = listed.map(|instance| (instance.id.clone(), instance.clone())).collect();
         lock(&self.known).clone_from(&found);
         Ok(found.into_values().collect())
     }

@@ -87,3 +87,31 @@ async fn an_answer_that_is_none_is_an_error() {
     let error = cloud.refresh_instance_types().await.unwrap_err();
     assert_eq!((error.code.as_str(), error.status), ("Unknown", 502));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_came_before_is_told_again_and_a_changed_one_is_read() {
+    let account = Account::new(Duration::ZERO);
+    let cloud = cloud(&account);
+    let page = |request: &str, id: &str, state: &str, more: &str| {
+        format!(
+            "<R><requestId>{request}</requestId><reservationSet><item><instancesSet><item><instanceId>{id}</instanceId>\
+             <instanceState><name>{state}</name></instanceState></item></instancesSet></item></reservationSet><nextToken>{more}</nextToken></R>"
+        )
+    };
+    let mut told = Vec::new();
+    let rounds = [("running", "one"), ("running", "another"), ("shutting-down", "a-third")];
+    for (state, request) in rounds {
+        account.next("DescribeInstances", 200, page(request, "i-1", "running", "more"));
+        account.next("DescribeInstances", 200, page(request, "i-2", state, ""));
+        let listed = cloud.list().await.unwrap();
+        told.push(listed.iter().map(|instance| format!("{} {}", instance.id, instance.state)).collect::<Vec<_>>());
+    }
+    assert_eq!(told, [["i-1 running", "i-2 running"], ["i-1 running", "i-2 running"], ["i-1 running", "i-2 shutting-down"]]);
+    let tokens: Vec<_> = account.calls("DescribeInstances").iter().map(|call| call.parameters.get("NextToken").cloned()).collect();
+    let more = Some("more".to_owned());
+    assert_eq!(tokens, [None, more.clone(), None, more.clone(), None, more], "every page is asked for, read or not");
+    account.next("DescribeInstances", 503, page("b", "i-1", "running", ""));
+    account.next("DescribeInstances", 503, page("b", "i-1", "running", ""));
+    account.next("DescribeInstances", 503, page("b", "i-1", "running", ""));
+    assert_eq!(cloud.list().await.unwrap_err().status, 503, "an error is none of the pages before");
+}

@@ -10,6 +10,7 @@ use super::xml::Element;
 use crate::port::{CloudError, TRANSPORT};
 use ambient::{Clock, Entropy, Stream};
 use aws_smithy_runtime_api::client::result::SdkError;
+use bytes::Bytes;
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -110,13 +111,18 @@ impl Client {
 
     /// Makes the call, up to three times.
     pub async fn call(&self, call: &Call) -> Result<Reply, CloudError> {
+        self.call_read(call, decode).await
+    }
+
+    /// The same, with a reply that is read in another way.
+    async fn call_read<T>(&self, call: &Call, read: impl Fn(&Call, &Incoming) -> Result<T, CloudError>) -> Result<T, CloudError> {
         #[cfg(test)]
         lock(&self.made).push(call.clone());
         let attempts = call.attempts();
         let invocation = self.id();
         let mut attempt = 1;
         loop {
-            match self.attempt(call, &invocation, attempt).await {
+            match self.try_once(call, &invocation, attempt).await.and_then(|incoming| read(call, &incoming)) {
                 Err(error) if attempt < attempts && retry::is_retryable(&error) => {
                     let pause = retry::pause(attempt, &mut lock(&self.pauses));
                     tracing::debug!(operation = error.operation, code = error.code, attempt, "trying again");
@@ -129,13 +135,17 @@ impl Client {
     }
 
     /// One try, counted from one. `invocation` is the same for all tries of a call.
+    #[cfg(test)]
     pub(crate) async fn attempt(&self, call: &Call, invocation: &str, attempt: u32) -> Result<Reply, CloudError> {
+        decode(call, &self.try_once(call, invocation, attempt).await?)
+    }
+
+    async fn try_once(&self, call: &Call, invocation: &str, attempt: u32) -> Result<Incoming, CloudError> {
         let mut outgoing = encode(call)?;
         outgoing.unsigned.push(("amz-sdk-invocation-id", invocation.to_owned()));
         outgoing.unsigned.push(("amz-sdk-request", format!("attempt={attempt}; max={}", call.attempts())));
         let transport = self.transports.get(&call.service).expect("a transport for every service");
-        let incoming = transport.invoke(outgoing).await.map_err(|error| lost(call, &error))?;
-        decode(call, &incoming)
+        transport.invoke(outgoing).await.map_err(|error| lost(call, &error))
     }
 
     /// Every page of a call, in order: `token` names the parameter, `next` reads the reply's token.
@@ -166,11 +176,68 @@ impl Client {
         }
     }
 
+    /// Every page of an EC2 call that is made again and again, as `read` reads it. `known` are the pages of the last time: one that
+    /// came just so is not read again.
+    pub async fn ec2_polled<T>(
+        &self,
+        operation: &'static str,
+        parameters: Value,
+        known: &Mutex<Vec<Arc<Page<T>>>>,
+        read: impl Fn(&Element) -> T,
+    ) -> Result<Vec<Arc<Page<T>>>, CloudError> {
+        let mut call = Call::ec2(operation, parameters);
+        let mut pages = Vec::new();
+        loop {
+            let before = lock(known).get(pages.len()).cloned();
+            let page = self.call_read(&call, |call, incoming| match &before {
+                Some(page) if page.is(incoming) => Ok(page.clone()),
+                _ => {
+                    let reply = decode(call, incoming)?;
+                    let more = ec2_token(&reply);
+                    Ok(Arc::new(Page { body: incoming.body.clone(), more, content: read(&reply.xml()) }))
+                }
+            });
+            let page = page.await?;
+            let more = page.more.clone();
+            pages.push(page);
+            match (more, call.parameters.as_object_mut()) {
+                (Some(more), Some(parameters)) => parameters.insert("NextToken".to_owned(), Value::String(more)),
+                _ => break,
+            };
+        }
+        lock(known).clone_from(&pages);
+        Ok(pages)
+    }
+
     /// Every page of an EC2 call.
     pub async fn ec2_pages(&self, operation: &'static str, parameters: Value) -> Result<Vec<Element>, CloudError> {
         let pages = self.pages(Call::ec2(operation, parameters), "NextToken", ec2_token).await?;
         Ok(pages.into_iter().map(Reply::xml).collect())
     }
+}
+
+/// A page of a reply, with what was read from it.
+pub struct Page<T> {
+    body: Bytes,
+    more: Option<String>,
+    pub content: T,
+}
+
+impl<T> Page<T> {
+    /// Whether the reply is this page once more, but for the request's id.
+    fn is(&self, incoming: &Incoming) -> bool {
+        (200..300).contains(&incoming.status) && around_request_id(&self.body) == around_request_id(&incoming.body)
+    }
+}
+
+/// What stands before and after the value of an EC2 reply's `requestId`, which is among its first elements.
+fn around_request_id(body: &[u8]) -> (&[u8], &[u8]) {
+    const TAG: &[u8] = b"<requestId>";
+    let head = &body[..body.len().min(512)];
+    let Some(at) = head.windows(TAG.len()).position(|window| window == TAG) else { return (body, &[]) };
+    let (before, id) = body.split_at(at + TAG.len());
+    let end = id.iter().position(|byte| *byte == b'<').unwrap_or(id.len());
+    (before, &id[end..])
 }
 
 fn ec2_token(reply: &Reply) -> Option<String> {

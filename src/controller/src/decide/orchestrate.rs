@@ -50,13 +50,16 @@ fn taint(node: &Arc<Node>, wanted: bool) -> Option<Act> {
 /// The patch that says on the NodeClaim why it goes, or no longer says it.
 fn condition(world: &World, claim: &str, reason: Option<&str>, now: Timestamp) -> Option<Act> {
     let claim = world.index.claim(claim)?;
+    // Most claims, most of the time.
+    if reason.is_none() && api::condition::find(conditions(claim), REASON).is_none() {
+        return None;
+    }
     let mut status = claim.status.clone().unwrap_or_default();
     let mut set = ConditionSet::new(&**claim, conditions(claim), NODE_CLAIM, now);
     match reason {
         Some(reason) => {
             set.set_true_because(REASON, reason, reason);
         }
-        None if set.get(REASON).is_none() => return None,
         None => set.clear(REASON),
     }
     status.conditions = set.into_conditions();

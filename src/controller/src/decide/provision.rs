@@ -31,6 +31,15 @@ pub fn key(name: &str) -> Key {
 /// What is said about a plan, in order of pods.
 pub fn notes(world: &World, plan: &Plan, explanation: &Explanation) -> Vec<Note> {
     let mut notes = Vec::new();
+    for barren in &explanation.barren {
+        let why = if barren.min_values { " due to minValues incompatibility" } else { "" };
+        let line = Line::info(CONTROLLER, "skipping, nodepool requirements filtered out all instance types");
+        notes.push(line.object("NodePool", "", &barren.pool).into());
+        if let Some(pool) = world.index.pool(&barren.pool) {
+            let text = format!("NodePool requirements filtered out all compatible available instance types{why}");
+            notes.push(EventSpec::new(&**pool, true, "NoCompatibleInstanceTypes", text).dedupe_for(SignedDuration::from_mins(1)).into());
+        }
+    }
     for verdict in &explanation.pods {
         if let Some(error) = error_of(verdict) {
             let key = key(&verdict.pod);
@@ -86,7 +95,7 @@ fn error_of(verdict: &PodVerdict) -> Option<String> {
         PodOutcome::FitsNode(_) | PodOutcome::Launch(_) => return None,
         PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_) => {}
     }
-    let text = planner::render(&Explanation { pods: vec![verdict.clone()], launches: Vec::new() });
+    let text = planner::render(&Explanation { pods: vec![verdict.clone()], ..Explanation::default() });
     let text = text.trim_end();
     let text = text.strip_prefix(&format!("{}: ", verdict.pod)).unwrap_or(text);
     Some(text.strip_prefix("Pending: ").unwrap_or(text).to_owned())

@@ -116,7 +116,7 @@ impl Controller {
     pub fn new(client: Client, cloud: Arc<dyn Cloud>, clock: Clock, entropy: Entropy, settings: Settings) -> (Controller, Handle) {
         let (channel, mail) = unbounded_channel();
         let shared = Arc::new(Shared::default());
-        shared.publish(vec!["start-up".to_owned()], Vec::new());
+        shared.publish(vec!["start-up".to_owned()], &Arc::default());
         let controller = Controller {
             client,
             cloud,
@@ -222,8 +222,9 @@ impl Controller {
             }
         }
         list.extend(self.queue.waiting().map(str::to_owned));
-        list.extend(unsettled::of_world(&mut self.world));
-        self.shared.publish(list, unsettled::upcoming(&self.world));
+        let outlook = unsettled::outlook(&mut self.world, !list.is_empty(), self.clock.now());
+        list.extend(outlook.moving.iter().cloned());
+        self.shared.publish(list, &outlook.upcoming);
     }
 
     fn record(&mut self, what: What) {
@@ -306,7 +307,8 @@ impl Controller {
                     Kind::NodeClaim => index.claim(&target.key.name).cloned().map(Object::NodeClaim),
                     Kind::NodePool => index.pool(&target.key.name).cloned().map(Object::NodePool),
                     Kind::EC2NodeClass => index.class(&target.key.name).cloned().map(Object::EC2NodeClass),
-                    Kind::DaemonSet | Kind::PodDisruptionBudget => None,
+                    // Never deleted from here: the watch tells.
+                    _ => None,
                 };
                 object.and_then(|object| self.world.index.delete(&object))
             }

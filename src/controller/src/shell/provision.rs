@@ -125,6 +125,7 @@ impl Controller {
     pub(super) fn note_verdicts(&mut self, version: u64, explanation: &planner::Explanation) {
         let planned = &mut self.world.planned;
         planned.version = Some(version);
+        planned.count += 1;
         planned.placed.clear();
         planned.refused.clear();
         for verdict in &explanation.pods {

@@ -123,7 +123,14 @@ impl Controller {
                 let own = self.world.index.claims().filter(|c| *c.spec.node_class_ref.name == *name);
                 works.extend(own.map(|c| Work::Marks(c.name_any().into())));
             }
-            Kind::DaemonSet | Kind::PodDisruptionBudget => {}
+            // The next plan looks at these.
+            Kind::DaemonSet
+            | Kind::PodDisruptionBudget
+            | Kind::Namespace
+            | Kind::PersistentVolumeClaim
+            | Kind::PersistentVolume
+            | Kind::StorageClass
+            | Kind::CSINode => {}
         }
         for work in works {
             if by != Some(&work) {

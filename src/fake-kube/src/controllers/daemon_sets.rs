@@ -35,13 +35,40 @@ const TOLERATIONS: [(&str, &str); 6] = [
 pub(super) struct DaemonSets {
     pods: Owned,
     due: BTreeMap<Key, Timestamp>,
+    /// What the last look at each set found.
+    found: BTreeMap<Key, Found>,
     recorder: Recorder,
 }
 
 impl Default for DaemonSets {
     fn default() -> Self {
-        DaemonSets { pods: Owned::new("pods"), due: BTreeMap::new(), recorder: Recorder::new("daemonset-controller") }
+        let recorder = Recorder::new("daemonset-controller");
+        DaemonSets { pods: Owned::new("pods"), due: BTreeMap::new(), found: BTreeMap::new(), recorder }
     }
+}
+
+/// Which nodes of a set to look at again.
+enum Look {
+    AtAll,
+    At(BTreeSet<String>),
+}
+
+impl Look {
+    fn also(&mut self, node: &str) {
+        if let Look::At(nodes) = self {
+            nodes.insert(node.to_owned());
+        }
+    }
+}
+
+/// What a look at every node of a set found, kept up to date by looks at the nodes that changed.
+struct Found {
+    /// The set's uid and generation: another set, or another spec, is looked at from the start.
+    of: (String, i64),
+    by_node: BTreeMap<String, Counts>,
+    total: Counts,
+    /// Nodes where something failed, to be looked at with the next change.
+    unfinished: BTreeSet<String>,
 }
 
 impl Controller for DaemonSets {
@@ -50,18 +77,28 @@ impl Controller for DaemonSets {
     }
 
     fn step(&mut self, api: &mut Api, now: Timestamp, changed: &[Change]) {
-        let mut dirty: BTreeSet<Key> = self.due.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
+        let late = self.due.iter().filter(|(_, at)| **at <= now).map(|(key, _)| (key.clone(), Look::AtAll));
+        let mut dirty: BTreeMap<Key, Look> = late.collect();
         for change in changed {
-            dirty.extend(self.pods.apply(change).into_iter().filter(|(kind, _)| kind == "DaemonSet").map(|(_, key)| key));
+            for (_, key) in self.pods.apply(change).into_iter().filter(|(kind, _)| kind == "DaemonSet") {
+                let look = dirty.entry(key).or_insert_with(|| Look::At(BTreeSet::new()));
+                for pod in [Some(&change.object), change.previous.as_ref()].into_iter().flatten() {
+                    look.also(&facts::pod(pod).target);
+                }
+            }
             match change.plural() {
-                PLURAL => drop(dirty.insert(key_of(&change.object))),
-                "nodes" if concerns(change) => dirty.extend(api.store().list(PLURAL).map(|set| key_of(set))),
+                PLURAL => drop(dirty.entry(key_of(&change.object)).or_insert_with(|| Look::At(BTreeSet::new()))),
+                "nodes" if concerns(change) => {
+                    for set in api.store().list(PLURAL) {
+                        dirty.entry(key_of(set)).or_insert_with(|| Look::At(BTreeSet::new())).also(change.name());
+                    }
+                }
                 _ => {}
             }
         }
-        for key in dirty {
-            self.due.remove(&key);
-            self.sync(api, now, &key);
+        self.due.retain(|_, at| *at > now);
+        for (key, look) in dirty {
+            self.sync(api, now, &key, look);
         }
     }
 
@@ -87,51 +124,97 @@ fn concerns(change: &Change) -> bool {
 /// A DaemonSet's pods on one node, the oldest first.
 type OnNode = BTreeMap<String, Vec<Arc<Object>>>;
 
-/// What to do, and the numbers of the status.
+/// What to do.
 #[derive(Default)]
 struct Work {
     create_on: Vec<String>,
     delete: Vec<Arc<Object>>,
+}
+
+/// The numbers of the status: of one node, or of all.
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+struct Counts {
     desired: usize,
     current: usize,
     ready: usize,
     available: usize,
     updated: usize,
     misscheduled: usize,
+    /// Pods of another template that are not being deleted, wherever they are.
+    outdated: usize,
+}
+
+impl Counts {
+    fn numbers(&mut self) -> [&mut usize; 7] {
+        let Counts { desired, current, ready, available, updated, misscheduled, outdated } = self;
+        [desired, current, ready, available, updated, misscheduled, outdated]
+    }
+
+    fn replace(&mut self, mut before: Counts, mut after: Counts) {
+        for ((total, before), after) in self.numbers().into_iter().zip(before.numbers()).zip(after.numbers()) {
+            *total = *total + *after - *before;
+        }
+    }
+}
+
+/// A set as it is looked at.
+struct Looked<'a> {
+    key: &'a Key,
+    value: &'a Value,
+    hash: &'a str,
+    /// Its pod, to be held against nodes.
+    probe: &'a PodInfo,
+    now: Timestamp,
 }
 
 impl DaemonSets {
-    fn sync(&mut self, api: &mut Api, now: Timestamp, key: &Key) {
-        let Some(set) = api.store().get(PLURAL, &key.0, &key.1).cloned() else { return };
-        if set.meta.deletion.is_some() {
-            return;
-        }
+    fn sync(&mut self, api: &mut Api, now: Timestamp, key: &Key, look: Look) {
+        let set = api.store().get(PLURAL, &key.0, &key.1).filter(|set| set.meta.deletion.is_none()).cloned();
+        let Some(set) = set else { return drop(self.found.remove(key)) };
         let value = set.value();
         let hash = template_hash(&value["spec"]["template"], number(&value, "/status/collisionCount"));
         let Ok(probe) = PodInfo::from_json(&pod_for(&set, &value, &hash, None)) else { return };
-        let on_node = self.by_node(api, &set);
-        let mut work = Work::default();
-        let nodes: Vec<Arc<Object>> = api.store().list("nodes").cloned().collect();
-        for node in &nodes {
-            self.look_at(now, &value, &hash, &probe, node, on_node.get(&node.meta.name).map_or(&[][..], Vec::as_slice), &mut work, key);
-        }
-        for (node, pods) in &on_node {
-            if nodes.binary_search_by(|known| known.meta.name.as_str().cmp(node)).is_err() {
-                // Pods that wait for a node that is gone; bound ones are left to pod garbage collection.
-                work.delete.extend(pods.iter().filter(|pod| facts::pod(pod).node.is_empty()).cloned());
+        let looked = Looked { key, value: &value, hash: &hash, probe: &probe, now };
+        let of = (set.meta.uid.clone(), set.meta.generation);
+        let known = self.found.remove(key).filter(|found| found.of == of && found.total.outdated == 0);
+        let (mut found, nodes) = match (known, look) {
+            (Some(mut found), Look::At(mut nodes)) => {
+                nodes.append(&mut found.unfinished);
+                (found, Some(nodes))
             }
+            _ => (Found { of, by_node: BTreeMap::new(), total: Counts::default(), unfinished: BTreeSet::new() }, None),
+        };
+        let on_node = self.by_node(api, &set, nodes.as_ref());
+        let nodes =
+            nodes.unwrap_or_else(|| api.store().list("nodes").map(|node| node.meta.name.clone()).chain(on_node.keys().cloned()).collect());
+        let mut work = Work::default();
+        for name in &nodes {
+            let pods = on_node.get(name).map_or(&[][..], Vec::as_slice);
+            let counts = match api.store().get("nodes", "", name).cloned() {
+                Some(node) => self.look_at(&looked, &node, pods, &mut work),
+                None => {
+                    // Pods that wait for a node that is gone; bound ones are left to pod garbage collection.
+                    work.delete.extend(pods.iter().filter(|pod| facts::pod(pod).node.is_empty()).cloned());
+                    Counts::default()
+                }
+            };
+            let counts = Counts { outdated: outdated(pods, &hash), ..counts };
+            let before = if counts == Counts::default() { found.by_node.remove(name) } else { found.by_node.insert(name.clone(), counts) };
+            found.total.replace(before.unwrap_or_default(), counts);
         }
-        if work.create_on.is_empty() && work.delete.is_empty() {
-            roll(&value, &hash, &on_node, now, &mut work);
+        if work.create_on.is_empty() && work.delete.is_empty() && found.total.outdated > 0 {
+            roll(&looked, &on_node, &found.total, &mut work);
         }
-        self.carry_out(api, now, &set, &value, &hash, &work);
-        write_status(api, now, &set, &work);
+        found.unfinished = self.carry_out(api, &looked, &set, &work);
+        write_status(api, now, &set, &found.total);
+        self.found.insert(key.clone(), found);
     }
 
-    /// By the node where a pod is or shall be.
-    fn by_node(&self, api: &Api, set: &Object) -> OnNode {
+    /// By the node where a pod is or shall be: of all nodes, or of these.
+    fn by_node(&self, api: &Api, set: &Object, nodes: Option<&BTreeSet<String>>) -> OnNode {
         let mut on_node = OnNode::new();
-        for pod in self.pods.of(api, &set.meta.uid) {
+        let asked = |pod: &Object| nodes.is_none_or(|nodes| nodes.contains(&*facts::pod(pod).target));
+        for pod in self.pods.of_which(api, &set.meta.uid, asked) {
             on_node.entry(facts::pod(&pod).target.to_string()).or_default().push(pod);
         }
         for pods in on_node.values_mut() {
@@ -140,88 +223,93 @@ impl DaemonSets {
         on_node
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one node of one set, looked at from all sides")]
-    fn look_at(
-        &mut self,
-        now: Timestamp,
-        set: &Value,
-        hash: &str,
-        probe: &PodInfo,
-        node: &Object,
-        pods: &[Arc<Object>],
-        work: &mut Work,
-        key: &Key,
-    ) {
-        let Some(info) = &facts::node(node).info else { return };
-        let selected = probe.selects_node(&info.name, &info.labels);
-        let should_run = selected && probe.tolerates_all(info);
-        let may_stay = selected && probe.tolerates_running(info);
+    fn look_at(&mut self, set: &Looked<'_>, node: &Object, pods: &[Arc<Object>], work: &mut Work) -> Counts {
+        let mut counts = Counts::default();
+        let Some(info) = &facts::node(node).info else { return counts };
+        let selected = set.probe.selects_node(&info.name, &info.labels);
+        let should_run = selected && set.probe.tolerates_all(info);
+        let may_stay = selected && set.probe.tolerates_running(info);
         let (mut failed, mut live) = (Vec::new(), Vec::new());
         for pod in pods.iter().filter(|pod| pod.meta.deletion.is_none()) {
             if facts::pod(pod).finished { failed.push(pod.clone()) } else { live.push(pod) }
         }
         if !should_run {
-            work.misscheduled += usize::from(!live.is_empty());
+            counts.misscheduled += usize::from(!live.is_empty());
         }
         if !may_stay {
             work.delete.extend(live.into_iter().cloned());
-            return;
+            return counts;
         }
         work.delete.extend(failed);
         work.delete.extend(live.iter().skip(1).map(|pod| (*pod).clone()));
         if !should_run {
-            return;
+            return counts;
         }
-        work.desired += 1;
+        counts.desired += 1;
         let Some(pod) = live.first() else {
             // Its predecessor must be gone first.
             if pods.is_empty() {
                 work.create_on.push(info.name.clone());
             }
-            return;
+            return counts;
         };
-        work.current += 1;
+        counts.current += 1;
         let ready = facts::pod(pod).ready_since;
-        work.updated += usize::from(pod.meta.labels.get(HASH).is_some_and(|has| has == hash));
-        work.ready += usize::from(ready.is_some());
-        match ready.map(|since| after(since, number(set, "/spec/minReadySeconds"))) {
-            Some(at) if at <= now => work.available += 1,
+        counts.updated += usize::from(is_current(pod, set.hash));
+        counts.ready += usize::from(ready.is_some());
+        match ready.map(|since| after(since, number(set.value, "/spec/minReadySeconds"))) {
+            Some(at) if at <= set.now => counts.available += 1,
             Some(at) => {
-                let due = self.due.entry(key.clone()).or_insert(at);
+                let due = self.due.entry(set.key.clone()).or_insert(at);
                 *due = (*due).min(at);
             }
             None => {}
         }
+        counts
     }
 
-    fn carry_out(&mut self, api: &mut Api, now: Timestamp, set: &Object, value: &Value, hash: &str, work: &Work) {
+    /// The nodes where something failed.
+    fn carry_out(&mut self, api: &mut Api, looked: &Looked<'_>, set: &Object, work: &Work) -> BTreeSet<String> {
+        let (now, mut failed) = (looked.now, BTreeSet::new());
         for node in &work.create_on {
-            match api.create(now, "pods", &set.meta.namespace, pod_for(set, value, hash, Some(node))) {
+            match api.create(now, "pods", &set.meta.namespace, pod_for(set, looked.value, looked.hash, Some(node))) {
                 Ok(pod) => self.recorder.normal(api, now, set, "SuccessfulCreate", &format!("Created pod: {}", pod.meta.name)),
-                Err(why) => self.recorder.warning(api, now, set, "FailedCreate", &format!("Error creating: {why}")),
+                Err(why) => {
+                    failed.insert(node.clone());
+                    self.recorder.warning(api, now, set, "FailedCreate", &format!("Error creating: {why}"));
+                }
             }
         }
         for pod in &work.delete {
-            if api.delete(now, "pods", &pod.meta.namespace, &pod.meta.name, DeleteOptions::default().if_uid(&pod.meta.uid)).is_ok() {
-                self.recorder.normal(api, now, set, "SuccessfulDelete", &format!("Deleted pod: {}", pod.meta.name));
+            match api.delete(now, "pods", &pod.meta.namespace, &pod.meta.name, DeleteOptions::default().if_uid(&pod.meta.uid)) {
+                Ok(_) => self.recorder.normal(api, now, set, "SuccessfulDelete", &format!("Deleted pod: {}", pod.meta.name)),
+                Err(_) => drop(failed.insert(facts::pod(pod).target.to_string())),
             }
         }
+        failed
     }
 }
 
+fn is_current(pod: &Object, hash: &str) -> bool {
+    pod.meta.labels.get(HASH).is_some_and(|has| has == hash)
+}
+
+fn outdated(pods: &[Arc<Object>], hash: &str) -> usize {
+    pods.iter().filter(|pod| pod.meta.deletion.is_none() && !is_current(pod, hash)).count()
+}
+
 /// Replaces pods of an old template, `maxUnavailable` at a time (`update.go`, rollingUpdate without surge).
-fn roll(set: &Value, hash: &str, on_node: &OnNode, now: Timestamp, work: &mut Work) {
-    if set["spec"]["updateStrategy"]["type"] == "OnDelete" {
+fn roll(set: &Looked<'_>, on_node: &OnNode, total: &Counts, work: &mut Work) {
+    let strategy = &set.value["spec"]["updateStrategy"];
+    if strategy["type"] == "OnDelete" {
         return;
     }
-    let most = set["spec"]["updateStrategy"]["rollingUpdate"].get("maxUnavailable").cloned().unwrap_or_else(|| json!(1));
-    let most = scaled(&most, work.desired as i64, true).unwrap_or(1).max(1);
-    let mut unavailable = work.desired as i64 - work.available as i64;
-    for pod in
-        on_node.values().flatten().filter(|pod| pod.meta.deletion.is_none() && pod.meta.labels.get(HASH).is_none_or(|has| has != hash))
-    {
-        let available = facts::pod(pod).ready_since.map(|since| after(since, number(set, "/spec/minReadySeconds")));
-        let counts_already = available.is_none_or(|at| at > now);
+    let most = strategy["rollingUpdate"].get("maxUnavailable").cloned().unwrap_or_else(|| json!(1));
+    let most = scaled(&most, total.desired as i64, true).unwrap_or(1).max(1);
+    let mut unavailable = total.desired as i64 - total.available as i64;
+    for pod in on_node.values().flatten().filter(|pod| pod.meta.deletion.is_none() && !is_current(pod, set.hash)) {
+        let available = facts::pod(pod).ready_since.map(|since| after(since, number(set.value, "/spec/minReadySeconds")));
+        let counts_already = available.is_none_or(|at| at > set.now);
         if counts_already {
             work.delete.push(pod.clone());
         } else if unavailable < most {
@@ -258,22 +346,22 @@ fn pod_for(set: &Object, value: &Value, hash: &str, node: Option<&str>) -> Value
     pod
 }
 
-fn write_status(api: &mut Api, now: Timestamp, set: &Object, work: &Work) {
+fn write_status(api: &mut Api, now: Timestamp, set: &Object, total: &Counts) {
     // Gone meanwhile: then there is no status to write.
     let _ = api.update_with(now, PLURAL, &set.meta.namespace, &set.meta.name, Some("status"), |object| {
         let status = &mut object["status"];
         let always = [
-            ("currentNumberScheduled", work.current),
-            ("numberMisscheduled", work.misscheduled),
-            ("desiredNumberScheduled", work.desired),
-            ("numberReady", work.ready),
+            ("currentNumberScheduled", total.current),
+            ("numberMisscheduled", total.misscheduled),
+            ("desiredNumberScheduled", total.desired),
+            ("numberReady", total.ready),
         ];
         for (field, count) in always {
             status[field] = json!(count);
         }
         status["observedGeneration"] = json!(set.meta.generation);
-        set_or_remove(status, "updatedNumberScheduled", work.updated);
-        set_or_remove(status, "numberAvailable", work.available);
-        set_or_remove(status, "numberUnavailable", work.desired.saturating_sub(work.available));
+        set_or_remove(status, "updatedNumberScheduled", total.updated);
+        set_or_remove(status, "numberAvailable", total.available);
+        set_or_remove(status, "numberUnavailable", total.desired.saturating_sub(total.available));
     });
 }

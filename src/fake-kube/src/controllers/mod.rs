@@ -6,11 +6,12 @@
 //! [`nodes`] keeps nodes' taints and conditions, [`taint_eviction`] removes pods that do not
 //! tolerate them; [`deployments`], [`replica_sets`], [`daemon_sets`], [`jobs`] make pods; [`scheduling`] gives them nodes;
 //! [`disruption`] keeps budgets' numbers; [`pod_gc`] and [`garbage`] remove what nobody owns; [`event_ttl`] forgets old events.
-//! [`pods`], [`facts`], [`events`] and [`owned`] are what several of them need. The end of namespaces is the server's own (`bootstrap`).
+//! [`pods`], [`facts`], [`events`], [`owned`] and [`census`] are what several of them need. The end of namespaces is the server's own (`bootstrap`).
 //!
 //! Not modelled: adoption of orphans by selector, rate limits of taint evictions per zone, finalizers that track pods of Jobs,
 //! indexed Jobs, StatefulSets, ControllerRevision objects.
 
+mod census;
 mod daemon_sets;
 mod deployments;
 mod disruption;

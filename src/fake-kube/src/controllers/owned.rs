@@ -47,7 +47,12 @@ impl Owned {
 
     /// The owner's objects that the store still has, in order of names.
     pub fn of(&self, api: &Api, uid: &str) -> Vec<Arc<Object>> {
-        let held = self.by_uid.get(uid).into_iter().flatten();
+        self.of_which(api, uid, |_| true)
+    }
+
+    /// The same, of those that were `asked` for when they were last seen.
+    pub fn of_which(&self, api: &Api, uid: &str, asked: impl Fn(&Object) -> bool) -> Vec<Arc<Object>> {
+        let held = self.by_uid.get(uid).into_iter().flatten().filter(|(_, object)| asked(object));
         if api.store().resource_version() == self.seen {
             return held.map(|(_, object)| object.clone()).collect();
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::census::{Census, Counted};
 use super::events::Recorder;
 use super::facts;
 use super::owned::Owned;
@@ -24,6 +25,7 @@ const BURST: usize = 500;
 
 pub(super) struct ReplicaSets {
     pods: Owned,
+    census: Census,
     siblings: Owned,
     /// Those to look at again: because a pod becomes available, or a request failed.
     due: BTreeMap<Key, Due>,
@@ -40,7 +42,8 @@ struct Due {
 impl Default for ReplicaSets {
     fn default() -> Self {
         let recorder = Recorder::new("replicaset-controller");
-        ReplicaSets { pods: Owned::new("pods"), siblings: Owned::new(PLURAL), due: BTreeMap::new(), recorder }
+        let (pods, siblings) = (Owned::new("pods"), Owned::new(PLURAL));
+        ReplicaSets { pods, census: Census::default(), siblings, due: BTreeMap::new(), recorder }
     }
 }
 
@@ -53,6 +56,7 @@ impl Controller for ReplicaSets {
         let mut dirty: BTreeSet<Key> = self.due.iter().filter(|(_, due)| due.at <= now).map(|(key, _)| key.clone()).collect();
         for change in changed {
             dirty.extend(self.pods.apply(change).into_iter().filter(|(kind, _)| kind == "ReplicaSet").map(|(_, key)| key));
+            self.census.apply(change);
             self.siblings.apply(change);
             if change.plural() == PLURAL {
                 dirty.insert(key_of(&change.object));
@@ -80,24 +84,27 @@ impl ReplicaSets {
     fn sync(&mut self, api: &mut Api, now: Timestamp, key: &Key, failures: u32) {
         let Some(set) = api.store().get(PLURAL, &key.0, &key.1).cloned() else { return };
         let value = set.value();
-        let all = self.pods.of(api, &set.meta.uid);
-        let (mut running, mut terminating) = (Vec::new(), 0);
-        for object in all {
-            match (object.meta.deletion.is_some(), facts::pod(&object).finished) {
-                (false, false) => running.push(object),
-                (true, false) => terminating += 1,
-                (_, true) => {}
+        let wanted = number(&value, "/spec/replicas");
+        let counted =
+            self.census.of(api, &set.meta.uid).filter(|counted| counted.running as i64 == wanted && is_plain(counted, &value, now));
+        let (counted, running) = match counted {
+            Some(counted) => (counted, Vec::new()),
+            None => {
+                let all = self.pods.of(api, &set.meta.uid);
+                let live = |pod: &&Arc<Object>| pod.meta.deletion.is_none() && !facts::pod(pod).finished;
+                (Counted::of(all.iter().map(|pod| &**pod)), all.iter().filter(live).cloned().collect())
             }
-        }
-        let outcome = if set.meta.deletion.is_none() { self.scale(api, now, &set, &value, &running) } else { Ok(()) };
+        };
+        let scales = set.meta.deletion.is_none() && counted.running as i64 != wanted;
+        let outcome = if scales { self.scale(api, now, &set, &value, &running) } else { Ok(()) };
         if outcome.is_err() {
             // The work queue's own back-off: 5 ms, doubled, up to 1000 s (`client-go/util/workqueue/default_rate_limiters.go`).
             let wait = SignedDuration::from_millis(5i64.checked_shl(failures.min(40)).unwrap_or(i64::MAX).min(1_000_000));
             self.due.insert(key.clone(), Due { at: now.checked_add(wait).unwrap_or(Timestamp::MAX), failures: failures + 1 });
         }
-        let wanted = number(&value, "/spec/replicas");
-        let failure = outcome.err().map(|why| (if (running.len() as i64) < wanted { "FailedCreate" } else { "FailedDelete" }, why.message));
-        self.write_status(api, now, &set, &value, &running, terminating, failure);
+        let what = if (counted.running as i64) < wanted { "FailedCreate" } else { "FailedDelete" };
+        let failure = outcome.err().map(|why| (what, why.message));
+        self.write_status(api, now, &set, &value, &counted, &running, failure);
     }
 
     /// Makes or deletes pods.
@@ -146,33 +153,33 @@ impl ReplicaSets {
         now: Timestamp,
         set: &Object,
         value: &Value,
+        counted: &Counted,
         running: &[Arc<Object>],
-        terminating: usize,
         failure: Option<(&str, String)>,
     ) {
         let min_ready = number(value, "/spec/minReadySeconds");
         let template = crate::store::string_map(&value["spec"]["template"]["metadata"]["labels"]);
-        let (mut labelled, mut ready, mut available) = (0, 0, 0);
-        for object in running {
-            let since = facts::pod(object).ready_since;
-            labelled += usize::from(template.iter().all(|(key, value)| object.meta.labels.get(key) == Some(value)));
-            ready += usize::from(since.is_some());
-            match since.map(|since| after(since, min_ready)) {
-                Some(at) if at <= now => available += 1,
-                Some(at) => {
-                    let due = self.due.entry(key_of(set)).or_insert(Due { at, failures: 0 });
-                    due.at = due.at.min(at);
+        let labelled = counted.labelled(&template);
+        let mut available = 0;
+        if is_plain(counted, value, now) {
+            available = counted.ready;
+        } else {
+            for at in running.iter().filter_map(|pod| facts::pod(pod).ready_since).map(|since| after(since, min_ready)) {
+                if at <= now {
+                    available += 1;
+                    continue;
                 }
-                None => {}
+                let due = self.due.entry(key_of(set)).or_insert(Due { at, failures: 0 });
+                due.at = due.at.min(at);
             }
         }
         let change = |object: &mut Value| {
             let status = &mut object["status"];
-            status["replicas"] = json!(running.len());
-            for (field, count) in [("fullyLabeledReplicas", labelled), ("readyReplicas", ready), ("availableReplicas", available)] {
+            status["replicas"] = json!(counted.running);
+            for (field, count) in [("fullyLabeledReplicas", labelled), ("readyReplicas", counted.ready), ("availableReplicas", available)] {
                 set_or_remove(status, field, count);
             }
-            status["terminatingReplicas"] = json!(terminating);
+            status["terminatingReplicas"] = json!(counted.terminating);
             status["observedGeneration"] = json!(set.meta.generation);
             match failure {
                 Some((reason, message)) => {
@@ -189,6 +196,11 @@ impl ReplicaSets {
         // Gone meanwhile: then there is no status to write.
         let _ = api.update_with(now, PLURAL, &set.meta.namespace, &set.meta.name, Some("status"), change);
     }
+}
+
+/// Whoever is ready is available at once.
+fn is_plain(counted: &Counted, set: &Value, now: Timestamp) -> bool {
+    number(set, "/spec/minReadySeconds") == 0 && counted.ready_by.is_none_or(|at| at <= now)
 }
 
 /// Go omits counts of zero.

@@ -27,6 +27,7 @@ impl World {
         for controller in super::all(7) {
             kube.add_controller(controller);
         }
+        kube.add_controller(Box::<super::census::Audit>::default());
         let mut world = World { kube, now: 0 };
         world.to(0);
         world
@@ -224,6 +225,51 @@ fn a_daemon_set_is_on_every_node_that_it_tolerates() {
             .map(|field| status[field].as_i64()),
         [Some(2); 5]
     );
+}
+
+/// Nodes come, go and are tainted, pods are deleted, finish, become ready or not, the template changes: what was found by looking at
+/// what changed is what a look at everything finds.
+#[rstest]
+fn a_daemon_set_looks_at_what_changed_and_misses_nothing(#[values(0, 10)] min_ready: i64, #[values(1, 2, 3, 4)] seed: u64) {
+    use rand_core::{Rng, SeedableRng};
+    let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    let mut draw = |sides: u64| dice.next_u64() % sides;
+    let mut world = World::new();
+    let mut set = json!({ "metadata": { "name": "agent" }, "spec": { "selector": { "matchLabels": { "app": "web" } },
+        "minReadySeconds": min_ready, "template": template("100m", "one") } });
+    set["spec"]["template"]["spec"]["tolerations"] = json!([{ "key": "other", "operator": "Exists" }]);
+    world.create("apps/daemonsets", set);
+    for round in 0..60 {
+        let nodes: Vec<String> = world.kube.api().store().list("nodes").map(|node| node.meta.name.clone()).collect();
+        let pods: Vec<String> = world.kube.api().store().list("pods").map(|pod| pod.meta.name.clone()).collect();
+        let pick = |list: &[String], drawn: u64| list.get(drawn as usize % list.len().max(1)).cloned();
+        match (draw(8), pick(&nodes, draw(100)), pick(&pods, draw(100))) {
+            (0 | 1, ..) => world.node(&format!("n{round}"), if draw(3) == 0 { "0" } else { "4" }),
+            (2, Some(node), _) => world.delete("nodes", &node, DeleteOptions::now()),
+            (3, Some(node), _) => {
+                let effect = ["NoSchedule", "NoExecute", "PreferNoSchedule"][draw(3) as usize];
+                let taints = if draw(3) == 0 { json!([]) } else { json!([{ "key": "mine", "effect": effect }]) };
+                world.change("nodes", &node, None, |node| node["spec"]["taints"] = taints);
+            }
+            (4, _, Some(pod)) => world.delete("pods", &pod, DeleteOptions::default()),
+            (5, _, Some(pod)) => world.change("pods", &pod, Some("status"), |pod| pod["status"]["phase"] = json!("Failed")),
+            (6, ..) if draw(3) == 0 => {
+                let image = format!("image-{}", draw(2));
+                world.change("apps/daemonsets", "agent", None, |set| {
+                    set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+                });
+            }
+            _ => world.kubelets(),
+        }
+        world.to(world.now + draw(8) as i64);
+        let before = world.kube.api().store().resource_version();
+        let all = world.kube.api().store().since(0);
+        let status = world.get("apps/daemonsets", "agent")["status"].clone();
+        let now = at(world.now);
+        crate::controller::Controller::step(&mut super::daemon_sets::DaemonSets::default(), world.kube.api_mut(), now, &all);
+        assert_eq!(world.get("apps/daemonsets", "agent")["status"], status, "round {round}");
+        assert_eq!(world.kube.api().store().resource_version(), before, "round {round}: a look at everything finds something to do");
+    }
 }
 
 #[test]

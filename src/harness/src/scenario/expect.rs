@@ -140,6 +140,8 @@ pub enum Noun {
     Types(NodeTypes),
     Capacity(Vec<String>),
     Zones(Count),
+    /// Exactly these.
+    ZonesAre(Vec<String>),
     Ready(Count),
     /// Tainted `karpenter.sh/disrupted`.
     Tainted(Count),
@@ -294,7 +296,10 @@ fn nodes(reader: &Reader, node: &Node) -> Option<Expectation> {
     nouns.extend(fields.get("count").and_then(|n| count(reader, n, "nodes.count")).map(Noun::Count));
     nouns.extend(fields.get("ready").and_then(|n| count(reader, n, "nodes.ready")).map(Noun::Ready));
     nouns.extend(fields.get("tainted").and_then(|n| count(reader, n, "nodes.tainted")).map(Noun::Tainted));
-    nouns.extend(fields.get("zones").and_then(|n| count(reader, n, "nodes.zones")).map(Noun::Zones));
+    nouns.extend(fields.get("zones").and_then(|n| match &n.kind {
+        Kind::List(_) => Some(Noun::ZonesAre(reader.texts(n, "nodes.zones"))),
+        _ => count(reader, n, "nodes.zones").map(Noun::Zones),
+    }));
     nouns.extend(fields.get("capacity").map(|n| Noun::Capacity(reader.texts(n, "nodes.capacity"))));
     nouns.extend(fields.get("pods").map(|n| {
         let mut counts: Vec<u64> = reader.list(n).into_iter().filter_map(|item| reader.whole(item, "nodes.pods")).collect();

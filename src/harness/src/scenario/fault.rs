@@ -49,6 +49,10 @@ pub enum Force {
         burst: u64,
         per_second: u64,
     },
+    /// IAM denies these actions.
+    Deny {
+        actions: Vec<String>,
+    },
 }
 
 impl Force {
@@ -57,6 +61,7 @@ impl Force {
             Force::Ice { .. } => "ice",
             Force::Error { .. } => "error",
             Force::Throttle { .. } => "throttle",
+            Force::Deny { .. } => "deny",
         }
     }
 }
@@ -83,8 +88,9 @@ pub enum Body {
     Foreign,
 }
 
-const FORCES: [&str; 3] = ["ice", "error", "throttle"];
-const WORDS: [&str; 9] = ["ice", "spot-interruption", "rebalance", "vanish", "health-event", "message", "error", "throttle", "lift"];
+const FORCES: [&str; 4] = ["ice", "error", "throttle", "deny"];
+const WORDS: [&str; 10] =
+    ["ice", "spot-interruption", "rebalance", "vanish", "health-event", "message", "error", "throttle", "deny", "lift"];
 
 /// A fault is a mapping by its word; several words in one mapping, or several mappings in a list, happen in their order.
 pub(super) fn faults(reader: &Reader, node: &Node, region: &str) -> Vec<Fault> {
@@ -160,6 +166,13 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
             let per_second = fields.get("rate").and_then(|n| reader.parsed(n, "rate", rate)).unwrap_or(0);
             let force = Force::Throttle { operation, burst, per_second };
             Some(What::Force { force, lasting: lasting(reader, &fields), times: None })
+        }
+        "deny" => {
+            let fields = reader.map(node, "deny", &["actions", "times", "for"]);
+            let node = needed(reader, node, &fields, "deny", "actions")?;
+            let actions = reader.list(node).into_iter().filter_map(|n| reader.parsed(n, "deny.actions", action)).collect();
+            let times = fields.get("times").and_then(|n| positive(reader, n, "times"));
+            Some(What::Force { force: Force::Deny { actions }, lasting: lasting(reader, &fields), times })
         }
         "message" => message(reader, node),
         "lift" => {
@@ -255,6 +268,17 @@ fn needed<'n>(reader: &Reader, node: &Node, fields: &Fields<'n>, what: &str, nam
 
 fn positive(reader: &Reader, node: &Node, what: &str) -> Option<u64> {
     reader.parsed(node, what, |text| text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "write a whole number from 1 on".to_owned()))
+}
+
+/// `ec2:CreateFleet`, `ec2:Describe*`: an action of a service that the cloud has.
+fn action(text: &str) -> Result<String, String> {
+    let help = || "write an action of IAM, such as ec2:CreateFleet or ec2:Describe*".to_owned();
+    let (service, name) = text.split_once(':').ok_or_else(help)?;
+    let known = match name.strip_suffix('*') {
+        Some(prefix) => !prefix.contains('*') && fake_ec2::policy::reference::actions(service).any(|known| known.starts_with(prefix)),
+        None => fake_ec2::policy::reference::action(service, name).is_some(),
+    };
+    if known { Ok(text.to_owned()) } else { Err(help()) }
 }
 
 /// `2/s`; `0/s` never refills.

@@ -80,6 +80,17 @@ pub struct Aws {
     pub faults: Vec<Fault>,
     /// How many machines can be had of some pools, counted from the controller's start.
     pub capacity: Vec<Capacity>,
+    pub iam: Iam,
+}
+
+/// Whether policies decide. The controller has a role with the permissions of Karpenter's own template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Iam {
+    pub mode: fake_ec2::state::IamMode,
+    /// Statements of the template, by their Sid, that the role does not have.
+    pub without: Vec<String>,
+    /// Service control policies over the account, as JSON.
+    pub service_control_policies: Vec<String>,
 }
 
 /// The queue of interruptions.
@@ -127,6 +138,7 @@ impl Default for Aws {
             queue: Queue::default(),
             faults: Vec::new(),
             capacity: Vec::new(),
+            iam: Iam::default(),
         }
     }
 }
@@ -176,7 +188,7 @@ pub fn given(reader: &Reader, folder: &Path, node: Option<&Node>) -> Given {
         given.kubernetes = kubernetes(reader, node);
     }
     if let Some(node) = fields.get("aws") {
-        given.aws = aws(reader, node);
+        given.aws = aws(reader, folder, node);
     }
     if let Some(node) = fields.get("daemonsets")
         && let Some(kind) = reader.parsed(node, "given.daemonsets", |text| match text {
@@ -235,10 +247,10 @@ fn kubernetes(reader: &Reader, node: &Node) -> Kubernetes {
     made
 }
 
-fn aws(reader: &Reader, node: &Node) -> Aws {
+fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
     let mut made = Aws::default();
-    let fields =
-        reader.map(node, "given.aws", &["cluster", "region", "zones", "subnets", "role", "boot", "prices", "queue", "faults", "capacity"]);
+    let known = ["cluster", "region", "zones", "subnets", "role", "boot", "prices", "queue", "faults", "capacity", "iam"];
+    let fields = reader.map(node, "given.aws", &known);
     let text = |name: &str| fields.get(name).and_then(|n| reader.text_of(n, &format!("given.aws.{name}")));
     made.cluster = text("cluster").unwrap_or(made.cluster);
     made.region = fields.get("region").and_then(|n| catalogue::region(reader, n)).unwrap_or(made.region);
@@ -261,6 +273,7 @@ fn aws(reader: &Reader, node: &Node) -> Aws {
     if let Some(node) = fields.get("capacity") {
         made.capacity = reader.list(node).into_iter().filter_map(|n| capacity(reader, n, &made.region)).collect();
     }
+    made.iam = fields.get("iam").map(|n| iam(reader, folder, n)).unwrap_or_default();
     if let Some(node) = fields.get("prices") {
         let Kind::Map(entries) = &node.kind else {
             reader.wrong(&node.span, "given.aws.prices must map instance types to prices", "for example {m5.large: $0.096}".to_owned());
@@ -269,6 +282,39 @@ fn aws(reader: &Reader, node: &Node) -> Aws {
         made.prices =
             entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.parsed(value, "price", units::money)?))).collect();
     }
+    made
+}
+
+/// `enforce`, or a mapping with more.
+fn iam(reader: &Reader, folder: &Path, node: &Node) -> Iam {
+    let mode = |node: &Node| reader.parsed(node, "given.aws.iam", str::parse).unwrap_or_default();
+    if !matches!(node.kind, Kind::Map(_)) {
+        // YAML reads a bare `off` as no.
+        let off = matches!(node.kind, Kind::Bool(false));
+        return Iam { mode: if off { Default::default() } else { mode(node) }, ..Iam::default() };
+    }
+    let fields = reader.map(node, "given.aws.iam", &["mode", "without", "serviceControlPolicies"]);
+    let mut made = Iam { mode: fields.get("mode").map(mode).unwrap_or(fake_ec2::state::IamMode::Enforce), ..Iam::default() };
+    let sid = |node: &Node| {
+        reader.parsed(node, "given.aws.iam.without", |sid| {
+            let known = fake_ec2::state::lab_policies::sids();
+            if known.iter().any(|known| known == sid) {
+                Ok(sid.to_owned())
+            } else {
+                Err(format!("the template's statements are {}", known.join(", ")))
+            }
+        })
+    };
+    made.without = fields.get("without").map(|n| reader.list(n)).unwrap_or_default().into_iter().filter_map(sid).collect();
+    let document = |node: &Node| {
+        reader.parsed(node, "given.aws.iam.serviceControlPolicies", |name| {
+            let text = std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{name} cannot be read: {error}"))?;
+            fake_ec2::policy::Policy::read(&text, fake_ec2::policy::Kind::Identity).map_err(|fault| fault.to_string())?;
+            Ok(text)
+        })
+    };
+    let documents = fields.get("serviceControlPolicies").map(|n| reader.list(n)).unwrap_or_default();
+    made.service_control_policies = documents.into_iter().filter_map(document).collect();
     made
 }
 

@@ -1,8 +1,9 @@
-//! `/_dryfit/faults` of `dryfit cloud`: faults in a scenario's words, for a cloud that runs without one.
+//! `/_dryfit/…` of `dryfit cloud`: what a scenario says of its cloud, for a cloud that runs without one.
 //!
-//! `POST` takes one fault or a list of them as YAML or JSON, reads all of it before anything is done, and answers what was done.
+//! Faults in a scenario's words: `POST` takes one fault or a list of them as YAML or JSON, reads all of it before anything is done, and answers what was done.
 //! `GET` lists what was put in force. A selector's nodes are the machines that run: their pool is the tag `karpenter.sh/nodepool`.
 
+use super::iam;
 use crate::pump::{Line, Request, Response};
 use crate::scenario::fault::{self, Fault, What};
 use crate::scenario::{Mistake, Mistakes, Nodes};
@@ -15,27 +16,55 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use vocabulary::labels;
 
-const PATH: &str = "/_dryfit/faults";
+/// All that is not AWS's lies under this.
+const PREFIX: &str = "/_dryfit/";
+/// What there is, for those who ask for something else.
+const PATHS: &str = "/_dryfit/faults, /_dryfit/iam, /_dryfit/denials, /_dryfit/machines, /_dryfit/openapi.json";
+/// The description of this interface.
+const OPENAPI: &str = include_str!("openapi.json");
 
 /// Answers a request for the control, or gives it back for the cloud.
 pub fn answer(line: Line<Cloud>, region: &str, request: Request) -> Result<impl Future<Output = Response> + Send + use<>, Box<Request>> {
-    if request.uri().path() != PATH {
-        return Err(Box::new(request));
-    }
+    let Some(path) = request.uri().path().strip_prefix(PREFIX).map(str::to_owned) else { return Err(Box::new(request)) };
     let region = region.to_owned();
     Ok(async move {
-        match *request.method() {
-            Method::GET => told(line.visit(|cloud, now| Ok(list(cloud, now))).await),
-            Method::POST => {
-                let text = String::from_utf8_lossy(request.body()).into_owned();
-                match fault::read("the request", &text, &region) {
-                    Ok(faults) => told(line.visit(move |cloud, now| inject_all(cloud, now, &faults)).await),
-                    Err(mistakes) => reply(StatusCode::BAD_REQUEST, &refusal(&mistakes)),
-                }
+        let text = String::from_utf8_lossy(request.body()).into_owned();
+        match (path.as_str(), request.method()) {
+            ("faults", &Method::GET) => told(line.visit(|cloud, now| Ok(list(cloud, now))).await),
+            ("faults", &Method::POST) => match fault::read("the request", &text, &region) {
+                Ok(faults) => told(line.visit(move |cloud, now| inject_all(cloud, now, &faults)).await),
+                Err(mistakes) => reply(StatusCode::BAD_REQUEST, &refusal(&mistakes)),
+            },
+            ("iam", &Method::GET) => told(line.visit(|cloud, _| Ok(iam::shown(cloud))).await),
+            ("iam", &Method::PUT) => match iam::read(&text) {
+                Ok(change) => told(line.visit(move |cloud, _| Ok(iam::change(cloud, change))).await),
+                Err(why) => reply(StatusCode::BAD_REQUEST, &json!({ "error": why })),
+            },
+            ("denials", &Method::GET) => {
+                let about = request.uri().query().and_then(|query| query.strip_prefix("request=")).map(str::to_owned);
+                told(line.visit(move |cloud, _| Ok(iam::denials(cloud, about.as_deref()))).await)
             }
-            _ => reply(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": "GET lists faults, POST injects them"})),
+            ("machines", &Method::GET) => told(line.visit(|cloud, _| Ok(machines(cloud))).await),
+            ("openapi.json", &Method::GET) => match serde_json::from_str(OPENAPI) {
+                Ok(description) => reply(StatusCode::OK, &description),
+                Err(_) => reply(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "the description is no JSON"})),
+            },
+            ("faults" | "iam" | "denials" | "machines" | "openapi.json", _) => {
+                reply(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": format!("{path} does not take {}", request.method())}))
+            }
+            _ => reply(StatusCode::NOT_FOUND, &json!({"error": format!("there is nothing at {PREFIX}{path}; there are {PATHS}")})),
         }
     })
+}
+
+fn machines(cloud: &Cloud) -> Value {
+    let shown = cloud.state().machines().into_iter().map(|machine| {
+        json!({
+            "id": machine.id, "type": machine.instance_type, "zone": machine.zone, "capacity": machine.market.name(),
+            "state": machine.phase.name(), "name": machine.private_dns_name, "tags": machine.tags,
+        })
+    });
+    json!({ "machines": shown.collect::<Vec<_>>() })
 }
 
 fn told(done: Result<Result<Value, Mistake>, crate::pump::Ended>) -> Response {

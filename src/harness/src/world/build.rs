@@ -223,6 +223,14 @@ fn furnish_account(cloud: &mut fake_ec2::Cloud, scenario: &Scenario, now: Timest
     lab.free_addresses = u32::try_from(aws.subnet_free_ips).ok();
     lab.node_role = aws.node_role.clone();
     lab.interruption_queue = aws.queue_name();
+    if aws.iam.mode != fake_ec2::state::IamMode::Off {
+        lab.controller_role = Some(super::controller_role(&aws.cluster));
+        lab.controller_lacks = aws.iam.without.clone();
+        // As the template's guide has its readers do once per account.
+        let input = serde_json::json!({"AWSServiceName": "spot.amazonaws.com"});
+        let made = cloud.state_mut().ask(now, fake_ec2::model::Service::Iam, "CreateServiceLinkedRole", input);
+        made.map_err(|error| WorldError::Cloud(format!("furnish the account: {error}")))?;
+    }
     cloud
         .state_mut()
         .furnish_eks(now, &lab)

@@ -33,6 +33,7 @@ pub fn effect(force: &Force) -> Effect {
         },
         Force::Error { operation, code, message } => Effect::Error { operation, code, message, status: None },
         Force::Throttle { operation, burst, per_second } => Effect::Throttle { operation, burst, per_second },
+        Force::Deny { actions } => Effect::Deny { actions },
     }
 }
 

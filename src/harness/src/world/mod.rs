@@ -278,7 +278,37 @@ fn cloud_config(
     fake_ec2::Config {
         seed,
         region: aws.region.clone(),
-        world: fake_ec2::state::Settings { on_demand_prices: prices.collect(), queue_url_base, cluster_endpoint, ..Default::default() },
+        keys: controller_keys(aws),
+        world: fake_ec2::state::Settings {
+            on_demand_prices: prices.collect(),
+            queue_url_base,
+            cluster_endpoint,
+            iam: aws.iam.mode,
+            service_control_policies: aws.iam.service_control_policies.clone(),
+            ..Default::default()
+        },
         ..Default::default()
     }
 }
+
+/// The role that a controller has where policies decide.
+fn controller_role(cluster: &str) -> String {
+    format!("KarpenterControllerRole-{cluster}")
+}
+
+/// Where policies decide, a controller's key speaks for its role; any other is the account's root, as it is where they do not.
+fn controller_keys(aws: &scenario::Aws) -> BTreeMap<String, fake_ec2::config::AccessKey> {
+    if aws.iam.mode == fake_ec2::state::IamMode::Off {
+        return BTreeMap::new();
+    }
+    let key = fake_ec2::config::AccessKey {
+        secret: String::new(),
+        session_token: None,
+        principal: format!("arn:aws:sts::123456789012:assumed-role/{}/karpenter", controller_role(&aws.cluster)),
+        user_id: "AROADRYFITCONTROLLER:karpenter".to_owned(),
+    };
+    CONTROLLER_KEYS.iter().map(|id| ((*id).to_owned(), key.clone())).collect()
+}
+
+/// Keys that the controllers sign with: an unmodified Karpenter's and our simulated one's, our own on sockets.
+const CONTROLLER_KEYS: [&str; 2] = ["AKIAIOSFODNN7EXAMPLE", "AKIADRYFITCONTROLLER"];

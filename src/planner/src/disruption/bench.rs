@@ -150,7 +150,8 @@ impl<'a> Ground<'a> {
     fn without(&mut self, candidates: &[&Candidate], pods: Vec<Arc<Pod>>) -> &mut Scheduler<'a> {
         let scheduler = &mut self.scheduler;
         let gone: BTreeSet<usize> = candidates.iter().filter_map(|c| self.positions.get(&c.node.name)).flatten().copied().collect();
-        scheduler.begin_anew(pods);
+        let names = candidates.iter().map(|c| c.node.name.clone()).collect();
+        scheduler.begin_anew(pods, &names);
         scheduler.reservations = self.reservations.clone();
         for (template, spare) in scheduler.templates.iter_mut().zip(&self.spare) {
             template.relaxed = false;

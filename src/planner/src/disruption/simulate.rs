@@ -147,6 +147,10 @@ impl<'a> Simulation<'_, 'a> {
         let shape = self.scheduler.shapes.of_pod[position];
         let left = self.scheduler.templates.iter().map(|template| template.remaining.clone()).collect();
         let question = (shape, deferred, left);
+        // What topology allows is different each time.
+        if self.scheduler.is_related(shape) {
+            return self.reason_of_shape(position, shape, deferred);
+        }
         if let Some(known) = self.told.get(&question) {
             return known.clone();
         }

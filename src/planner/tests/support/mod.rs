@@ -11,6 +11,7 @@ use std::sync::Arc;
 use vocabulary::{CapacityType, Effect, Operator, Quantity, Requirement, Requirements, Resources, Taint, UsdPerHour, labels};
 
 pub mod random;
+pub mod relations;
 
 pub const ZONES: [&str; 3] = ["us-west-2a", "us-west-2b", "us-west-2c"];
 
@@ -36,6 +37,10 @@ pub fn pod(name: &str, cpu: &str, memory: &str) -> Pod {
         preferred_node_affinity: Vec::new(),
         tolerations: Vec::new(),
         host_ports: Vec::new(),
+        spread: Vec::new(),
+        pod_affinity: PodTerms::default(),
+        pod_anti_affinity: PodTerms::default(),
+        volumes: Volumes::default(),
         labels: Labels::new(),
         owner: None,
         daemon: false,
@@ -248,6 +253,7 @@ impl World {
             quiet_since: None,
             instance_terminating: false,
             grace_limited: false,
+            volume_limits: BTreeMap::new(),
         }
     }
 }

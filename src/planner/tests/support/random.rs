@@ -63,13 +63,34 @@ pub fn world(seed: u64) -> World {
         let node = random_node(&mut dice, n, &types, &world.snapshot.pools);
         world.snapshot.nodes.push(Arc::new(node));
     }
-    let shapes: Vec<Pod> = (0..dice.between(1, 6)).map(|n| random_pod(&mut dice, n)).collect();
+    let mut shapes: Vec<Pod> = (0..dice.between(1, 6)).map(|n| random_pod(&mut dice, n)).collect();
+    if dice.percent(60) {
+        shapes.iter_mut().for_each(|pod| relations::relate(&mut dice, pod));
+        world.snapshot.namespaces = relations::namespaces();
+        let pods = world.snapshot.nodes.iter_mut().flat_map(|node| &mut Arc::make_mut(node).pods);
+        pods.for_each(|pod| relations::settle(&mut dice, Arc::make_mut(pod)));
+    }
+    let stateful = dice.percent(30);
+    if stateful {
+        for node in &mut world.snapshot.nodes {
+            let node = Arc::make_mut(node);
+            relations::limit(&mut dice, node);
+            for pod in &mut node.pods {
+                if dice.percent(30) {
+                    relations::mount(&mut dice, Arc::make_mut(pod));
+                }
+            }
+        }
+    }
     let pods = if dice.percent(10) { dice.between(60, 200) } else { dice.between(1, 40) };
     for n in 0..pods {
         let mut pod = dice.pick(&shapes).clone();
         pod.name = format!("pod-{n:03}").into();
         pod.uid = format!("{:08x}-{n}", dice.next() >> 32).into();
         pod.created = now() + jiff::SignedDuration::from_secs(dice.between(0, 3));
+        if stateful && dice.percent(20) {
+            relations::mount(&mut dice, &mut pod);
+        }
         world.snapshot.pending.push(Arc::new(pod));
     }
     world
@@ -280,5 +301,6 @@ fn random_node(dice: &mut Dice, n: i64, types: &[InstanceType], pools: &[Arc<Poo
         quiet_since: None,
         instance_terminating: false,
         grace_limited: false,
+        volume_limits: BTreeMap::new(),
     }
 }

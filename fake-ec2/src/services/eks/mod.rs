@@ -1,4 +1,9 @@
-//! EKS: clusters as AWS shows them. The Kubernetes behind one is somebody else's.
+//! EKS: clusters as AWS shows them, their managed node groups, access entries and Pod Identity. The Kubernetes behind one is somebody
+//! else's.
+
+mod access;
+mod nodegroups;
+mod pods;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,8 +28,35 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "DeleteCluster" => delete(world, call),
         "DescribeCluster" => Ok(Out::new().with("cluster", render(world, cluster(world, &call.input)?)).done()),
         "ListClusters" => list(world, call),
+        "AssumeRoleForPodIdentity" => pods::assume(world, call),
+        name if name.contains("PodIdentity") => pods::handle(world, call),
+        name if name.contains("Access") => access::handle(world, call),
+        name if name.contains("odegroup") => nodegroups::handle(world, call),
         _ => Err(errors::unsupported(call)),
     }
+}
+
+fn cluster_mut<'a>(world: &'a mut World<'_>, call: &Call) -> Result<&'a mut Cluster, AwsError> {
+    let name = call.input.text("clusterName").unwrap_or_default();
+    world.region.clusters.get_mut(name).ok_or_else(|| errors::NO_CLUSTER.error(&[name]))
+}
+
+/// The cluster that an operation on a part of it names.
+fn owner<'a>(world: &'a World<'_>, call: &Call) -> Result<&'a Cluster, AwsError> {
+    let name = call.input.text("clusterName").unwrap_or_default();
+    world.region.clusters.get(name).ok_or_else(|| errors::NO_CLUSTER.error(&[name]))
+}
+
+/// Tags as EKS writes them: a map.
+fn tags(input: &Members) -> Tags {
+    input.part("tags").into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// One page of names in EKS's manner.
+fn paged(call: &Call, member: &str, rows: Vec<(String, Value)>) -> Answer {
+    let length = call.input.int("maxResults").and_then(|most| usize::try_from(most).ok()).unwrap_or(100).clamp(1, 100);
+    let (rows, token) = page::cut_by(call, length, call.input.text("nextToken"), &errors::EKS_TOKEN, rows)?;
+    Ok(Out::new().with(member, rows).maybe("nextToken", token).done())
 }
 
 fn cluster<'a>(world: &'a World<'_>, input: &Members) -> Result<&'a Cluster, AwsError> {
@@ -94,8 +126,7 @@ fn create(world: &mut World<'_>, call: &Call) -> Answer {
     let (vpc_id, subnet_ids) = network(world, &vpc)?;
     let network = input.part("kubernetesNetworkConfig");
     let service_cidr = network.and_then(|network| network.text("serviceIpv4Cidr")).unwrap_or("10.100.0.0/16").to_owned();
-    let tags: Tags =
-        input.part("tags").into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    let tags = tags(input);
     let cluster = make(world, name, version, role_arn, (vpc_id, subnet_ids), service_cidr, &vpc, input, tags);
     let at = later(world.now, world.account.entropy.delay("cluster-creation", world.account.settings.cluster_creation));
     world.account.agenda.add(at, Due::Cluster { region: world.region.name.clone(), name: name.to_owned() });
@@ -141,6 +172,10 @@ fn make(
         created: world.now,
         active: false,
         tags,
+        shifts: Vec::new(),
+        nodegroups: Default::default(),
+        entries: Default::default(),
+        associations: Default::default(),
     }
 }
 
@@ -188,6 +223,9 @@ fn cluster_group(world: &mut World<'_>, name: &str, vpc_id: &str) -> String {
 
 fn delete(world: &mut World<'_>, call: &Call) -> Answer {
     let cluster = cluster(world, &call.input)?.clone();
+    if !cluster.nodegroups.is_empty() {
+        return Err(errors::CLUSTER_HAS_GROUPS.error(&[]));
+    }
     let mut shown = render(world, &cluster);
     shown["status"] = "DELETING".into();
     world.region.clusters.remove(&cluster.name);
@@ -199,8 +237,6 @@ fn delete(world: &mut World<'_>, call: &Call) -> Answer {
 }
 
 fn list(world: &mut World<'_>, call: &Call) -> Answer {
-    let length = call.input.int("maxResults").and_then(|most| usize::try_from(most).ok()).unwrap_or(100).clamp(1, 100);
     let rows = world.region.clusters.keys().map(|name| (name.clone(), json!(name))).collect();
-    let (names, token) = page::cut_by(call, length, call.input.text("nextToken"), &errors::EKS_PARAMETER, rows)?;
-    Ok(Out::new().with("clusters", names).maybe("nextToken", token).done())
+    paged(call, "clusters", rows)
 }

@@ -1,4 +1,21 @@
-//! IAM: roles with their policies, instance profiles. Policies are kept, not evaluated.
+//! IAM: users and roles with their policies, instance profiles, identity providers.
+//!
+//! What policies decide is in [`access`](super::access); here they are kept, checked and shown.
+//!
+//! | module | operations |
+//! |---|---|
+//! | this | roles, instance profiles |
+//! | [`grants`] | what is attached to users and roles: managed and inline policies, boundaries |
+//! | [`policies`] | managed policies and their versions |
+//! | [`users`] | users and their access keys |
+//! | [`providers`] | OIDC identity providers |
+//! | [`simulate`] | the policy simulator |
+
+mod grants;
+mod policies;
+mod providers;
+mod simulate;
+mod users;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -6,59 +23,61 @@ use serde_json::{Value, json};
 use super::input::{Members, Out, Read, stamp};
 use super::page;
 use super::{Answer, errors};
+use crate::policy::Kind;
 use crate::protocol::{AwsError, Call};
 use crate::state::World;
-use crate::state::iam::{InstanceProfile, Role};
+use crate::state::iam::{Document, InstanceProfile, Permissions, Role};
 use crate::state::network::Tags;
 
 pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
     match call.operation {
         "AddRoleToInstanceProfile" => add_role(world, call),
-        "AttachRolePolicy" => attach(world, call),
         "CreateInstanceProfile" => create_profile(world, call),
         "CreateRole" => create_role(world, call),
         "CreateServiceLinkedRole" => create_linked_role(world, call),
         "DeleteInstanceProfile" => delete_profile(world, call),
         "DeleteRole" => delete_role(world, call),
-        "DeleteRolePolicy" => delete_inline(world, call),
-        "DetachRolePolicy" => detach(world, call),
         "GetInstanceProfile" => {
             let profile = profile(world, &call.input)?;
             Ok(Out::new().with("InstanceProfile", render_profile(world, profile)).done())
         }
         "GetRole" => Ok(Out::new().with("Role", render_role(role(world, &call.input)?)).done()),
-        "GetRolePolicy" => get_inline(world, call),
-        "ListAttachedRolePolicies" => list_attached(world, call),
         "ListInstanceProfiles" => list_profiles(world, call),
         "ListInstanceProfilesForRole" => list_profiles_of_role(world, call),
-        "ListRolePolicies" => list_inline(world, call),
+        "ListRoleTags" => {
+            let tags = &role(world, &call.input)?.tags;
+            paged(call, "Tags", tags.iter().map(|(key, value)| (key.clone(), json!({"Key": key, "Value": value}))).collect())
+        }
         "ListRoles" => list_roles(world, call),
-        "PutRolePolicy" => put_inline(world, call),
         "RemoveRoleFromInstanceProfile" => remove_role(world, call),
         "TagInstanceProfile" => {
-            let name = profile(world, &call.input)?.name.clone();
-            if let Some(profile) = world.account.iam.profiles.get_mut(&name) {
-                profile.tags.extend(tags(&call.input));
-            }
+            let new = tags(&call.input);
+            profile_mut(world, &call.input)?.tags.extend(new);
             Ok(Out::new().done())
         }
         "TagRole" => {
-            let name = role(world, &call.input)?.name.clone();
-            if let Some(role) = world.account.iam.roles.get_mut(&name) {
-                role.tags.extend(tags(&call.input));
-            }
+            let new = tags(&call.input);
+            role_mut(world, &call.input)?.tags.extend(new);
             Ok(Out::new().done())
         }
         "UntagInstanceProfile" => {
-            let name = profile(world, &call.input)?.name.clone();
             let keys = call.input.texts("TagKeys");
-            if let Some(profile) = world.account.iam.profiles.get_mut(&name) {
-                profile.tags.retain(|key, _| !keys.contains(&key.as_str()));
-            }
+            profile_mut(world, &call.input)?.tags.retain(|key, _| !keys.contains(&key.as_str()));
+            Ok(Out::new().done())
+        }
+        "UntagRole" => {
+            let keys = call.input.texts("TagKeys");
+            role_mut(world, &call.input)?.tags.retain(|key, _| !keys.contains(&key.as_str()));
             Ok(Out::new().done())
         }
         "UpdateAssumeRolePolicy" => update_trust(world, call),
-        _ => Err(errors::unsupported(call)),
+        "SimulateCustomPolicy" | "SimulatePrincipalPolicy" => simulate::handle(world, call),
+        name if name.contains("OpenIDConnect") => providers::handle(world, call),
+        name if name.ends_with("AccessKey") || name.ends_with("AccessKeys") || name.ends_with("User") || name == "ListUsers" => {
+            users::handle(world, call)
+        }
+        name if name.contains("UserPol") || name.contains("RolePol") || name.contains("PermissionsBoundary") => grants::handle(world, call),
+        _ => policies::handle(world, call),
     }
 }
 
@@ -102,6 +121,11 @@ fn profile<'a>(world: &'a World<'_>, input: &Members) -> Result<&'a InstanceProf
     world.account.iam.profiles.get(name).ok_or_else(|| errors::NO_PROFILE.error(&[name]))
 }
 
+fn profile_mut<'a>(world: &'a mut World<'_>, input: &Members) -> Result<&'a mut InstanceProfile, AwsError> {
+    let name = input.text("InstanceProfileName").unwrap_or_default();
+    world.account.iam.profiles.get_mut(name).ok_or_else(|| errors::NO_PROFILE.error(&[name]))
+}
+
 /// Policy documents come back percent-encoded. Source: IAM API reference, Role, AssumeRolePolicyDocument.
 fn encoded(document: &str) -> String {
     utf8_percent_encode(document, NON_ALPHANUMERIC).to_string()
@@ -114,9 +138,10 @@ fn render_role(role: &Role) -> Value {
         .with("RoleId", role.id.clone())
         .with("Arn", role.arn.clone())
         .with("CreateDate", stamp(role.created))
-        .with("AssumeRolePolicyDocument", encoded(&role.trust))
+        .with("AssumeRolePolicyDocument", encoded(&role.trust.text))
         .maybe("Description", role.description.clone())
         .with("MaxSessionDuration", role.max_session_seconds)
+        .maybe("PermissionsBoundary", role.permissions.boundary.as_deref().map(grants::render_boundary))
         .with("Tags", render_tags(&role.tags))
         .done()
 }
@@ -129,30 +154,29 @@ fn render_profile(world: &World<'_>, profile: &InstanceProfile) -> Value {
     })
 }
 
-fn document<'a>(input: &'a Members, member: &str) -> Result<&'a str, AwsError> {
+fn document(input: &Members, member: &str, kind: Kind) -> Result<Document, AwsError> {
     let text = input.text(member).unwrap_or_default();
-    let object = serde_json::from_str::<Value>(text).is_ok_and(|document| document.is_object());
-    if object { Ok(text) } else { Err(errors::POLICY_DOCUMENT.error(&[])) }
+    Document::read(text, kind).map_err(|fault| errors::POLICY_DOCUMENT.error(&[&fault.to_string()]))
 }
 
 fn create_role(world: &mut World<'_>, call: &Call) -> Answer {
     let (name, path) = (name(&call.input, "RoleName", 64)?, path(&call.input)?);
-    let trust = document(&call.input, "AssumeRolePolicyDocument")?;
+    let trust = document(&call.input, "AssumeRolePolicyDocument", Kind::Trust)?;
     if world.account.iam.roles.contains_key(name) {
         return Err(errors::ROLE_EXISTS.error(&[name]));
     }
+    let boundary = grants::known_boundary(world, &call.input)?;
     let role = Role {
         id: world.account.entropy.iam_id("AROA"),
         arn: world.account.arn("iam", "", &format!("role{path}{name}")),
         name: name.to_owned(),
         path: path.to_owned(),
         description: call.input.text("Description").map(str::to_owned),
-        trust: trust.to_owned(),
+        trust,
         max_session_seconds: call.input.int("MaxSessionDuration").unwrap_or(3600),
         created: world.now,
         tags: tags(&call.input),
-        attached: Default::default(),
-        inline: Default::default(),
+        permissions: Permissions { boundary, ..Permissions::default() },
     };
     let shown = render_role(&role);
     world.account.iam.roles.insert(role.name.clone(), role);
@@ -162,6 +186,12 @@ fn create_role(world: &mut World<'_>, call: &Call) -> Answer {
 /// `AWSServiceRoleFor…` of a service (`spot.amazonaws.com` → `AWSServiceRoleForEC2Spot`).
 fn create_linked_role(world: &mut World<'_>, call: &Call) -> Answer {
     let service = call.input.text("AWSServiceName").unwrap_or_default();
+    let role = make_linked_role(world, service, call.input.text("Description"))?;
+    Ok(Out::new().with("Role", role).done())
+}
+
+/// Makes a service-linked role and shows it.
+pub(super) fn make_linked_role(world: &mut World<'_>, service: &str, description: Option<&str>) -> Answer {
     let short = match service {
         "spot.amazonaws.com" => "EC2Spot",
         "spotfleet.amazonaws.com" => "EC2SpotFleet",
@@ -184,21 +214,20 @@ fn create_linked_role(world: &mut World<'_>, call: &Call) -> Answer {
         arn: world.account.arn("iam", "", &format!("role{path}{name}")),
         name,
         path,
-        description: call.input.text("Description").map(str::to_owned),
-        trust: trust.to_string(),
+        description: description.map(str::to_owned),
+        trust: Document::read(&trust.to_string(), Kind::Trust).map_err(|fault| errors::POLICY_DOCUMENT.error(&[&fault.to_string()]))?,
         max_session_seconds: 3600,
         created: world.now,
         tags: Tags::new(),
-        attached: Default::default(),
-        inline: Default::default(),
+        permissions: Permissions::default(),
     };
     let shown = render_role(&role);
     world.account.iam.roles.insert(role.name.clone(), role);
-    Ok(Out::new().with("Role", shown).done())
+    Ok(shown)
 }
 
 fn update_trust(world: &mut World<'_>, call: &Call) -> Answer {
-    let trust = document(&call.input, "PolicyDocument")?.to_owned();
+    let trust = document(&call.input, "PolicyDocument", Kind::Trust)?;
     role_mut(world, &call.input)?.trust = trust;
     Ok(Out::new().done())
 }
@@ -209,41 +238,11 @@ fn delete_role(world: &mut World<'_>, call: &Call) -> Answer {
     if world.account.iam.profiles.values().any(|profile| profile.roles.contains(&name)) {
         return Err(errors::ROLE_HAS_PROFILES.error(&[]));
     }
-    if !role.attached.is_empty() || !role.inline.is_empty() {
+    if !role.permissions.attached.is_empty() || !role.permissions.inline.is_empty() {
         return Err(errors::ROLE_HAS_POLICIES.error(&[]));
     }
     world.account.iam.roles.remove(&name);
     Ok(Out::new().done())
-}
-
-fn attach(world: &mut World<'_>, call: &Call) -> Answer {
-    let arn = call.input.text("PolicyArn").unwrap_or_default().to_owned();
-    role_mut(world, &call.input)?.attached.insert(arn);
-    Ok(Out::new().done())
-}
-
-fn detach(world: &mut World<'_>, call: &Call) -> Answer {
-    let arn = call.input.text("PolicyArn").unwrap_or_default();
-    if role_mut(world, &call.input)?.attached.remove(arn) { Ok(Out::new().done()) } else { Err(errors::NOT_ATTACHED.error(&[arn])) }
-}
-
-fn put_inline(world: &mut World<'_>, call: &Call) -> Answer {
-    let policy = name(&call.input, "PolicyName", 128)?.to_owned();
-    let document = document(&call.input, "PolicyDocument")?.to_owned();
-    role_mut(world, &call.input)?.inline.insert(policy, document);
-    Ok(Out::new().done())
-}
-
-fn get_inline(world: &mut World<'_>, call: &Call) -> Answer {
-    let (role, policy) = (role(world, &call.input)?, call.input.text("PolicyName").unwrap_or_default());
-    let document = role.inline.get(policy).ok_or_else(|| errors::NO_POLICY.error(&[policy]))?;
-    Ok(json!({"RoleName": role.name, "PolicyName": policy, "PolicyDocument": encoded(document)}))
-}
-
-fn delete_inline(world: &mut World<'_>, call: &Call) -> Answer {
-    let policy = call.input.text("PolicyName").unwrap_or_default();
-    let removed = role_mut(world, &call.input)?.inline.remove(policy);
-    removed.map(|_| Out::new().done()).ok_or_else(|| errors::NO_POLICY.error(&[policy]))
 }
 
 /// One page in IAM's manner: `Marker`, `MaxItems`, `IsTruncated`.
@@ -259,17 +258,6 @@ fn list_roles(world: &mut World<'_>, call: &Call) -> Answer {
     paged(call, "Roles", roles.map(|role| (role.name.clone(), render_role(role))).collect())
 }
 
-fn list_attached(world: &mut World<'_>, call: &Call) -> Answer {
-    let attached = role(world, &call.input)?.attached.iter();
-    let rows = attached.map(|arn| (arn.clone(), json!({"PolicyName": arn.rsplit('/').next(), "PolicyArn": arn})));
-    paged(call, "AttachedPolicies", rows.collect())
-}
-
-fn list_inline(world: &mut World<'_>, call: &Call) -> Answer {
-    let names = role(world, &call.input)?.inline.keys();
-    paged(call, "PolicyNames", names.map(|name| (name.clone(), json!(name))).collect())
-}
-
 fn create_profile(world: &mut World<'_>, call: &Call) -> Answer {
     let (name, path) = (name(&call.input, "InstanceProfileName", 128)?, path(&call.input)?);
     if world.account.iam.profiles.contains_key(name) {
@@ -283,6 +271,7 @@ fn create_profile(world: &mut World<'_>, call: &Call) -> Answer {
         created: world.now,
         tags: tags(&call.input),
         roles: Vec::new(),
+        known: world.account.iam_reaches_ec2(world.now),
     };
     let shown = render_profile(world, &profile);
     world.account.iam.profiles.insert(profile.name.clone(), profile);
@@ -307,8 +296,10 @@ fn add_role(world: &mut World<'_>, call: &Call) -> Answer {
         return Err(errors::PROFILE_FULL.error(&[]));
     }
     let name = profile.name.clone();
+    let known = world.account.iam_reaches_ec2(world.now);
     if let Some(profile) = world.account.iam.profiles.get_mut(&name) {
         profile.roles.push(role);
+        profile.known = known;
     }
     world.account.machines_version += 1;
     Ok(Out::new().done())

@@ -1,0 +1,162 @@
+//! Questions of the services beside EC2.
+
+use super::ask::{Ask, tags};
+use super::launch::passed;
+use crate::model::Service;
+use crate::policy::Kind;
+use crate::protocol::Call;
+use crate::services::input::Read;
+use crate::state::World;
+use crate::state::iam::Document;
+
+pub(super) fn asks(world: &World<'_>, call: &Call) -> Vec<Ask> {
+    match call.service {
+        Service::Iam => iam(world, call),
+        Service::Sts => sts(world, call),
+        Service::Sqs => vec![sqs(world, call)],
+        Service::Ssm => ssm(world, call),
+        Service::Eks | Service::EksAuth => eks(world, call),
+        Service::Events => vec![events(world, call)],
+        Service::AutoScaling => autoscaling(world, call),
+        Service::ArcZonalShift => {
+            let id = call.input.text("resourceIdentifier").unwrap_or("*");
+            vec![Ask::of(call, "", id).with("arc-zonal-shift:ResourceIdentifier", id)]
+        }
+        Service::Pricing | Service::Ec2 => vec![Ask::of(call, "", "*")],
+    }
+}
+
+fn iam(world: &World<'_>, call: &Call) -> Vec<Ask> {
+    let (input, iam) = (&call.input, &world.account.iam);
+    let path = input.text("Path").unwrap_or("/");
+    let arn = |rest: String| world.account.arn("iam", "", &rest);
+    let mut asks = Vec::new();
+    // The operation's own resource is the first that it names.
+    if let Some(name) = input.text("InstanceProfileName") {
+        let known = iam.profiles.get(name);
+        let resource = known.map_or_else(|| arn(format!("instance-profile{path}{name}")), |profile| profile.arn.clone());
+        let tags = known.map(|profile| profile.tags.clone()).unwrap_or_default();
+        asks.push(Ask::of(call, "instance-profile", resource).resource_tags(&tags));
+        let role = input.text("RoleName").filter(|_| call.operation == "AddRoleToInstanceProfile").and_then(|name| iam.roles.get(name));
+        asks.extend(role.map(|role| passed(&role.arn, "ec2.amazonaws.com")));
+    } else if let Some(name) = input.text("RoleName") {
+        let known = iam.roles.get(name);
+        let resource = known.map_or_else(|| arn(format!("role{path}{name}")), |role| role.arn.clone());
+        asks.push(Ask::of(call, "role", resource).resource_tags(&known.map(|role| role.tags.clone()).unwrap_or_default()));
+    } else if let Some(name) = input.text("UserName") {
+        let known = iam.users.get(name);
+        let resource = known.map_or_else(|| arn(format!("user{path}{name}")), |user| user.arn.clone());
+        asks.push(Ask::of(call, "user", resource).resource_tags(&known.map(|user| user.tags.clone()).unwrap_or_default()));
+    } else if let Some(name) = input.text("PolicyName") {
+        asks.push(Ask::of(call, "policy", arn(format!("policy{path}{name}"))));
+    } else if let Some(policy) = input.text("PolicyArn") {
+        asks.push(Ask::of(call, "policy", policy));
+    } else if let Some(service) = input.text("AWSServiceName") {
+        let resource = arn(format!("role/aws-service-role/{service}/*"));
+        asks.push(Ask::of(call, "role", resource).with("iam:AWSServiceName", service));
+    } else if let Some(source) = input.text("PolicySourceArn") {
+        asks.push(Ask::of(call, if source.contains(":user/") { "user" } else { "role" }, source));
+    } else if let Some(provider) = input.text("OpenIDConnectProviderArn") {
+        asks.push(Ask::of(call, "oidc-provider", provider));
+    } else if let Some(url) = input.text("Url") {
+        let host = url.trim_start_matches("https://").trim_end_matches('/');
+        asks.push(Ask::of(call, "oidc-provider", arn(format!("oidc-provider/{host}"))));
+    } else {
+        asks.push(Ask::of(call, "", "*"));
+    }
+    if let Some(first) = asks.first_mut() {
+        *first = first.clone().request_tags(&tags(input, "Tags"));
+        first.keys.maybe("iam:PolicyARN", input.text("PolicyArn"));
+        first.keys.maybe("iam:PermissionsBoundary", input.text("PermissionsBoundary"));
+    }
+    asks
+}
+
+/// Assuming a role needs the consent of its trust policy.
+fn sts(world: &World<'_>, call: &Call) -> Vec<Ask> {
+    if call.operation != "AssumeRole" {
+        return vec![Ask::of(call, "", "*")];
+    }
+    let arn = call.input.text("RoleArn").unwrap_or_default();
+    let mut ask = Ask::of(call, "role", arn).request_tags(&tags(&call.input, "Tags"));
+    ask.keys.maybe("sts:RoleSessionName", call.input.text("RoleSessionName"));
+    ask.keys.maybe("sts:ExternalId", call.input.text("ExternalId"));
+    ask.keys.maybe("sts:SourceIdentity", call.input.text("SourceIdentity"));
+    ask.by_resource = true;
+    if let Some(role) = world.account.iam.role_by_arn(arn) {
+        ask = ask.resource_tags(&role.tags).own_policy("trust policy", role.trust.policy.clone());
+    }
+    vec![ask]
+}
+
+fn sqs(world: &World<'_>, call: &Call) -> Ask {
+    let url = call.input.text("QueueUrl").and_then(|url| url.rsplit('/').next());
+    let Some(name) = url.or_else(|| call.input.text("QueueName")) else { return Ask::of(call, "", "*") };
+    let arn = world.account.arn("sqs", &world.region.name, name);
+    let mut ask = Ask::of(call, "queue", arn).request_tags(&tags(&call.input, "tags"));
+    if let Some(queue) = world.region.queues.get(name) {
+        ask = ask.resource_tags(&queue.tags);
+        if let Some(document) = queue_policy(queue) {
+            ask = ask.own_policy(&format!("of queue {name}"), document.policy);
+        }
+    }
+    ask
+}
+
+/// The policy that a queue has as an attribute.
+pub(crate) fn queue_policy(queue: &crate::state::queue::Queue) -> Option<Document> {
+    Document::read(queue.attributes.get("Policy").filter(|text| !text.is_empty())?, Kind::Resource).ok()
+}
+
+/// Public parameters have no account in their ARN.
+fn ssm(world: &World<'_>, call: &Call) -> Vec<Ask> {
+    let input = &call.input;
+    let names: Vec<&str> = input.text("Name").or_else(|| input.text("Path")).into_iter().chain(input.texts("Names")).collect();
+    if names.is_empty() {
+        return vec![Ask::of(call, "", "*")];
+    }
+    let asks = names.into_iter().map(|name| {
+        let name = name.split(':').next().unwrap_or_default();
+        let arn = world.account.arn("ssm", &world.region.name, &format!("parameter/{}", name.trim_start_matches('/')));
+        let public = name.starts_with("/aws/service/");
+        let arn = if public { arn.replacen(&world.account.id, "", 1) } else { arn };
+        Ask::of(call, "parameter", arn).request_tags(&tags(input, "Tags"))
+    });
+    asks.collect()
+}
+
+fn eks(world: &World<'_>, call: &Call) -> Vec<Ask> {
+    let input = &call.input;
+    let Some(cluster) = input.text("clusterName").or_else(|| input.text("name")) else { return vec![Ask::of(call, "", "*")] };
+    let arn = |rest: String| world.account.arn("eks", &world.region.name, &rest);
+    let known = world.region.clusters.get(cluster);
+    // A node group's, an entry's, an association's own ARN ends in an id that a request does not tell.
+    let (kind, resource) = match (input.text("nodegroupName"), input.text("principalArn"), input.text("associationId")) {
+        (Some(group), ..) if call.operation != "CreateNodegroup" => ("nodegroup", arn(format!("nodegroup/{cluster}/{group}/*"))),
+        (_, Some(_), _) if call.operation != "CreateAccessEntry" => ("access-entry", arn(format!("access-entry/{cluster}/*"))),
+        (_, _, Some(id)) => ("podidentityassociation", arn(format!("podidentityassociation/{cluster}/{id}"))),
+        _ => ("cluster", arn(format!("cluster/{cluster}"))),
+    };
+    let tags_held = known.map(|cluster| cluster.tags.clone()).unwrap_or_default();
+    let mut asks = vec![Ask::of(call, kind, resource).request_tags(&tags(input, "tags")).resource_tags(&tags_held)];
+    let role = input.text("roleArn").or_else(|| input.text("nodeRole")).filter(|_| call.operation.starts_with("Create"));
+    let service = if call.operation == "CreatePodIdentityAssociation" { "pods.eks.amazonaws.com" } else { "eks.amazonaws.com" };
+    asks.extend(role.map(|role| passed(role, service)));
+    asks
+}
+
+fn events(world: &World<'_>, call: &Call) -> Ask {
+    match call.input.text("Name").or_else(|| call.input.text("Rule")) {
+        Some(rule) => Ask::of(call, "rule", world.account.arn("events", &world.region.name, &format!("rule/{rule}"))),
+        None => Ask::of(call, "", "*"),
+    }
+}
+
+fn autoscaling(world: &World<'_>, call: &Call) -> Vec<Ask> {
+    let input = &call.input;
+    let own = input.text("AutoScalingGroupName").map(str::to_owned);
+    let tagged = input.list("Tags").iter().find_map(|tag| tag.text("ResourceId")).map(str::to_owned);
+    let Some(name) = own.or(tagged) else { return vec![Ask::of(call, "", "*")] };
+    let arn = world.account.arn("autoscaling", &world.region.name, &format!("autoScalingGroup:*:autoScalingGroupName/{name}"));
+    vec![Ask::of(call, "autoScalingGroup", arn).request_tags(&tags(input, "Tags"))]
+}

@@ -1,0 +1,264 @@
+//! Managed node groups: a launch template and an Auto Scaling group that EKS makes and keeps, with machines that join the cluster.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::{cluster_mut, owner, paged, tags};
+use crate::model::Service;
+use crate::protocol::{AwsError, Call, Caller};
+use crate::services::input::{Members, Out, Read, stamp};
+use crate::services::{Answer, dispatch, errors};
+use crate::state::World;
+use crate::state::cluster::{Cluster, Nodegroup};
+use crate::state::machine::Phase;
+
+pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
+    let name = call.input.text("nodegroupName").unwrap_or_default().to_owned();
+    match call.operation {
+        "CreateNodegroup" => create(world, call, &name),
+        "DescribeNodegroup" => {
+            settle(world, call, &name)?;
+            let cluster = owner(world, call)?;
+            let group = cluster.nodegroups.get(&name).ok_or_else(|| errors::NO_NODEGROUP.error(&[&name]))?;
+            Ok(Out::new().with("nodegroup", render(world, cluster, group)).done())
+        }
+        "ListNodegroups" => {
+            let names = owner(world, call)?.nodegroups.keys();
+            paged(call, "nodegroups", names.map(|name| (name.clone(), json!(name))).collect())
+        }
+        "UpdateNodegroupConfig" => update(world, call, &name),
+        "DeleteNodegroup" => delete(world, call, &name),
+        _ => Err(errors::unsupported(call)),
+    }
+}
+
+/// Does an operation of another service as EKS does it: with the account's own rights.
+fn on_behalf(world: &mut World<'_>, service: Service, operation: &'static str, input: Value) -> Answer {
+    let account = world.account.id.clone();
+    let call = Call {
+        service,
+        operation,
+        region: world.region.name.clone(),
+        caller: Caller { access_key: None, principal: format!("arn:aws:iam::{account}:root"), user_id: account.clone(), account },
+        request_id: String::new(),
+        input: input.as_object().cloned().unwrap_or_default(),
+        unknown: Vec::new(),
+    };
+    dispatch(world, &call)
+}
+
+/// A group is active once its machines have run.
+fn settle(world: &mut World<'_>, call: &Call, name: &str) -> Result<(), AwsError> {
+    let cluster = owner(world, call)?;
+    let group = cluster.nodegroups.get(name).ok_or_else(|| errors::NO_NODEGROUP.error(&[name]))?;
+    let scaling = world.region.groups_of_scaling.get(&group.group);
+    let running = scaling.map_or(0, |scaling| {
+        let members = scaling.members.keys().filter_map(|id| world.region.instances.get(id));
+        members.filter(|instance| instance.phase == Phase::Running).count() as u64
+    });
+    let active = group.active || scaling.is_some_and(|scaling| running >= scaling.desired);
+    if let Some(group) = cluster_mut(world, call)?.nodegroups.get_mut(name) {
+        group.active = active;
+    }
+    Ok(())
+}
+
+fn render(world: &World<'_>, cluster: &Cluster, group: &Nodegroup) -> Value {
+    let scaling = world.region.groups_of_scaling.get(&group.group);
+    let sizes = scaling.map(|it| json!({"minSize": it.least, "maxSize": it.most, "desiredSize": it.desired}));
+    let mut out = Out::new()
+        .with("nodegroupName", group.name.clone())
+        .with("nodegroupArn", group.arn.clone())
+        .with("clusterName", cluster.name.clone())
+        .with("createdAt", stamp(group.created))
+        .with("modifiedAt", stamp(group.created))
+        .with("status", if group.active { "ACTIVE" } else { "CREATING" })
+        .maybe("scalingConfig", sizes)
+        .with("labels", json!(group.labels))
+        .with("resources", json!({"autoScalingGroups": [{"name": group.group}]}))
+        .with("health", json!({"issues": []}))
+        .with("tags", json!(group.tags));
+    if !group.taints.is_empty() {
+        out = out.with("taints", group.taints.clone());
+    }
+    for (member, value) in &group.shown {
+        out = out.with(member, value.clone());
+    }
+    out.done()
+}
+
+/// The optimised image of a type of image. Source: EKS user guide, "Retrieve recommended Amazon Linux AMI IDs".
+fn image_parameter(kind: &str, version: &str) -> Option<String> {
+    let rest = match kind {
+        "AL2023_x86_64_STANDARD" => "amazon-linux-2023/x86_64/standard/recommended/image_id",
+        "AL2023_ARM_64_STANDARD" => "amazon-linux-2023/arm64/standard/recommended/image_id",
+        _ => return None,
+    };
+    Some(format!("/aws/service/eks/optimized-ami/{version}/{rest}"))
+}
+
+fn create(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
+    let input = &call.input;
+    let cluster = owner(world, call)?.clone();
+    if cluster.nodegroups.contains_key(name) {
+        return Err(errors::NODEGROUP_EXISTS.error(&[name, &cluster.name]));
+    }
+    let role = input.text("nodeRole").unwrap_or_default();
+    let role = world.account.iam.role_by_arn(role).map(|role| role.name.clone());
+    let role = role.ok_or_else(|| super::invalid("The role with the given ARN cannot be found.".to_owned()))?;
+    let subnets = input.texts("subnets");
+    if let Some(unknown) = subnets.iter().find(|id| !world.region.subnets.contains_key(**id)) {
+        return Err(super::invalid(format!("The subnet ID '{unknown}' does not exist")));
+    }
+    if input.contains_key("launchTemplate") {
+        return Err(super::invalid("Launch templates of one's own are not supported by this cloud.".to_owned()));
+    }
+    let kind = input.text("amiType").unwrap_or("AL2023_x86_64_STANDARD");
+    let parameter = image_parameter(kind, &cluster.version);
+    let image = parameter.and_then(|name| world.region.public_parameters.get(&name).cloned());
+    let image = image.ok_or_else(|| super::invalid(format!("The AMI type {kind} is not supported by this cloud.")))?;
+    let types: Vec<&str> = if input.texts("instanceTypes").is_empty() { vec!["t3.medium"] } else { input.texts("instanceTypes") };
+    let capacity = input.text("capacityType").unwrap_or("ON_DEMAND");
+    let sizes = input.part("scalingConfig").cloned().unwrap_or_default();
+    let size = |member: &str, default: i64| sizes.int(member).unwrap_or(default);
+    let labels = string_map(input.part("labels"));
+    let id = world.account.entropy.uuid("nodegroup");
+    let group_name = format!("eks-{name}-{id}");
+
+    let profile = format!("eks-{id}");
+    on_behalf(world, Service::Iam, "CreateInstanceProfile", json!({"InstanceProfileName": profile}))?;
+    on_behalf(world, Service::Iam, "AddRoleToInstanceProfile", json!({"InstanceProfileName": profile, "RoleName": role}))?;
+    let data = json!({
+        "ImageId": image, "InstanceType": types[0], "IamInstanceProfile": {"Name": profile},
+        "SecurityGroupIds": [cluster.cluster_security_group],
+        "UserData": user_data(&cluster, name, capacity, &labels, input.list("taints")),
+        "TagSpecifications": [{"ResourceType": "instance", "Tags": [
+            {"Key": "eks:cluster-name", "Value": cluster.name}, {"Key": "eks:nodegroup-name", "Value": name},
+        ]}],
+    });
+    on_behalf(world, Service::Ec2, "CreateLaunchTemplate", json!({"LaunchTemplateName": group_name, "LaunchTemplateData": data}))?;
+    let overrides: Vec<Value> = types.iter().map(|name| json!({"InstanceType": name})).collect();
+    let share = if capacity == "SPOT" { 0 } else { 100 };
+    let tag = |key: String, value: &str| json!({"ResourceId": group_name, "ResourceType": "auto-scaling-group", "Key": key, "Value": value, "PropagateAtLaunch": true});
+    // Source: EKS user guide, "Simplify node lifecycle with managed node groups": tags for Cluster Autoscaler.
+    let asked = json!({
+        "AutoScalingGroupName": group_name, "MinSize": size("minSize", 1), "MaxSize": size("maxSize", 2),
+        "DesiredCapacity": size("desiredSize", 2), "VPCZoneIdentifier": subnets.join(","), "CapacityRebalance": capacity == "SPOT",
+        "MixedInstancesPolicy": {
+            "LaunchTemplate": {"LaunchTemplateSpecification": {"LaunchTemplateName": group_name, "Version": "1"}, "Overrides": overrides},
+            "InstancesDistribution": {"OnDemandPercentageAboveBaseCapacity": share, "SpotAllocationStrategy": "price-capacity-optimized"},
+        },
+        "Tags": [
+            tag("eks:cluster-name".into(), &cluster.name), tag("eks:nodegroup-name".into(), name),
+            tag("k8s.io/cluster-autoscaler/enabled".into(), "true"), tag(format!("k8s.io/cluster-autoscaler/{}", cluster.name), "owned"),
+            tag(format!("kubernetes.io/cluster/{}", cluster.name), "owned"),
+        ],
+    });
+    on_behalf(world, Service::AutoScaling, "CreateAutoScalingGroup", asked).map_err(|why| super::invalid(why.message))?;
+    let mut shown = Map::new();
+    for (member, value) in [
+        ("version", json!(cluster.version)),
+        ("releaseVersion", json!(cluster.version)),
+        ("capacityType", json!(capacity)),
+        ("instanceTypes", json!(types)),
+        ("subnets", json!(subnets)),
+        ("amiType", json!(kind)),
+        ("nodeRole", input["nodeRole"].clone()),
+        ("diskSize", json!(input.int("diskSize").unwrap_or(20))),
+        ("updateConfig", json!({"maxUnavailable": 1})),
+    ] {
+        shown.insert(member.to_owned(), value);
+    }
+    let group = Nodegroup {
+        name: name.to_owned(),
+        arn: world.account.arn("eks", &world.region.name, &format!("nodegroup/{}/{name}/{id}", cluster.name)),
+        group: group_name,
+        shown,
+        labels,
+        taints: input.list("taints").to_vec(),
+        created: world.now,
+        active: false,
+        tags: tags(input),
+    };
+    let rendered = render(world, &cluster, &group);
+    cluster_mut(world, call)?.nodegroups.insert(name.to_owned(), group);
+    Ok(Out::new().with("nodegroup", rendered).done())
+}
+
+fn string_map(map: Option<&Members>) -> std::collections::BTreeMap<String, String> {
+    map.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// What nodeadm of Amazon Linux 2023 reads. Source: awslabs.github.io/amazon-eks-ami, "nodeadm".
+fn user_data(
+    cluster: &Cluster,
+    group: &str,
+    capacity: &str,
+    labels: &std::collections::BTreeMap<String, String>,
+    taints: &[Value],
+) -> String {
+    let mut all: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    all.push(format!("eks.amazonaws.com/nodegroup={group}"));
+    all.push(format!("eks.amazonaws.com/capacityType={capacity}"));
+    // EKS writes effects in capitals: NO_SCHEDULE.
+    let effect = |taint: &Value| match taint.text("effect").unwrap_or_default() {
+        "NO_EXECUTE" => "NoExecute",
+        "PREFER_NO_SCHEDULE" => "PreferNoSchedule",
+        _ => "NoSchedule",
+    };
+    let taints: Vec<Value> = taints
+        .iter()
+        .map(|taint| json!({"key": taint.text("key"), "value": taint.text("value").unwrap_or_default(), "effect": effect(taint)}))
+        .collect();
+    let config = json!({
+        "apiVersion": "node.eks.aws/v1alpha1", "kind": "NodeConfig",
+        "spec": {
+            "cluster": {
+                "name": cluster.name, "apiServerEndpoint": cluster.endpoint, "certificateAuthority": cluster.certificate_authority,
+                "cidr": cluster.service_ipv4_cidr,
+            },
+            "kubelet": {"config": {"registerWithTaints": taints}, "flags": [format!("--node-labels={}", all.join(","))]},
+        },
+    });
+    let text = format!(
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"//\"\n\n--//\nContent-Type: application/node.eks.aws\n\n{config}\n--//--\n"
+    );
+    STANDARD.encode(text)
+}
+
+fn update(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
+    let input = &call.input;
+    let group = owner(world, call)?.nodegroups.get(name).ok_or_else(|| errors::NO_NODEGROUP.error(&[name]))?.group.clone();
+    if let Some(sizes) = input.part("scalingConfig") {
+        let mut asked = json!({"AutoScalingGroupName": group});
+        for (theirs, ours) in [("minSize", "MinSize"), ("maxSize", "MaxSize"), ("desiredSize", "DesiredCapacity")] {
+            if let Some(size) = sizes.int(theirs) {
+                asked[ours] = size.into();
+            }
+        }
+        on_behalf(world, Service::AutoScaling, "UpdateAutoScalingGroup", asked).map_err(|why| super::invalid(why.message))?;
+    }
+    let (id, now) = (world.account.entropy.uuid("eks-update"), world.now);
+    if let Some(group) = cluster_mut(world, call)?.nodegroups.get_mut(name)
+        && let Some(labels) = input.part("labels")
+    {
+        group.labels.extend(string_map(labels.part("addOrUpdateLabels")));
+        let gone = labels.texts("removeLabels");
+        group.labels.retain(|key, _| !gone.contains(&key.as_str()));
+    }
+    let update = json!({"id": id, "status": "Successful", "type": "ConfigUpdate", "params": [], "createdAt": stamp(now), "errors": []});
+    Ok(Out::new().with("update", update).done())
+}
+
+fn delete(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
+    let cluster = owner(world, call)?;
+    let group = cluster.nodegroups.get(name).ok_or_else(|| errors::NO_NODEGROUP.error(&[name]))?.clone();
+    let mut shown = render(world, cluster, &group);
+    shown["status"] = "DELETING".into();
+    let asked = json!({"AutoScalingGroupName": group.group, "ForceDelete": true});
+    on_behalf(world, Service::AutoScaling, "DeleteAutoScalingGroup", asked)?;
+    on_behalf(world, Service::Ec2, "DeleteLaunchTemplate", json!({"LaunchTemplateName": group.group}))?;
+    cluster_mut(world, call)?.nodegroups.remove(name);
+    Ok(Out::new().with("nodegroup", shown).done())
+}

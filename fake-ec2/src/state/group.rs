@@ -1,0 +1,73 @@
+//! Auto Scaling groups: what they are to hold, whom they hold, and what they did.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub name: String,
+    pub arn: String,
+    pub least: u64,
+    pub most: u64,
+    pub desired: u64,
+    /// `LaunchTemplateSpecification`, unless the policy has it.
+    pub template: Option<Map<String, Value>>,
+    /// `MixedInstancesPolicy` as it was put.
+    pub mixed: Option<Map<String, Value>>,
+    /// Subnets by id; empty: the default subnets of `zones`.
+    pub subnets: Vec<String>,
+    pub zones: Vec<String>,
+    pub cooldown: i64,
+    pub created: Timestamp,
+    /// By key.
+    pub tags: BTreeMap<String, GroupTag>,
+    pub protect_new: bool,
+    pub rebalance: bool,
+    /// Instances by id, in the order of their launches.
+    pub members: indexmap::IndexMap<String, Member>,
+    /// The latest first.
+    pub activities: VecDeque<Activity>,
+    /// The group goes when its instances have gone.
+    pub deleting: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct GroupTag {
+    pub value: String,
+    /// New instances get it, too.
+    pub propagate: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub protected: bool,
+    /// Id and version of the template it was launched from.
+    pub template: (String, String),
+    pub template_name: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Activity {
+    pub id: String,
+    pub description: String,
+    pub cause: String,
+    pub start: Timestamp,
+    pub end: Option<Timestamp>,
+    /// `Successful`, `Failed`, `InProgress`.
+    pub status: &'static str,
+    pub message: Option<String>,
+    /// The instance that it is about.
+    pub instance: Option<String>,
+}
+
+/// How many activities are kept. AWS keeps six weeks of them.
+const ACTIVITIES: usize = 500;
+
+impl Group {
+    pub fn note(&mut self, activity: Activity) {
+        self.activities.push_front(activity);
+        self.activities.truncate(ACTIVITIES);
+    }
+}

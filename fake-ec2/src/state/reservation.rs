@@ -1,0 +1,118 @@
+//! Capacity that is set aside, and how instances are placed beside each other.
+
+use jiff::Timestamp;
+
+use super::World;
+use super::market::{Market, Pool};
+use super::network::Tags;
+use crate::catalogue::Zone;
+
+/// An on-demand capacity reservation.
+#[derive(Clone, Debug)]
+pub struct CapacityReservation {
+    pub id: String,
+    pub arn: String,
+    pub instance_type: &'static str,
+    pub zone: Zone,
+    pub total: u64,
+    /// Whether instances that match use it by themselves; else they must name it.
+    pub open: bool,
+    /// `active`, `cancelled`, `expired`.
+    pub state: &'static str,
+    pub created: Timestamp,
+    pub end: Option<Timestamp>,
+    pub tags: Tags,
+}
+
+/// Whether a launch uses reservations that it does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preference {
+    Open,
+    None,
+    /// Nothing else.
+    Only,
+}
+
+impl Preference {
+    pub fn read(text: &str) -> Self {
+        match text {
+            "none" => Self::None,
+            "capacity-reservations-only" => Self::Only,
+            _ => Self::Open,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct PlacementGroup {
+    pub id: String,
+    pub name: String,
+    /// `cluster`, `spread`, `partition`.
+    pub strategy: String,
+    /// Of the strategy `partition`.
+    pub partitions: Option<i64>,
+    /// Of the strategy `spread`: `rack` or `host`.
+    pub spread_level: Option<String>,
+    pub tags: Tags,
+}
+
+impl CapacityReservation {
+    fn pool(&self) -> Pool {
+        Pool { instance_type: self.instance_type.to_owned(), zone: self.zone.name.to_owned(), market: Market::OnDemand }
+    }
+}
+
+impl World<'_> {
+    /// How many instances run in a reservation.
+    pub(crate) fn reservation_used(&self, id: &str) -> u64 {
+        let instances = self.region.instances.values();
+        instances.filter(|it| it.phase.holds_capacity() && it.capacity_reservation.as_deref() == Some(id)).count() as u64
+    }
+
+    /// How many more it holds; none once it has ended.
+    pub(crate) fn reservation_left(&self, id: &str) -> u64 {
+        let Some(reservation) = self.region.reservations.get(id).filter(|it| it.state == "active") else { return 0 };
+        reservation.total.saturating_sub(self.reservation_used(id))
+    }
+
+    /// Open reservations that fit, with room.
+    pub(crate) fn open_reservations(&self, instance_type: &str, zone: &str) -> Vec<(String, u64)> {
+        let fit = |it: &&CapacityReservation| it.open && it.state == "active" && it.instance_type == instance_type && it.zone.name == zone;
+        let found = self.region.reservations.values().filter(fit).map(|it| (it.id.clone(), self.reservation_left(&it.id)));
+        found.filter(|(_, left)| *left > 0).collect()
+    }
+
+    /// Sets capacity aside in its pool, or gives some back.
+    pub(crate) fn resize_reservation(&mut self, id: &str, total: u64) {
+        let Some(reservation) = self.region.reservations.get_mut(id) else { return };
+        let (before, pool) = (std::mem::replace(&mut reservation.total, total), reservation.pool());
+        let held = self.region.pools.entry(pool).or_insert(0);
+        *held = held.saturating_sub(before) + total;
+    }
+
+    /// A reservation ends; what runs in it goes on as plain on-demand instances.
+    pub(crate) fn end_reservation(&mut self, id: &str, state: &'static str) {
+        let used = self.reservation_used(id);
+        let Some(reservation) = self.region.reservations.get_mut(id).filter(|it| it.state == "active") else { return };
+        reservation.state = state;
+        reservation.end = Some(self.now);
+        let (total, pool) = (reservation.total, reservation.pool());
+        let held = self.region.pools.entry(pool).or_insert(0);
+        *held = held.saturating_sub(total) + used;
+        for instance in self.region.instances.values_mut().filter(|it| it.capacity_reservation.as_deref() == Some(id)) {
+            instance.capacity_reservation = None;
+        }
+        self.account.machines_version += 1;
+    }
+
+    pub(crate) fn placement_group(&self, named: &str) -> Option<&PlacementGroup> {
+        self.region.placement_groups.values().find(|group| group.name == named || group.id == named)
+    }
+
+    /// Instances of a placement group in a zone.
+    pub(crate) fn grouped(&self, group: &str, zone: Option<&str>) -> u64 {
+        let instances =
+            self.region.instances.values().filter(|it| it.phase.holds_capacity() && it.placement_group.as_deref() == Some(group));
+        instances.filter(|it| zone.is_none_or(|zone| it.zone.name == zone)).count() as u64
+    }
+}
