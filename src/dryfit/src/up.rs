@@ -41,12 +41,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         eprintln!("{} is not a loopback address; --allow-remote serves it all the same", arguments.listen.ip());
         return ExitCode::from(2);
     }
-    let options = KubeOptions {
-        listen: arguments.listen,
-        kubeconfig: arguments.kubeconfig.clone(),
-        nodes: arguments.nodes,
-        seed: arguments.seed,
-    };
+    let options =
+        KubeOptions { listen: arguments.listen, kubeconfig: arguments.kubeconfig.clone(), nodes: arguments.nodes, seed: arguments.seed };
     match serve(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

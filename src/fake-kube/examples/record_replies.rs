@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let reply: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
             step["code"] = json!(code);
             step["reply"] = strip(reply, step["managed"] == true);
-            // A definition is served a moment after it is accepted.
-            if step["do"].as_str().is_some_and(|line| line.contains("customresourcedefinitions")) {
+            // A definition is served a moment after it is accepted, and a quota is admission's a moment later.
+            if step["do"].as_str().is_some_and(|line| line.contains("customresourcedefinitions") || line.contains("/resourcequotas")) {
                 std::thread::sleep(Duration::from_secs(2));
             }
         }

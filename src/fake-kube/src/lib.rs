@@ -30,6 +30,7 @@ pub mod kube;
 mod patch;
 mod protobuf;
 pub mod quantity;
+mod quota;
 mod rules;
 mod schema;
 pub mod select;

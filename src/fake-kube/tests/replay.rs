@@ -23,6 +23,7 @@ use serde_json::Value;
 #[case::custom("custom")]
 #[case::protobuf("protobuf")]
 #[case::apply("apply")]
+#[case::quotas("quotas")]
 fn answers_like_the_real_server(#[case] name: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay").join(format!("{name}.json"));
     let script: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
@@ -97,7 +98,8 @@ fn normal(value: &Value, managed: bool) -> Value {
     ];
     match value {
         Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().filter(|key| managed && *key == "managedFields" || !PRIVATE.contains(&key.as_str())).collect();
+            let mut keys: Vec<&String> =
+                map.keys().filter(|key| managed && *key == "managedFields" || !PRIVATE.contains(&key.as_str())).collect();
             // The recording server had no ServiceAccount admission.
             keys.retain(|key| !(key.starts_with("serviceAccount") && map[*key] == "default"));
             keys.sort();

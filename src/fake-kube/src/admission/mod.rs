@@ -16,6 +16,7 @@ use crate::kinds::Kind;
 use crate::status::{FieldError, Status};
 
 pub(crate) use defaults::default;
+pub(crate) use pods::quality;
 pub(crate) use validation::{validate_create, validate_update};
 
 /// Mutating admission and the strategies' `PrepareForCreate`.

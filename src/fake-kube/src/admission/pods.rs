@@ -163,7 +163,7 @@ fn runtime_class(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), Status> 
 }
 
 /// `Guaranteed` when every container limits cpu and memory and asks for just that; `BestEffort` when none asks for any.
-fn quality(spec: &Value) -> &'static str {
+pub(crate) fn quality(spec: &Value) -> &'static str {
     let mut any = false;
     let mut all = true;
     let containers = ["containers", "initContainers"].iter().flat_map(|list| spec[*list].as_array().into_iter().flatten());

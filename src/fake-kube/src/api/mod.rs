@@ -46,7 +46,14 @@ pub(crate) struct Target<'a> {
 
 impl Api {
     pub(crate) fn new(seed: u64, history: usize) -> Api {
-        Api { store: Store::new(history), chance: Chance::new(seed), last_write: Timestamp::UNIX_EPOCH, tracking: false, acting: "kube-apiserver", next_address: 10 }
+        Api {
+            store: Store::new(history),
+            chance: Chance::new(seed),
+            last_write: Timestamp::UNIX_EPOCH,
+            tracking: false,
+            acting: "kube-apiserver",
+            next_address: 10,
+        }
     }
 
     pub(crate) fn track(&mut self, always: bool) {

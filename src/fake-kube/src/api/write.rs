@@ -71,6 +71,7 @@ impl Api {
         if self.store.get(&kind.key, target.namespace, &name).is_some() {
             return Err(Status::already_exists(kind, &name));
         }
+        crate::quota::charge(self, now, kind, target.namespace, &object, options.dry_run)?;
         metadata::arrange(&mut object, kind);
         if options.dry_run {
             let value = Arc::new(object);

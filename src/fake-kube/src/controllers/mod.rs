@@ -24,6 +24,7 @@ mod nodes;
 mod owned;
 mod pod_gc;
 mod pods;
+mod quotas;
 mod ranking;
 mod replica_sets;
 mod rollout;
@@ -48,5 +49,6 @@ pub fn all(seed: u64) -> Vec<Box<dyn Controller>> {
         Box::<pod_gc::PodGc>::default(),
         Box::<garbage::Garbage>::default(),
         Box::<event_ttl::EventTtl>::default(),
+        Box::<quotas::Quotas>::default(),
     ]
 }

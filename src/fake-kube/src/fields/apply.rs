@@ -92,14 +92,12 @@ fn strip(set: &Set) -> Set {
 pub(crate) fn updated(types: &Types, live: Option<&Value>, new: &mut Value, writer: Writer, always: bool) {
     let said = new["metadata"]["managedFields"].take();
     let kept = live.map(|live| live["metadata"]["managedFields"].clone()).unwrap_or_default();
-    let reset = said.as_array().is_some_and(|list| list.is_empty() || list.len() == 1 && list[0].as_object().is_some_and(|one| one.is_empty()));
+    let reset =
+        said.as_array().is_some_and(|list| list.is_empty() || list.len() == 1 && list[0].as_object().is_some_and(|one| one.is_empty()));
     let mut entries = match () {
         () if writer.subresource.is_some() => managers::decode(&kept).unwrap_or_default(),
         () if reset => Managers::new(),
-        () => managers::decode(&said)
-            .filter(|entries| !entries.is_empty())
-            .or_else(|| managers::decode(&kept))
-            .unwrap_or_default(),
+        () => managers::decode(&said).filter(|entries| !entries.is_empty()).or_else(|| managers::decode(&kept)).unwrap_or_default(),
     };
     // What was not followed from its creation on is followed from its first apply on.
     if !(entries.is_empty() && (live.is_some() || !always)) {
@@ -188,7 +186,8 @@ pub(crate) fn applied(types: &Types, live: Option<&Value>, config: &Value, write
     release(&mut entries, Some(&id), &changed, &removed);
     if let Some(entry) = entries.get_mut(&id) {
         entry.set = strip(&entry.set);
-        if merged != before || entry.time.is_none() {
+        // An apply that finds everything as it wants it has no time.
+        if merged != before {
             entry.time = Some(writer.now);
         }
     }
@@ -257,7 +256,8 @@ fn mistyped(config: &Value, wrong: &[String]) -> Status {
         [one] => one.clone(),
         many => format!("errors:{}", many.iter().map(|one| format!("\n  {one}")).collect::<String>()),
     };
-    let message = format!("failed to create typed patch object ({}/{}; {api_version}, Kind={kind}): {why}", text("namespace"), text("name"));
+    let message =
+        format!("failed to create typed patch object ({}/{}; {api_version}, Kind={kind}): {why}", text("namespace"), text("name"));
     Status::new(500, "", message)
 }
 

@@ -388,7 +388,8 @@ pub(super) fn check(schema: Of, value: &Value, path: &str, wrong: &mut Vec<Strin
                 let Some(step) = element(Some(schema), item) else {
                     let ListKind::Map(keys) = &schema.list else { continue };
                     let key = keys.first().map(String::as_str).unwrap_or_default();
-                    let why = format!("associative list with keys has an element that omits key field {key:?} (and doesn't have default value)");
+                    let why =
+                        format!("associative list with keys has an element that omits key field {key:?} (and doesn't have default value)");
                     wrong.push(format!("{path}: element {index}: {why}"));
                     continue;
                 };

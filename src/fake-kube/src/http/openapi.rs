@@ -5,10 +5,15 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use flate2::read::GzDecoder;
+use http::header::ACCEPT;
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::serve::{json_reply, with_type};
 use crate::kinds::Kind;
+use crate::kube::Response;
 use crate::store::Store;
 
 /// `/openapi/v3`: a document per group and version.
@@ -53,13 +58,28 @@ fn place(kind: &Kind, version: &str) -> String {
     if kind.group.is_empty() { format!("api/{version}") } else { format!("apis/{}/{version}", kind.group) }
 }
 
+/// `/openapi/v2`: a document without types, in the form that the client asks for. kubectl looks here for what it has not found in v3.
+pub(crate) fn second(headers: &HeaderMap) -> Response {
+    /// `openapi_v2.Document` with `swagger` and `info`.
+    const EMPTY: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.36.3";
+    let asked = headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().starts_with(b"application/com.github.proto-openapi"));
+    if asked {
+        return with_type(StatusCode::OK, Bytes::from_static(EMPTY), "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    }
+    json_reply(
+        StatusCode::OK,
+        &json!({ "swagger": "2.0", "info": { "title": "Kubernetes", "version": "v1.36.3" }, "paths": {}, "definitions": {} }),
+    )
+}
+
 /// One group and version.
 pub(crate) fn document(store: &Store, name: &str) -> Option<Value> {
     let mut paths = Map::new();
     let published = published();
     let types = published["documents"][name].as_object().into_iter().flatten();
-    let mut schemas: Map<String, Value> =
-        types.filter_map(|(name, at)| Some((name.clone(), published["schemas"].get(usize::try_from(at.as_u64()?).ok()?)?.clone()))).collect();
+    let mut schemas: Map<String, Value> = types
+        .filter_map(|(name, at)| Some((name.clone(), published["schemas"].get(usize::try_from(at.as_u64()?).ok()?)?.clone())))
+        .collect();
     for kind in store.kinds() {
         for version in served(kind).into_iter().filter(|version| place(kind, version) == name) {
             let gvk = json!({ "group": kind.group, "version": version, "kind": kind.kind });

@@ -51,7 +51,12 @@ impl Query {
                 return Err(invalid(vec![error]));
             }
         };
-        Ok(WriteOptions { dry_run: !dry_run.is_empty(), field_manager: self.get("fieldManager").to_owned(), field_validation, applied: false })
+        Ok(WriteOptions {
+            dry_run: !dry_run.is_empty(),
+            field_manager: self.get("fieldManager").to_owned(),
+            field_validation,
+            applied: false,
+        })
     }
 }
 

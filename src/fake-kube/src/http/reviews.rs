@@ -45,7 +45,9 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
                 "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }], "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }],
                 "incomplete": false,
         }),
-        "selfsubjectreviews" => json!({ "userInfo": { "username": "admin", "groups": ["system:masters", "system:authenticated"] } }),
+        "selfsubjectreviews" => {
+            json!({ "userInfo": { "username": "admin", "uid": "admin", "groups": ["system:masters", "system:authenticated"] } })
+        }
         "tokenreviews" => json!({ "authenticated": true, "user": { "username": "admin", "groups": ["system:masters"] } }),
         _ => return Err(Status::no_such_resource()),
     };

@@ -51,6 +51,9 @@ impl Server {
     }
 
     fn answer(&self, api: &mut Api, now: Timestamp, request: &Request) -> Result<Answer, Status> {
+        if request.uri().path() == "/openapi/v2" {
+            return Ok(Answer::Reply(openapi::second(request.headers())));
+        }
         let form = media::form(request.headers())?;
         if request.body().len() > MOST_BYTES {
             return Err(too_large());
@@ -94,7 +97,7 @@ impl Server {
             "/healthz" | "/livez" | "/readyz" | "/healthz/ping" => text_reply(StatusCode::OK, "ok"),
             "/" => json_reply(StatusCode::OK, &json!({ "paths": discovery::paths(api.store()) })),
             "/openapi/v3" => json_reply(StatusCode::OK, &openapi::index(api.store())),
-            "/.well-known/openid-configuration" | "/openapi/v2" => text_reply(StatusCode::NOT_FOUND, "404 page not found\n"),
+            "/.well-known/openid-configuration" => text_reply(StatusCode::NOT_FOUND, "404 page not found\n"),
             path => match path.strip_prefix("/openapi/v3/").and_then(|path| openapi::document(api.store(), path)) {
                 Some(document) => json_reply(StatusCode::OK, &document),
                 None => text_reply(StatusCode::NOT_FOUND, "404 page not found\n"),

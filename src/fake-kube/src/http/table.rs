@@ -83,6 +83,10 @@ fn names(kind: &Kind) -> (&'static [&'static str], &'static [&'static str]) {
         "events" => (&["Last Seen", "Type", "Reason", "Object", "Message"], &["Subobject", "Source", "First Seen", "Count", "Name"]),
         "policy/poddisruptionbudgets" => (&["Name", "Min Available", "Max Unavailable", "Allowed Disruptions", "Age"], &[]),
         "apiextensions.k8s.io/customresourcedefinitions" => (&["Name", "Created At"], &[]),
+        "configmaps" => (&["Name", "Data", "Age"], &[]),
+        "secrets" => (&["Name", "Type", "Data", "Age"], &[]),
+        "coordination.k8s.io/leases" => (&["Name", "Holder", "Age"], &[]),
+        "scheduling.k8s.io/priorityclasses" => (&["Name", "Value", "Global-Default", "Age", "PreemptionPolicy"], &[]),
         _ => (&["Name", "Age"], &[]),
     }
 }
@@ -100,6 +104,10 @@ fn cells(now: Timestamp, kind: &Kind, version: &str, object: &Value) -> Vec<Valu
     plain.iter().chain(wide).map(|column| built_in(now, kind, column, object)).collect()
 }
 
+fn entries(map: &Value) -> usize {
+    map.as_object().map_or(0, serde_json::Map::len)
+}
+
 fn built_in(now: Timestamp, kind: &Kind, column: &str, object: &Value) -> Value {
     let (spec, status) = (&object["spec"], &object["status"]);
     let number = |value: &Value| value.as_i64().unwrap_or(0);
@@ -108,6 +116,13 @@ fn built_in(now: Timestamp, kind: &Kind, column: &str, object: &Value) -> Value 
         (_, "Name") => object["metadata"]["name"].clone(),
         (_, "Age") => json!(age(now, &object["metadata"]["creationTimestamp"])),
         (_, "Created At") => object["metadata"]["creationTimestamp"].clone(),
+        ("configmaps", "Data") => json!((entries(&object["data"]) + entries(&object["binaryData"])).to_string()),
+        ("secrets", "Data") => json!(entries(&object["data"]).to_string()),
+        ("secrets", "Type") => object["type"].clone(),
+        ("coordination.k8s.io/leases", "Holder") => json!(spec["holderIdentity"].as_str().unwrap_or_default()),
+        ("scheduling.k8s.io/priorityclasses", "Value") => json!(number(&object["value"]).to_string()),
+        ("scheduling.k8s.io/priorityclasses", "Global-Default") => json!(object["globalDefault"].as_bool().unwrap_or(false).to_string()),
+        ("scheduling.k8s.io/priorityclasses", "PreemptionPolicy") => json!(text(&object["preemptionPolicy"])),
         ("pods", column) => pod(column, object),
         ("nodes", column) => node(column, object),
         ("services", "Port(s)") => json!(ports(&spec["ports"])),

@@ -169,8 +169,8 @@ impl Api {
             let error = FieldError::required("fieldManager", "is required for apply patch");
             return Err(Status::invalid_options("PatchOptions", error));
         }
-        let mut config = parse_yaml(asked.body)
-            .map_err(|status| Status::bad_request(format!("error decoding YAML: {}", status.message)))?;
+        let mut config =
+            parse_yaml(asked.body).map_err(|status| Status::bad_request(format!("error decoding YAML: {}", status.message)))?;
         if !config.is_object() {
             let found = json_type(&config);
             return Err(Status::bad_request(format!(
@@ -268,7 +268,10 @@ impl Api {
             }
             ("serviceaccounts", "token") => {
                 let account = self.existing(&resource.kind, namespace, name)?.meta.uid.clone();
-                Ok(json_reply(StatusCode::CREATED, &super::reviews::token(now, namespace, name, &account, &asked.value_as("authentication.k8s.io/v1", "TokenRequest")?)))
+                Ok(json_reply(
+                    StatusCode::CREATED,
+                    &super::reviews::token(now, namespace, name, &account, &asked.value_as("authentication.k8s.io/v1", "TokenRequest")?),
+                ))
             }
             ("pods", "exec" | "attach" | "portforward" | "proxy") => {
                 self.existing(&resource.kind, namespace, name)?;

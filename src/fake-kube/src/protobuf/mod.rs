@@ -37,9 +37,9 @@ pub(crate) fn read(body: &[u8], expected: Option<Expected>) -> Result<Value, Fai
     if body.is_empty() {
         return Err(failure("empty data".to_owned()));
     }
-    let data = body.strip_prefix(MAGIC).ok_or_else(|| {
-        failure("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]".to_owned())
-    })?;
+    let data = body
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| failure("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]".to_owned()))?;
     if data.is_empty() {
         return Err(failure("empty body".to_owned()));
     }

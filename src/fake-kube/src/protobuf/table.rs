@@ -44,7 +44,8 @@ pub(super) enum Kind {
 }
 
 /// Messages whose JSON is no object.
-const BY_HAND: &[&str] = &["meta.v1.Time", "meta.v1.MicroTime", "api.resource.Quantity", "util.intstr.IntOrString", "meta.v1.FieldsV1", "runtime.RawExtension"];
+const BY_HAND: &[&str] =
+    &["meta.v1.Time", "meta.v1.MicroTime", "api.resource.Quantity", "util.intstr.IntOrString", "meta.v1.FieldsV1", "runtime.RawExtension"];
 
 /// Fields by number.
 pub(super) type Message = BTreeMap<i32, Field>;

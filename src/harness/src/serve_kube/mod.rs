@@ -73,6 +73,8 @@ impl Server {
         let gate = move |_: Line<fake_kube::Kube>, request: Request| admit(&expected, request);
         loop {
             let (stream, _) = self.listener.accept().await?;
+            // Small answers shall not wait for more; a connection that cannot promise it serves all the same.
+            let _ = stream.set_nodelay(true);
             let (line, gate, acceptor) = (line.clone(), gate.clone(), self.acceptor.clone());
             tokio::spawn(async move {
                 // Whoever speaks no TLS, or goes away, is no event for the server.
@@ -114,7 +116,8 @@ async fn run(options: &KubeOptions) -> Result<(), ServeError> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(ServeError::Runtime)?;
     let clock = Clock::machine();
     let server = Server::open(options.listen, &options.kubeconfig).await?;
-    let mut kube = fake_kube::Kube::new(fake_kube::Config { seed: options.seed, start: clock.now(), managed_fields: true, ..Default::default() });
+    let mut kube =
+        fake_kube::Kube::new(fake_kube::Config { seed: options.seed, start: clock.now(), managed_fields: true, ..Default::default() });
     for controller in fake_kube::controllers::all(options.seed) {
         kube.add_controller(controller);
     }
