@@ -144,6 +144,17 @@ impl World<'_> {
         self.account.rules.iter().any(|active| active.in_force(self.now) && down(&active.rule.effect))
     }
 
+    /// Notes that a zone's outage has failed a call.
+    pub(crate) fn note_zone_down(&mut self) {
+        let now = self.now;
+        for active in self.account.rules.iter_mut().filter(|active| active.in_force(now)) {
+            if matches!(active.rule.effect, Effect::ZoneDown { .. }) {
+                active.met += 1;
+                active.hits += 1;
+            }
+        }
+    }
+
     /// Notes that faults of capacity have met a launch that asked for this pool.
     pub(crate) fn note_dry(&mut self, pool: &Pool) {
         let now = self.now;

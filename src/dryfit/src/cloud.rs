@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use harness::serve_cloud::{self, CloudOptions, IamMode, serve};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 const AFTER: &str =
@@ -29,6 +30,12 @@ pub struct Arguments {
     /// Whether IAM's policies decide: off, log (refusals are noted, nothing is refused) or enforce
     #[arg(long, default_value = "off", value_parser = str::parse::<IamMode>)]
     iam: IamMode,
+    /// Keeps the state in this file, from which the next start goes on; survives being killed
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// Token that the control (/_dryfit/…) asks for; without one only loopback is served
+    #[arg(long)]
+    token: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -46,6 +53,9 @@ struct Running {
     /// Address of the running cloud
     #[arg(long, default_value = "http://127.0.0.1:4566")]
     cloud: String,
+    /// The control's token, if it has one
+    #[arg(long)]
+    token: Option<String>,
 }
 
 #[derive(Args)]
@@ -87,14 +97,21 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn listen(arguments: &Arguments) -> ExitCode {
-    if !arguments.listen.ip().is_loopback() {
+    if !arguments.listen.ip().is_loopback() && arguments.token.is_none() {
         eprintln!(
-            "{} is not a loopback address: this cloud checks no passwords, so it is served on 127.0.0.1 or [::1] alone",
+            "{} is not a loopback address, and whoever reaches it could control this cloud; give its control a token with --token",
             arguments.listen.ip()
         );
         return ExitCode::from(2);
     }
-    let options = CloudOptions { listen: arguments.listen, region: arguments.region.clone(), seed: arguments.seed, iam: arguments.iam };
+    let options = CloudOptions {
+        listen: arguments.listen,
+        region: arguments.region.clone(),
+        seed: arguments.seed,
+        iam: arguments.iam,
+        token: arguments.token.clone(),
+        state: arguments.state.clone(),
+    };
     match serve(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -106,7 +123,7 @@ fn listen(arguments: &Arguments) -> ExitCode {
 
 /// Asks a running cloud; prints what is wrong, if anything is.
 fn ask(running: &Running, method: &str, path: &str, body: &str) -> Result<Value, ExitCode> {
-    let answered = serve_cloud::ask(&running.cloud, method, path, body, None).map_err(|error| {
+    let answered = serve_cloud::ask(&running.cloud, method, path, body, running.token.as_deref()).map_err(|error| {
         eprintln!("{error}");
         ExitCode::from(3)
     })?;

@@ -3,15 +3,17 @@
 mod ask;
 mod control;
 mod iam;
+mod keeper;
 
 pub use ask::{Answered, AskError, ask};
 pub use fake_ec2::services::access::refusal::{Decoded, decode};
 pub use fake_ec2::state::IamMode;
+pub use keeper::JournalError;
 
 use crate::pump;
-use crate::trace::Trace;
 use crate::wires;
 use ambient::Clock;
+use keeper::Keeper;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
@@ -21,6 +23,10 @@ pub struct CloudOptions {
     pub region: String,
     pub seed: u64,
     pub iam: fake_ec2::state::IamMode,
+    /// Asked of whoever uses the control; needed where the address is not loopback.
+    pub token: Option<String>,
+    /// Where the state is kept, from which the cloud comes back.
+    pub state: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +35,8 @@ pub enum ServeError {
     Listen(SocketAddr, #[source] std::io::Error),
     #[error("the server ended: {0}")]
     Ended(#[source] std::io::Error),
+    #[error(transparent)]
+    State(#[from] JournalError),
     #[error("no runtime: {0}")]
     Runtime(#[source] std::io::Error),
 }
@@ -45,10 +53,14 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
             world: fake_ec2::state::Settings { queue_url_base: Some(format!("http://{address}")), iam: options.iam, ..Default::default() },
             ..Default::default()
         };
-        let region = options.region.clone();
-        let beside = move |line, request| control::answer(line, &region, request);
-        let trace = Trace::new(clock.now(), false);
-        let line = pump::start(fake_ec2::Cloud::new(config), clock, Some(trace.tap(crate::trace::Wire::Aws)), |_| {});
+        let mut keeper = Keeper::new(&options.region, options.token.as_deref());
+        let mut cloud = fake_ec2::Cloud::new(config);
+        if let Some(path) = &options.state {
+            let start = serde_json::json!({"seed": options.seed, "region": options.region, "iam": options.iam});
+            keeper.keep(path, &start, &mut cloud)?;
+        }
+        let line = pump::start(cloud, clock, keeper.tap(), |_| {});
+        let beside = move |line, request| control::answer(line, &keeper, request);
         println!("listening on http://{address}");
         // Whoever starts us reads the line through a pipe.
         let _ = std::io::stdout().flush();

@@ -92,8 +92,11 @@ fn launches(world: &World<'_>, input: &Members) -> Result<(Option<Members>, Opti
     Ok((template.cloned(), mixed.cloned()))
 }
 
+/// Subnets by id, and zones.
+type Places = (Vec<String>, Vec<String>);
+
 /// Subnets and their zones, or zones with their default subnets.
-fn places(world: &World<'_>, input: &Members) -> Result<Option<(Vec<String>, Vec<String>)>, AwsError> {
+fn places(world: &World<'_>, input: &Members) -> Result<Option<Places>, AwsError> {
     if let Some(list) = input.text("VPCZoneIdentifier") {
         let subnets: Vec<String> = list.split(',').map(|id| id.trim().to_owned()).collect();
         let mut zones = Vec::new();

@@ -288,6 +288,7 @@ pub(super) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
     // Source: API reference, DescribeInstances: during an outage of a zone, a call that names instances in it, or none at all, fails.
     let down = |id: &String| world.region.instances.get(id).is_some_and(|instance| world.zone_down(instance.zone.name));
     if (ids.is_empty() && world.region.zones.iter().any(|zone| world.zone_down(zone.name))) || ids.iter().any(down) {
+        world.note_zone_down();
         return Err(errors::ZONE_DOWN.error(&[]));
     }
     let asked = |instance: &&Instance| {

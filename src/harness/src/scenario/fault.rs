@@ -25,6 +25,8 @@ pub enum What {
     Blow { blow: Blow, nodes: Nodes },
     /// Comes into a queue; the interruption queue unless it is named.
     Message { queue: Option<String>, body: Body, times: u64 },
+    /// AWS publishes new images.
+    ImageRelease,
     /// Ends what is in force, by the word that began it.
     Lift(Vec<String>),
 }
@@ -49,6 +51,10 @@ pub enum Force {
         burst: u64,
         per_second: u64,
     },
+    /// Zones are down.
+    ZoneDown {
+        zones: Vec<String>,
+    },
     /// IAM denies these actions.
     Deny {
         actions: Vec<String>,
@@ -62,6 +68,7 @@ impl Force {
             Force::Error { .. } => "error",
             Force::Throttle { .. } => "throttle",
             Force::Deny { .. } => "deny",
+            Force::ZoneDown { .. } => "az-down",
         }
     }
 }
@@ -79,6 +86,10 @@ pub enum Blow {
     },
     /// AWS Health announces a retirement.
     HealthEvent,
+    /// A status check fails from now on.
+    Impaired {
+        check: fake_ec2::state::instance::Check,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -88,9 +99,22 @@ pub enum Body {
     Foreign,
 }
 
-const FORCES: [&str; 4] = ["ice", "error", "throttle", "deny"];
-const WORDS: [&str; 10] =
-    ["ice", "spot-interruption", "rebalance", "vanish", "health-event", "message", "error", "throttle", "deny", "lift"];
+const FORCES: [&str; 5] = ["ice", "error", "throttle", "deny", "az-down"];
+const WORDS: [&str; 13] = [
+    "ice",
+    "spot-interruption",
+    "rebalance",
+    "vanish",
+    "health-event",
+    "impaired",
+    "message",
+    "error",
+    "throttle",
+    "deny",
+    "az-down",
+    "ami-release",
+    "lift",
+];
 
 /// A fault is a mapping by its word; several words in one mapping, or several mappings in a list, happen in their order.
 pub(super) fn faults(reader: &Reader, node: &Node, region: &str) -> Vec<Fault> {
@@ -174,6 +198,15 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
             let times = fields.get("times").and_then(|n| positive(reader, n, "times"));
             Some(What::Force { force: Force::Deny { actions }, lasting: lasting(reader, &fields), times })
         }
+        "az-down" => {
+            let fields = reader.map(node, "az-down", &["zones", "for"]);
+            let zones = needed(reader, node, &fields, "az-down", "zones").map(|n| catalogue::zones(reader, n, region))?;
+            Some(What::Force { force: Force::ZoneDown { zones }, lasting: lasting(reader, &fields), times: None })
+        }
+        "ami-release" => {
+            reader.map(node, "ami-release", &[]);
+            Some(What::ImageRelease)
+        }
         "message" => message(reader, node),
         "lift" => {
             let known = |item: &&Node| {
@@ -196,6 +229,7 @@ fn blow(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> 
     let own = match word {
         "spot-interruption" => Some("notice"),
         "vanish" => Some("cause"),
+        "impaired" => Some("check"),
         "rebalance" | "health-event" => None,
         _ => return None,
     };
@@ -215,6 +249,9 @@ fn blow(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> 
                     _ => Err("write terminated or hardware-failure".to_owned()),
                 })
             }) == Some(true),
+        },
+        "impaired" => Blow::Impaired {
+            check: fields.get("check").and_then(|n| reader.parsed(n, "check", check)).unwrap_or(fake_ec2::state::instance::Check::Instance),
         },
         _ => Blow::HealthEvent,
     };
@@ -279,6 +316,16 @@ fn action(text: &str) -> Result<String, String> {
         None => fake_ec2::policy::reference::action(service, name).is_some(),
     };
     if known { Ok(text.to_owned()) } else { Err(help()) }
+}
+
+fn check(text: &str) -> Result<fake_ec2::state::instance::Check, String> {
+    use fake_ec2::state::instance::Check;
+    match text {
+        "instance" => Ok(Check::Instance),
+        "system" => Ok(Check::System),
+        "attached-ebs" => Ok(Check::AttachedEbs),
+        _ => Err("write instance, system or attached-ebs".to_owned()),
+    }
 }
 
 /// `2/s`; `0/s` never refills.

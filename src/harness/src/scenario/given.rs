@@ -81,6 +81,25 @@ pub struct Aws {
     /// How many machines can be had of some pools, counted from the controller's start.
     pub capacity: Vec<Capacity>,
     pub iam: Iam,
+    /// vCPUs that may run at once, by class and market.
+    pub quotas: Vec<fake_ec2::state::Quota>,
+    /// How long EC2 does not find yet what it was told to make.
+    pub consistency: fake_ec2::state::Consistency,
+    /// How long EC2 does not know yet what IAM was told.
+    pub iam_propagation: fake_ec2::state::Delay,
+    /// On-demand capacity that is set aside.
+    pub reservations: Vec<Reserved>,
+}
+
+/// A capacity reservation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    pub instance_type: String,
+    pub zone: String,
+    pub count: u64,
+    /// Used only by those who name it.
+    pub targeted: bool,
+    pub tags: BTreeMap<String, String>,
 }
 
 /// Whether policies decide. The controller has a role with the permissions of Karpenter's own template.
@@ -139,6 +158,10 @@ impl Default for Aws {
             faults: Vec::new(),
             capacity: Vec::new(),
             iam: Iam::default(),
+            quotas: Vec::new(),
+            consistency: Default::default(),
+            iam_propagation: fake_ec2::state::Delay::ZERO,
+            reservations: Vec::new(),
         }
     }
 }
@@ -249,7 +272,22 @@ fn kubernetes(reader: &Reader, node: &Node) -> Kubernetes {
 
 fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
     let mut made = Aws::default();
-    let known = ["cluster", "region", "zones", "subnets", "role", "boot", "prices", "queue", "faults", "capacity", "iam"];
+    let known = [
+        "cluster",
+        "region",
+        "zones",
+        "subnets",
+        "role",
+        "boot",
+        "prices",
+        "queue",
+        "faults",
+        "capacity",
+        "iam",
+        "quotas",
+        "consistency",
+        "reservations",
+    ];
     let fields = reader.map(node, "given.aws", &known);
     let text = |name: &str| fields.get(name).and_then(|n| reader.text_of(n, &format!("given.aws.{name}")));
     made.cluster = text("cluster").unwrap_or(made.cluster);
@@ -273,6 +311,19 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
     if let Some(node) = fields.get("capacity") {
         made.capacity = reader.list(node).into_iter().filter_map(|n| capacity(reader, n, &made.region)).collect();
     }
+    made.quotas = fields.get("quotas").map(|n| quotas(reader, n)).unwrap_or_default();
+    if let Some(node) = fields.get("consistency") {
+        let fields = reader.map(node, "given.aws.consistency", &["instances", "launchTemplates", "instanceProfiles"]);
+        let delay = |name: &str| {
+            let span = fields.get(name).and_then(|n| reader.parsed(n, name, units::span));
+            span.map_or(fake_ec2::state::Delay::ZERO, |span| fake_ec2::state::Delay { least: span.low, most: span.high })
+        };
+        made.consistency = fake_ec2::state::Consistency { instances: delay("instances"), launch_templates: delay("launchTemplates") };
+        made.iam_propagation = delay("instanceProfiles");
+    }
+    if let Some(node) = fields.get("reservations") {
+        made.reservations = reader.list(node).into_iter().filter_map(|n| reserved(reader, n, &made.region)).collect();
+    }
     made.iam = fields.get("iam").map(|n| iam(reader, folder, n)).unwrap_or_default();
     if let Some(node) = fields.get("prices") {
         let Kind::Map(entries) = &node.kind else {
@@ -283,6 +334,49 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
             entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.parsed(value, "price", units::money)?))).collect();
     }
     made
+}
+
+/// `{standard: 64, standard-spot: 32, g: 0}`: vCPUs by class; those of Spot have their own.
+fn quotas(reader: &Reader, node: &Node) -> Vec<fake_ec2::state::Quota> {
+    const CLASSES: [&str; 11] = ["standard", "g", "p", "inf", "trn", "x", "f", "dl", "hpc", "high-memory", "mac"];
+    let names: Vec<String> = CLASSES.iter().flat_map(|class| [(*class).to_owned(), format!("{class}-spot")]).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let fields = reader.map(node, "given.aws.quotas", &names);
+    let quota = |name: &&str| {
+        let vcpus = fields.get(name).and_then(|n| reader.whole(n, "given.aws.quotas"))?;
+        let (class, market) = match name.strip_suffix("-spot") {
+            Some(class) => (class, fake_ec2::state::Market::Spot),
+            None => (*name, fake_ec2::state::Market::OnDemand),
+        };
+        Some(fake_ec2::state::Quota { class: class.to_owned(), market, vcpus })
+    };
+    names.iter().filter_map(quota).collect()
+}
+
+fn reserved(reader: &Reader, node: &Node, region: &str) -> Option<Reserved> {
+    let fields = reader.map(node, "given.aws.reservations", &["type", "zone", "count", "match", "tags"]);
+    let (Some(kind), Some(zone), Some(count)) = (fields.get("type"), fields.get("zone"), fields.get("count")) else {
+        reader.wrong(
+            &node.span,
+            "a reservation needs type, zone and count",
+            "for example {type: m5.large, zone: us-west-2a, count: 2}".to_owned(),
+        );
+        return None;
+    };
+    let matches = fields.get("match").and_then(|n| {
+        reader.parsed(n, "match", |text| match text {
+            "open" => Ok(false),
+            "targeted" => Ok(true),
+            _ => Err("write open or targeted".to_owned()),
+        })
+    });
+    Some(Reserved {
+        instance_type: catalogue::types(reader, kind, region).into_iter().next()?,
+        zone: catalogue::zones(reader, zone, region).into_iter().next()?,
+        count: reader.whole(count, "given.aws.reservations.count")?,
+        targeted: matches.unwrap_or(false),
+        tags: fields.get("tags").map(|n| texts_by_key(reader, n, "given.aws.reservations.tags")).unwrap_or_default(),
+    })
 }
 
 /// `enforce`, or a mapping with more.

@@ -4,6 +4,7 @@
 //! `GET` lists what was put in force. A selector's nodes are the machines that run: their pool is the tag `karpenter.sh/nodepool`.
 
 use super::iam;
+use super::keeper::Keeper;
 use crate::pump::{Line, Request, Response};
 use crate::scenario::fault::{self, Fault, What};
 use crate::scenario::{Mistake, Mistakes, Nodes};
@@ -24,20 +25,35 @@ const PATHS: &str = "/_dryfit/faults, /_dryfit/iam, /_dryfit/denials, /_dryfit/m
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// Answers a request for the control, or gives it back for the cloud.
-pub fn answer(line: Line<Cloud>, region: &str, request: Request) -> Result<impl Future<Output = Response> + Send + use<>, Box<Request>> {
+pub fn answer(line: Line<Cloud>, keeper: &Keeper, request: Request) -> Result<impl Future<Output = Response> + Send + use<>, Box<Request>> {
     let Some(path) = request.uri().path().strip_prefix(PREFIX).map(str::to_owned) else { return Err(Box::new(request)) };
-    let region = region.to_owned();
+    let keeper = keeper.clone();
     Ok(async move {
+        if !keeper.admits(&request) {
+            return reply(StatusCode::UNAUTHORIZED, &json!({"error": "this cloud's control needs its token: authorization: Bearer TOKEN"}));
+        }
         let text = String::from_utf8_lossy(request.body()).into_owned();
         match (path.as_str(), request.method()) {
             ("faults", &Method::GET) => told(line.visit(|cloud, now| Ok(list(cloud, now))).await),
-            ("faults", &Method::POST) => match fault::read("the request", &text, &region) {
-                Ok(faults) => told(line.visit(move |cloud, now| inject_all(cloud, now, &faults)).await),
+            ("faults", &Method::POST) => match fault::read("the request", &text, &keeper.region) {
+                Ok(faults) => {
+                    let kept = move |cloud: &mut Cloud, now| {
+                        keeper.note(now, &request);
+                        inject_all(cloud, now, &faults)
+                    };
+                    told(line.visit(kept).await)
+                }
                 Err(mistakes) => reply(StatusCode::BAD_REQUEST, &refusal(&mistakes)),
             },
             ("iam", &Method::GET) => told(line.visit(|cloud, _| Ok(iam::shown(cloud))).await),
             ("iam", &Method::PUT) => match iam::read(&text) {
-                Ok(change) => told(line.visit(move |cloud, _| Ok(iam::change(cloud, change))).await),
+                Ok(change) => {
+                    let kept = move |cloud: &mut Cloud, now| {
+                        keeper.note(now, &request);
+                        Ok(iam::change(cloud, change))
+                    };
+                    told(line.visit(kept).await)
+                }
                 Err(why) => reply(StatusCode::BAD_REQUEST, &json!({ "error": why })),
             },
             ("denials", &Method::GET) => {
@@ -55,6 +71,22 @@ pub fn answer(line: Line<Cloud>, region: &str, request: Request) -> Result<impl 
             _ => reply(StatusCode::NOT_FOUND, &json!({"error": format!("there is nothing at {PREFIX}{path}; there are {PATHS}")})),
         }
     })
+}
+
+/// Does once more what a control request did, in a cloud that is replayed.
+pub(super) fn replay(cloud: &mut Cloud, now: Timestamp, region: &str, request: &Request) {
+    let text = String::from_utf8_lossy(request.body()).into_owned();
+    match request.uri().path().strip_prefix(PREFIX) {
+        // What failed then fails now, and did nothing either time.
+        Some("faults") => _ = fault::read("the request", &text, region).map(|faults| inject_all(cloud, now, &faults)),
+        Some("iam") => _ = iam::read(&text).map(|change| iam::change(cloud, change)),
+        _ => {}
+    }
+}
+
+/// Whether a request is for the control.
+pub(super) fn is_control(request: &Request) -> bool {
+    request.uri().path().starts_with(PREFIX)
 }
 
 fn machines(cloud: &Cloud) -> Value {
@@ -129,6 +161,10 @@ fn one(cloud: &mut Cloud, now: Timestamp, fault: &Fault) -> Result<Value, Mistak
                 cloud.state_mut().befall(now, &incident).map_err(|why| wrong(why.to_string()))?;
             }
             Ok(json!({"queue": queue, "messages": times}))
+        }
+        What::ImageRelease => {
+            cloud.state_mut().befall(now, &Incident::ImageRelease).map_err(|why| wrong(why.to_string()))?;
+            Ok(json!({"released": "images"}))
         }
         What::Lift(words) => {
             let mut lifted = Vec::new();

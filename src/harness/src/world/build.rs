@@ -231,6 +231,16 @@ fn furnish_account(cloud: &mut fake_ec2::Cloud, scenario: &Scenario, now: Timest
         let made = cloud.state_mut().ask(now, fake_ec2::model::Service::Iam, "CreateServiceLinkedRole", input);
         made.map_err(|error| WorldError::Cloud(format!("furnish the account: {error}")))?;
     }
+    for reserved in &aws.reservations {
+        let tags: Vec<_> = reserved.tags.iter().map(|(key, value)| serde_json::json!({"Key": key, "Value": value})).collect();
+        let input = serde_json::json!({
+            "InstanceType": reserved.instance_type, "InstancePlatform": "Linux/UNIX", "AvailabilityZone": reserved.zone,
+            "InstanceCount": reserved.count, "InstanceMatchCriteria": if reserved.targeted { "targeted" } else { "open" },
+            "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": tags}],
+        });
+        let made = cloud.state_mut().ask(now, fake_ec2::model::Service::Ec2, "CreateCapacityReservation", input);
+        made.map_err(|error| WorldError::Cloud(format!("furnish the account: {error}")))?;
+    }
     cloud
         .state_mut()
         .furnish_eks(now, &lab)

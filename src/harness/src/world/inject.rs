@@ -34,6 +34,7 @@ pub fn effect(force: &Force) -> Effect {
         Force::Error { operation, code, message } => Effect::Error { operation, code, message, status: None },
         Force::Throttle { operation, burst, per_second } => Effect::Throttle { operation, burst, per_second },
         Force::Deny { actions } => Effect::Deny { actions },
+        Force::ZoneDown { zones } => Effect::ZoneDown { zones },
     }
 }
 
@@ -46,6 +47,7 @@ pub fn incident(blow: Blow, instances: Vec<String>) -> Incident {
             Incident::Vanish { instances, cause: if hardware { Cause::HardwareFailure } else { Cause::Terminated } }
         }
         Blow::HealthEvent => Incident::ScheduledChange { instances },
+        Blow::Impaired { check } => Incident::Impair { instances, check },
     }
 }
 
@@ -91,6 +93,7 @@ impl World {
                 }
                 Ok(())
             }
+            What::ImageRelease => self.befall(Incident::ImageRelease, &fault.site).await,
             What::Lift(words) => {
                 for word in words {
                     self.lift(word, &fault.site).await?;

@@ -285,6 +285,9 @@ fn cloud_config(
             cluster_endpoint,
             iam: aws.iam.mode,
             service_control_policies: aws.iam.service_control_policies.clone(),
+            quotas: aws.quotas.clone(),
+            consistency: aws.consistency,
+            iam_propagation: aws.iam_propagation,
             ..Default::default()
         },
         ..Default::default()

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""moto's own tests against our cloud: how many pass, by file.
+
+    python ci/aws/moto_suite.py --dryfit target/release/dryfit [--list failures.txt] [FILE…]
+
+Takes moto's source package from the Python package index for the run (nothing of it is kept), and its server mode, in which its mocks send
+to an endpoint; that is ours, and each test begins with a fresh account. Run it in an environment with moto, pytest and what moto's tests
+import: `pip install 'moto[ec2,iam,sqs]==5.2.5' pytest pytest-timeout freezegun sure parameterized`.
+
+The files are those about operations that this cloud serves. Many tests in them ask for other operations: they fail, and are told apart.
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import xml.etree.ElementTree as tree
+
+VERSION = "5.2.5"
+FILES = """
+    test_ec2/test_instances.py test_ec2/test_launch_templates.py test_ec2/test_fleets.py test_ec2/test_subnets.py test_ec2/test_vpcs.py
+    test_ec2/test_security_groups.py test_ec2/test_tags.py test_ec2/test_instance_types.py test_ec2/test_instance_type_offerings.py
+    test_ec2/test_regions.py test_ec2/test_availability_zones_and_regions.py test_ec2/test_placement_groups.py
+    test_iam/test_iam.py test_iam/test_iam_policies.py test_iam/test_iam_oidc.py test_iam/test_iam_access_integration.py
+    test_sts/test_sts.py test_sqs/test_sqs.py test_ssm/test_ssm_boto3.py test_ssm/test_ssm_default_amis.py
+    test_eks/test_eks.py test_autoscaling/test_autoscaling.py test_autoscaling/test_autoscaling_tags.py test_events/test_events.py""".split()
+
+# Starts a cloud of its own in place of each of moto's resets: a start takes some milliseconds.
+PLUGIN = """
+import os, subprocess
+from moto.core import models
+
+PORT = os.environ["TEST_SERVER_MODE_ENDPOINT"].rsplit(":", 1)[1]
+running = []
+
+def reset(self):
+    while running:
+        cloud = running.pop()
+        cloud.kill()
+        cloud.wait()
+    command = [os.environ["DRYFIT"], "cloud", "--listen", f"127.0.0.1:{PORT}", "--region", "us-east-1"]
+    running.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+    running[0].stdout.readline()
+
+models.ServerModeMockAWS.reset = reset
+
+def pytest_unconfigure(config):
+    for cloud in running:
+        cloud.kill()
+"""
+
+
+def source(folder: pathlib.Path) -> pathlib.Path:
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "moto", "-d", str(folder), f"moto=={VERSION}"]
+    subprocess.run(command, check=True)
+    with tarfile.open(folder / f"moto-{VERSION}.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / f"moto-{VERSION}"
+
+
+def why(case) -> str:
+    """In a few words, why a test failed."""
+    text = " ".join((part.get("message") or "") + (part.text or "") for part in case)
+    if found := re.search(r"\((?:UnsupportedOperation|InvalidAction|UnknownOperationException)\) when calling the (\w+) operation", text):
+        return f"not done here: {found[1]}"
+    if "moto-api" in text or "/moto-api" in text:
+        return "asks moto's own control"
+    if "ResourceNotFoundException" in text or "ClientError" in text:
+        code = re.search(r"An error occurred \(([\w.]+)\) when calling the (\w+)", text)
+        return f"{code[2]} answers {code[1]}" if code else "another error"
+    if "DID NOT RAISE" in text:
+        return "no error where moto has one"
+    if "Timeout" in text:
+        return "takes too long"
+    return "another answer"
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--dryfit", default="target/release/dryfit")
+    arguments.add_argument("--list", type=pathlib.Path, help="where each failure and its reason is written")
+    arguments.add_argument("--source", type=pathlib.Path, help="moto's source package, unpacked; downloaded if absent")
+    arguments.add_argument("files", nargs="*", default=FILES)
+    chosen = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        root = chosen.source or source(folder)
+        (folder / "dryfit_plugin.py").write_text(PLUGIN)
+        environment = {
+            **os.environ, "TEST_SERVER_MODE": "true", "TEST_SERVER_MODE_ENDPOINT": "http://127.0.0.1:4593",
+            "DRYFIT": os.path.abspath(chosen.dryfit), "PYTHONPATH": f"{folder}:{root}",
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1",
+        }
+        totals, reasons, failures = collections.Counter(), collections.Counter(), []
+        for file in (name for name in chosen.files if (root / "tests" / name).exists()):
+            report = folder / "report.xml"
+            report.unlink(missing_ok=True)
+            run = [sys.executable, "-m", "pytest", "-q", "-p", "dryfit_plugin", "--timeout", "60", f"--junitxml={report}", f"tests/{file}"]
+            subprocess.run(run, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            counts = collections.Counter()
+            for case in tree.parse(report).iter("testcase") if report.exists() else ():
+                kinds = {part.tag for part in case}
+                verdict = "skipped" if "skipped" in kinds else "failed" if kinds & {"failure", "error"} else "passed"
+                counts[verdict] += 1
+                if verdict == "failed":
+                    reasons[why(case)] += 1
+                    failures.append(f"{file}::{case.get('name')}: {why(case)}")
+            totals += counts
+            print(f"{file:48} {counts['passed']:4} passed {counts['failed']:4} failed {counts['skipped']:4} skipped", flush=True)
+        print(f"{'all':48} {totals['passed']:4} passed {totals['failed']:4} failed {totals['skipped']:4} skipped")
+        for reason, count in reasons.most_common(25):
+            print(f"{count:5}  {reason}")
+        if chosen.list:
+            chosen.list.write_text("\n".join(failures) + "\n")
+
+
+if __name__ == "__main__":
+    main()
