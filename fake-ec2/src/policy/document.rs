@@ -207,11 +207,13 @@ fn principals(object: &Map<String, Value>) -> Result<Option<Principals>, Fault> 
 fn conditions(value: &Value) -> Result<Vec<Condition>, Fault> {
     let mut conditions = Vec::new();
     for (name, keys) in value.as_object().ok_or(Fault::Syntax)? {
+        let keys = keys.as_object().ok_or(Fault::Syntax)?;
+        // IAM lets an operator without keys pass whatever its name, and keys without a service's prefix: such a key is never there.
+        if keys.is_empty() {
+            continue;
+        }
         let operator = Operator::read(name).ok_or_else(|| Fault::Operator(name.clone()))?;
-        for (key, values) in keys.as_object().ok_or(Fault::Syntax)? {
-            if !key.contains(':') {
-                return Err(Fault::Vendor);
-            }
+        for (key, values) in keys {
             conditions.push(Condition { operator, key: key.clone(), values: scalars(values)? });
         }
     }
