@@ -13,7 +13,7 @@ struct World {
     options: Options,
 }
 
-#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a benchmark reads the clock")]
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = arguments.next().ok_or("usage: benchmark FILE [TIMES]")?;

@@ -18,6 +18,13 @@ pub struct Quick {
     absent: BTreeSet<usize>,
 }
 
+/// A pod by its position, and whether consolidation would move it.
+#[derive(Clone, Copy)]
+pub struct Newcomer {
+    pub pod: usize,
+    pub moved: bool,
+}
+
 impl Quick {
     /// Undoes what a simulation did to the nodes, and takes others away for the next.
     pub fn begin_anew(&mut self, existing: &mut [Existing], absent: BTreeSet<usize>) {
@@ -31,13 +38,13 @@ impl Quick {
     pub fn place(
         &mut self,
         existing: &mut [Existing],
-        pod: usize,
-        moved: bool,
+        newcomer: Newcomer,
         shape: &Shape,
         stage: &Stage,
         table: &mut RequirementTable,
         topology: &mut Topology,
     ) -> Option<usize> {
+        let Newcomer { pod, moved } = newcomer;
         let open = self.open.entry(stage.id).or_insert_with(|| Bits::from_fn(existing.len(), |_| true));
         let mut from = 0;
         loop {

@@ -9,7 +9,7 @@ use crate::input::{MinValuesPolicy, Node, Offerings, Options, Pod, Pool, Snapsho
 use crate::intern::{RequirementTable, ResourceNames};
 use crate::order;
 use crate::output::Barren;
-use crate::quick::Quick;
+use crate::quick::{Newcomer, Quick};
 use crate::reservation::Reservations;
 use crate::shape::Shapes;
 use crate::template::Template;
@@ -178,7 +178,7 @@ impl<'a> Scheduler<'a> {
             |node: &mut Existing| !(node.settling && moved) && node.try_add(pod, shape, stage, &mut self.table, &mut self.topology);
         let taken = match &mut self.quick {
             None => self.existing.iter_mut().position(&mut takes),
-            Some(quick) => quick.place(&mut self.existing, pod, moved, shape, stage, &mut self.table, &mut self.topology),
+            Some(quick) => quick.place(&mut self.existing, Newcomer { pod, moved }, shape, stage, &mut self.table, &mut self.topology),
         };
         if let Some(node) = taken {
             return Placement::Node(node);

@@ -68,7 +68,26 @@ pub struct Identity {
     key: Arc<str>,
     namespaces: Vec<Arc<str>>,
     selector: Selector,
-    filter: Option<(bool, bool, BTreeSet<Vec<Arc<str>>>, BTreeSet<Toleration>)>,
+    filter: Option<FilterIdentity>,
+}
+
+/// What is seen of a filter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct FilterIdentity {
+    honors: (bool, bool),
+    keys: BTreeSet<Vec<Arc<str>>>,
+    tolerations: BTreeSet<Toleration>,
+}
+
+/// The items that come an odd number of times.
+fn odd<T: Ord>(items: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let mut set = BTreeSet::new();
+    for item in items {
+        if !set.remove(&item) {
+            set.insert(item);
+        }
+    }
+    set
 }
 
 impl Definition {
@@ -99,22 +118,11 @@ impl Definition {
     }
 
     pub fn identity(&self, table: &RequirementTable) -> Identity {
-        let toggled = |mut set: BTreeSet<_>, item| {
-            if !set.remove(&item) {
-                set.insert(item);
-            }
-            set
-        };
-        let filter = self.filter.as_ref().map(|filter| {
-            let keys = filter.requirements.iter().map(|id| table.get(*id).iter().map(|r| r.key.clone()).collect::<Vec<_>>());
-            let keys = keys.fold(BTreeSet::new(), |mut set, item| {
-                if !set.remove(&item) {
-                    set.insert(item);
-                }
-                set
-            });
-            let tolerations = self.tolerations.iter().cloned().fold(BTreeSet::new(), toggled);
-            (filter.honor_affinity, filter.honor_taints, keys, tolerations)
+        let keys = |id: &RequirementsId| table.get(*id).iter().map(|r| r.key.clone()).collect::<Vec<_>>();
+        let filter = self.filter.as_ref().map(|filter| FilterIdentity {
+            honors: (filter.honor_affinity, filter.honor_taints),
+            keys: odd(filter.requirements.iter().map(keys)),
+            tolerations: odd(self.tolerations.iter().cloned()),
         });
         let (kind, max_skew) = match self.kind {
             Kind::Spread { max_skew, .. } => (0, max_skew),
