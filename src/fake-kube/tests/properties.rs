@@ -164,8 +164,8 @@ proptest! {
             let path = format!("{MAPS}/m{which}");
             let body = json!({ "metadata": { "name": format!("m{which}"), "labels": { "l": label.to_string() } }, "data": { "k": index.to_string() } });
             match what {
-                0..=1 => world.submit("POST", MAPS, &body.to_string(), JSON, JSON),
-                2..=3 => world.submit("PATCH", &path, &body.to_string(), "application/merge-patch+json", JSON),
+                0..=1 => world.submit("POST", MAPS, body.to_string(), JSON, JSON),
+                2..=3 => world.submit("PATCH", &path, body.to_string(), "application/merge-patch+json", JSON),
                 4 => world.submit("DELETE", &path, "", JSON, JSON),
                 _ => world.submit("DELETE", &format!("{MAPS}?labelSelector=l%3D{label}"), "", JSON, JSON),
             };
@@ -193,8 +193,8 @@ proptest! {
             let mut said = Vec::new();
             world.submit("GET", "/api/v1/pods?watch=1", "", JSON, JSON);
             for body in &bodies {
-                world.submit("POST", "/api/v1/namespaces/default/pods", &json!({ "metadata": { "generateName": "p-" }, "spec": { "containers": [{ "name": "c", "image": "i" }] } }).to_string(), JSON, JSON);
-                world.submit("PATCH", "/api/v1/namespaces/default", &body.to_string(), "application/merge-patch+json", JSON);
+                world.submit("POST", "/api/v1/namespaces/default/pods", json!({ "metadata": { "generateName": "p-" }, "spec": { "containers": [{ "name": "c", "image": "i" }] } }).to_string(), JSON, JSON);
+                world.submit("PATCH", "/api/v1/namespaces/default", body.to_string(), "application/merge-patch+json", JSON);
                 world.pass(1);
                 said.push(format!("{:?}", world.kube.advance(world.now)));
             }

@@ -154,7 +154,7 @@ fn events_and_replies_take_the_time_that_they_are_given() {
     let mut world = World::with(Config { start: start(), latency, ..Config::default() });
     let watch = world.submit("GET", &format!("{MAPS}?watch=1&resourceVersion=0"), "", JSON, JSON);
     assert!(world.events(watch).is_empty());
-    world.submit("POST", MAPS, &map("a", "left").to_string(), JSON, JSON);
+    world.submit("POST", MAPS, map("a", "left").to_string(), JSON, JSON);
     assert!(world.kube.advance(world.now).is_empty());
     assert_eq!(world.kube.next_due(), Some(world.now + SignedDuration::from_millis(20)));
     world.now += SignedDuration::from_millis(20);
