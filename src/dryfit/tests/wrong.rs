@@ -44,8 +44,8 @@ fn the_command_line_is_checked() {
     dryfit(&["test"]).exits(2);
     let file = lab().join("lab.yaml");
     dryfit(&["test".as_ref(), file.as_os_str(), "--controller".as_ref(), "command:/bin/true".as_ref()])
-        .exits(2)
-        .says("add --cluster local");
+        .exits(3)
+        .says("ended early (exit status: 0)");
     dryfit(&["test".as_ref(), file.as_os_str(), "--cluster".as_ref(), "moon".as_ref()]).exits(2).says("known: embedded, local");
     dryfit(&["cloud", "--listen", "0.0.0.0:0"]).exits(2).says("not a loopback address");
     dryfit(&["--help"]).exits(0).says("What will my node autoscaler do?");
