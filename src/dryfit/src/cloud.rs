@@ -12,7 +12,8 @@ const AFTER: &str =
 its own API calls. Any access key is welcome, and is the account's root unless IAM or STS gave it out.
 
   dryfit cloud --listen 127.0.0.1:4566 &
-  export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-west-2
+  export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  export AWS_REGION=us-west-2 AWS_DEFAULT_REGION=us-west-2
   aws ec2 describe-subnets";
 
 #[derive(Args)]
