@@ -136,6 +136,12 @@ impl State {
         self.account.settings.iam = mode;
     }
 
+    /// How long what is made from now on is not found: machines and launch templates, and what IAM makes.
+    pub fn set_consistency(&mut self, consistency: Consistency, iam_propagation: Delay) {
+        self.account.settings.consistency = consistency;
+        self.account.settings.iam_propagation = iam_propagation;
+    }
+
     /// Puts service control policies over the account in place of those that were there; none means that everything is allowed.
     pub fn set_service_control_policies(&mut self, documents: Vec<String>) -> Result<(), crate::policy::document::Fault> {
         for document in &documents {

@@ -144,6 +144,9 @@ impl World {
 
     /// Faults and capacity of the world before the story; the first nodes stand, the controller does not run yet.
     pub(super) async fn stand(&mut self, given: &scenario::Aws) -> Result<(), WorldError> {
+        // The world before the story was made long ago.
+        let (consistency, propagation) = (given.consistency, given.iam_propagation);
+        self.aws.visit(move |cloud, _| cloud.state_mut().set_consistency(consistency, propagation)).await?;
         for fault in &given.faults {
             if let What::Force { force, lasting, times } = &fault.what {
                 self.put_in_force(force, *times, None, *lasting, &fault.site).await?;

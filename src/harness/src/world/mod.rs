@@ -286,8 +286,6 @@ fn cloud_config(
             iam: aws.iam.mode,
             service_control_policies: aws.iam.service_control_policies.clone(),
             quotas: aws.quotas.clone(),
-            consistency: aws.consistency,
-            iam_propagation: aws.iam_propagation,
             ..Default::default()
         },
         ..Default::default()
