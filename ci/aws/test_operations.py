@@ -3,6 +3,7 @@
 import base64
 import json
 
+import botocore.exceptions
 import pytest
 
 from test_cloud import AMI_PARAMETER, ASSUMED_BY_EC2, refused, unique
@@ -452,13 +453,57 @@ def test_parameters(account):
     ssm.put_parameter(Name=f"{name}/a", Value="1", Type="String")
     refused("ParameterAlreadyExists", 400, ssm.put_parameter, Name=f"{name}/a", Value="2", Type="String")
     refused("AccessDeniedException", 400, ssm.put_parameter, Name="/aws/mine", Value="2", Type="String")
-    refused("ValidationException", 400, ssm.put_parameter, Name="bad name", Value="2", Type="String")
+    refused("ValidationException", 400, ssm.put_parameter, Name=f"{name}/b", Value="2")
     refused("ValidationException", 400, ssm.put_parameter, Name=f"{name}/ami", Value="ami-0", Type="String", DataType="aws:ec2:image")
     assert ssm.get_parameters(Names=[f"{name}/a", "/none"])["InvalidParameters"] == ["/none"]
     assert len(ssm.get_parameters_by_path(Path=name, Recursive=True)["Parameters"]) == 1
     refused("InvalidNextToken", 400, ssm.get_parameters_by_path, Path=name, NextToken="nonsense")
     ssm.delete_parameter(Name=f"{name}/a")
     refused("ParameterNotFound", 400, ssm.delete_parameter, Name=f"{name}/a")
+
+
+NOT_DONE = [
+    ("ec2", "describe_fleets", {}),
+    ("ec2", "delete_fleets", {"FleetIds": ["fleet-0"], "TerminateInstances": True}),
+    ("ssm", "describe_parameters", {}),
+    ("pricing", "describe_services", {}),
+]
+
+
+@pytest.mark.parametrize("service, operation, parameters", NOT_DONE, ids=[row[1] for row in NOT_DONE])
+def test_what_is_not_done_says_so(account, service, operation, parameters):
+    try:
+        getattr(account.client(service), operation)(**parameters)
+    except botocore.exceptions.ClientError as error:
+        assert error.response["Error"]["Code"] == "UnsupportedOperation"
+
+
+def test_a_session_is_as_long_as_its_role_lets_it_be(account, iam):
+    name = unique("role")
+    trust = json.loads(ASSUMED_BY_EC2)
+    trust["Statement"][0]["Principal"] = {"AWS": "arn:aws:iam::123456789012:root"}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    refused("ValidationError", 400, account.client("sts").assume_role, RoleArn=role, RoleSessionName="session", DurationSeconds=7200)
+
+
+def test_pages_and_names_exclude_each_other(ec2):
+    refused("InvalidParameterCombination", 400, ec2.describe_instance_types, InstanceTypes=["m5.large"], MaxResults=5)
+
+
+def test_a_zonal_shift_of_a_cluster(account, iam):
+    eks, arc, name = account.client("eks"), account.client("arc-zonal-shift"), unique("shifted")
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=ASSUMED_BY_EC2)["Role"]["Arn"]
+    subnets = [one["SubnetId"] for one in account.client("ec2").describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]]
+    made = eks.create_cluster(name=name, roleArn=role, resourcesVpcConfig={"subnetIds": subnets}, zonalShiftConfig={"enabled": True})["cluster"]
+    assert made["zonalShiftConfig"] == {"enabled": True}
+    away = {"resourceIdentifier": made["arn"], "awayFrom": "usw2-az1", "comment": "away"}
+    refused("ValidationException", 400, arc.start_zonal_shift, expiresIn="soon", **away)
+    shift = arc.start_zonal_shift(expiresIn="1h", **away)["zonalShiftId"]
+    refused("ConflictException", 409, arc.start_zonal_shift, expiresIn="1h", **away)
+    assert arc.get_managed_resource(resourceIdentifier=made["arn"])["appliedWeights"]["usw2-az1"] == 0.0
+    assert shift in {one["zonalShiftId"] for one in arc.list_zonal_shifts()["items"]}
+    assert arc.cancel_zonal_shift(zonalShiftId=shift)["status"] == "CANCELED"
+    refused("ResourceNotFoundException", 404, arc.cancel_zonal_shift, zonalShiftId="00000000-0000-0000-0000-000000000000")
 
 
 def test_the_price_list(account):

@@ -99,4 +99,4 @@ Refusals by policies, by signatures and by malformed requests are in [the fake A
     text = head + "\n".join(sorted(lines)) + "\n"
     if os.environ.get("DRYFIT_BLESS"):
         PAGE.write_text(text)
-    assert PAGE.read_text() == text
+    assert PAGE.read_text() == text, "run with DRYFIT_BLESS=1, and look at what changed"
