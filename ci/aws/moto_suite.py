@@ -23,8 +23,6 @@ import tarfile
 import tempfile
 import xml.etree.ElementTree as tree
 
-import boto3
-
 VERSION = "5.2.5"
 FILES = """
     test_ec2/test_instances.py test_ec2/test_launch_templates.py test_ec2/test_fleets.py test_ec2/test_spot_instances.py
@@ -43,10 +41,31 @@ PLUGIN = """
 import os, subprocess
 from moto.core import models
 
-import tests
+import boto3
+import botocore.handlers
 
-# Images of moto's own are replaced by images that this cloud has: which one is of no matter to a test.
-tests.EXAMPLE_AMI_ID, tests.EXAMPLE_AMI_ID2 = os.environ["DRYFIT_IMAGES"].split()
+# Images of moto's own are replaced by images that this cloud has in the region that is asked: which one is of no matter to a test.
+PATH = "/aws/service/eks/optimized-ami/{}/amazon-linux-2023/x86_64/standard/recommended/image_id"
+VERSIONS = {"ami-12c6146b": "1.34", "ami-03cf127a": "1.35"}
+images = {}
+
+def image(name, region):
+    if (name, region) not in images:
+        ssm = boto3.client("ssm", region_name=region, endpoint_url=os.environ["TEST_SERVER_MODE_ENDPOINT"])
+        images[name, region] = ssm.get_parameter(Name=PATH.format(VERSIONS[name]))["Parameter"]["Value"]
+    return images[name, region]
+
+def own(value, region):
+    if isinstance(value, dict):
+        return {key: own(item, region) for key, item in value.items()}
+    if isinstance(value, list):
+        return [own(item, region) for item in value]
+    return image(value, region) if isinstance(value, str) and value in VERSIONS else value
+
+def with_own_images(params, context, **_):
+    return own(params, context["client_region"])
+
+botocore.handlers.BUILTIN_HANDLERS.append(("provide-client-params.ec2", with_own_images))
 
 PORT = os.environ["TEST_SERVER_MODE_ENDPOINT"].rsplit(":", 1)[1]
 running = []
@@ -72,20 +91,6 @@ def pytest_unconfigure(config):
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
-
-
-def images(dryfit: str) -> str:
-    """Two images that a fresh cloud has."""
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
-    cloud = subprocess.Popen([dryfit, "cloud", "--listen", "127.0.0.1:0", "--region", "us-east-1"], stdout=subprocess.PIPE, text=True)
-    try:
-        address = re.search(r"http://\S+", cloud.stdout.readline())[0]
-        path = "/aws/service/eks/optimized-ami/{}/amazon-linux-2023/x86_64/standard/recommended/image_id"
-        ssm = session.client("ssm", endpoint_url=address)
-        return " ".join(ssm.get_parameter(Name=path.format(version))["Parameter"]["Value"] for version in ("1.34", "1.35"))
-    finally:
-        cloud.kill()
-        cloud.wait()
 
 
 def source(folder: pathlib.Path) -> pathlib.Path:
@@ -132,7 +137,7 @@ def main() -> None:
         (folder / "dryfit_plugin.py").write_text(PLUGIN)
         environment = {
             **os.environ, "TEST_SERVER_MODE": "true", "TEST_SERVER_MODE_ENDPOINT": f"http://127.0.0.1:{free_port()}",
-            "DRYFIT": os.path.abspath(chosen.dryfit), "DRYFIT_IMAGES": images(os.path.abspath(chosen.dryfit)),
+            "DRYFIT": os.path.abspath(chosen.dryfit),
             "PYTHONPATH": f"{folder}:{root}",
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1",
         }

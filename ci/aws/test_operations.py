@@ -50,7 +50,9 @@ def becomes(account, ec2, machine, wanted):
 
 def test_a_network_is_made_and_taken_down(ec2):
     refused("InvalidVpc.Range", 400, ec2.create_vpc, CidrBlock="10.9.0.0/8")
-    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    made = ec2.create_vpc(CidrBlock="10.9.8.7/16")["Vpc"]
+    assert made["CidrBlock"] == "10.9.0.0/16"
+    vpc = made["VpcId"]
     refused("InvalidSubnet.Range", 400, ec2.create_subnet, VpcId=vpc, CidrBlock="10.10.0.0/24")
     refused("InvalidParameterValue", 400, ec2.create_subnet, VpcId=vpc, CidrBlock="10.9.0.0/24", AvailabilityZone="us-west-2x")
     refused("InvalidParameterValue", 400, ec2.describe_availability_zones, ZoneNames=["us-west-2x"])
