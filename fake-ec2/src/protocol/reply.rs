@@ -54,7 +54,8 @@ pub fn success(service: Service, dialect: Dialect, operation: &Operation, reques
 }
 
 fn ec2_body(model: &Model, operation: &Operation, request_id: &str, output: &Value) -> String {
-    let mut writer = xml::Writer::new(model, "item", true);
+    // Most lists say `item` in the model; those that say nothing are lists of `member`, and Go's SDK reads nothing else.
+    let mut writer = xml::Writer::new(model, "member", true);
     let root = format!("{}Response", operation.name);
     writer.open_in(&root, &ec2_namespace(model));
     writer.text("requestId", request_id);

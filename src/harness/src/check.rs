@@ -21,6 +21,8 @@ pub struct Facts {
     pub denied: u64,
     pub launches: u64,
     pub disruptions: u64,
+    /// When the step began.
+    pub since: Timestamp,
     /// Positions in `became_ready` and `became_initialized` from which this step counts.
     pub ready_from: usize,
     pub initialized_from: usize,
@@ -275,7 +277,8 @@ fn nodes(pool: Option<&str>, nouns: &[Noun], observed: &Observed) -> (bool, Stri
             }
             Noun::PodsPerNode(wanted) => {
                 let on = |name: &str| {
-                    observed.pods.values().filter(|p| !p.system && !p.terminating && p.node.as_deref() == Some(name)).count() as u64
+                    observed.pods.values().filter(|p| !p.system && !p.terminating && !p.finished && p.node.as_deref() == Some(name)).count()
+                        as u64
                 };
                 let mut counts: Vec<u64> = ours.keys().map(|name| on(name)).collect();
                 counts.sort_unstable_by(|a, b| b.cmp(a));
@@ -301,14 +304,21 @@ fn latency(
     };
     let mut times: Vec<SignedDuration> = samples.iter().map(|(from, to)| to.duration_since(*from)).collect();
     times.sort_unstable();
-    let Some(last) = times.last() else { return (false, "nothing became ready".to_owned()) };
+    if times.is_empty() {
+        return (false, "nothing became ready".to_owned());
+    }
+    // Pods that wait to this day have waited longer than any that became ready.
+    let waiting = if of == LatencyOf::PodReady { observed.never_ready(facts.since) } else { 0 };
+    times.resize(times.len() + waiting, SignedDuration::MAX);
     let value = match aggregate {
-        Aggregate::Max => *last,
+        Aggregate::Max => times[times.len() - 1],
         // Nearest rank: the smallest sample that at least p percent do not exceed.
         Aggregate::Percentile(p) => times[(times.len() * usize::from(p)).div_ceil(100).clamp(1, times.len()) - 1],
     };
     let bound = SignedDuration::try_from_secs_f64(bound.as_secs_f64() * facts.latency_factor).unwrap_or(SignedDuration::MAX);
-    (compare.holds(&value, &bound), format!("{:.1}s of {} samples", value.as_secs_f64(), times.len()))
+    let waiting = if waiting == 0 { String::new() } else { format!(", {waiting} pods never ready") };
+    let shown = if value == SignedDuration::MAX { "not ready".to_owned() } else { format!("{:.1}s", value.as_secs_f64()) };
+    (compare.holds(&value, &bound), format!("{shown} of {} samples{waiting}", times.len()))
 }
 
 /// What the autoscaler did to nodes in the step. What it took back is told, not compared.

@@ -279,6 +279,7 @@ async fn facts(
         denied: world.trace.denied() - from.denied,
         launches: observed.launches - from.launches,
         disruptions: observed.disruptions - from.disruptions,
+        since: from.at.unwrap_or_default(),
         ready_from: from.ready,
         initialized_from: from.initialized,
         evicted_from: from.evicted,

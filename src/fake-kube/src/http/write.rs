@@ -177,6 +177,12 @@ impl Api {
                 "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
             )));
         }
+        if !config["metadata"].is_null() && !config["metadata"].is_object() {
+            let found = json_type(&config["metadata"]);
+            return Err(Status::bad_request(format!(
+                "json: cannot unmarshal {found} into Go struct field .metadata of type v1.ObjectMeta"
+            )));
+        }
         if !config["metadata"]["managedFields"].is_null() {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }

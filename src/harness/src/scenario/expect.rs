@@ -228,13 +228,41 @@ pub enum Aggregate {
 const KNOWN: [&str; 12] =
     ["pods", "nodes", "nodeclaims", "cost", "latency", "launches", "disruptions", "aws", "conditions", "shows", "actions", "controller"];
 
+/// The expectations of `always`, which are judged once, at the end: of what is counted over the run. Of a state that would say
+/// nothing of the time before.
+pub fn always(reader: &Reader, node: &Node) -> Vec<Placed<Expectation>> {
+    let found = expectations(reader, node, "always");
+    for expectation in &found {
+        let counted = match &expectation.value {
+            Expectation::Pods(pods) => pods.ready.is_none() && pods.pending.is_none() && pods.reason.is_none(),
+            Expectation::Nodes { .. } | Expectation::NodeClaims { .. } => false,
+            Expectation::Conditions { .. } | Expectation::Shows { .. } => false,
+            Expectation::Cost { of, .. } => *of == CostOf::Total,
+            _ => true,
+        };
+        if !counted {
+            let what = format!("{} is a state, and always is judged at the end", expectation.text);
+            let help =
+                "write it under expect of the last step, or what must not be under never of each step, which is watched all the time";
+            reader.wrong(&node.span, what, help.to_owned());
+        }
+    }
+    found
+}
+
 /// The expectations of one block, each with its own place.
 pub fn expectations(reader: &Reader, node: &Node, what: &str) -> Vec<Placed<Expectation>> {
     let mut found = Vec::new();
     let fields = reader.map(node, what, &[&KNOWN[..], &["aws.denied"]].concat());
     for (key, value) in fields.iter() {
         let span = key.span.start..value.span.end;
+        let mistakes = reader.mistakes();
         let several = one(reader, &key.name, value);
+        // What came to nothing without a word would hold of anything.
+        if several.is_empty() && reader.mistakes() == mistakes {
+            let help = "say what is expected of it; `dryfit test --help` and docs/scenarios.md list what can be";
+            reader.wrong(&span, format!("{} expects nothing", key.name), help.to_owned());
+        }
         let alone = several.len() == 1;
         for expectation in several {
             let text = if alone { reader.text(&span) } else { expectation.to_string() };
@@ -266,7 +294,16 @@ fn one(reader: &Reader, name: &str, node: &Node) -> Vec<Expectation> {
         "aws" => aws(reader, node),
         "conditions" => {
             let found = by_object(reader, node, "conditions", "{nodepool/default: [Ready]}");
-            found.into_iter().map(|(object, value)| Expectation::Conditions { object, wanted: wanted(reader, value) }).collect()
+            found
+                .into_iter()
+                .map(|(object, value)| {
+                    let wanted = wanted(reader, value);
+                    if wanted.is_empty() {
+                        reader.wrong(&value.span, format!("no condition of {object} is expected"), "for example [Ready]".to_owned());
+                    }
+                    Expectation::Conditions { object, wanted }
+                })
+                .collect()
         }
         "shows" => {
             let found = by_object(reader, node, "shows", "{node/a: {spec: {unschedulable: true}}}");
@@ -419,6 +456,7 @@ fn aws(reader: &Reader, node: &Node) -> Vec<Expectation> {
             return found;
         };
         for (key, value) in entries {
+            super::catalogue::operation_named(reader, &key.name, &key.span);
             found.extend(count(reader, value, "aws.calls").map(|count| Expectation::AwsCalls { operation: key.name.clone(), count }));
         }
     }
@@ -431,6 +469,9 @@ fn by_object<'n>(reader: &Reader, node: &'n Node, what: &str, example: &str) -> 
         reader.wrong(&node.span, format!("{what} must be a mapping by objects"), format!("for example {example}"));
         return Vec::new();
     };
+    if entries.is_empty() {
+        reader.wrong(&node.span, format!("{what} expects nothing"), format!("for example {example}"));
+    }
     let mut found = Vec::new();
     for (key, value) in entries {
         match super::action::target(&key.name) {
