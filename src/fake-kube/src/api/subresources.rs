@@ -36,6 +36,7 @@ impl Api {
         }
         let mut new = (*value).clone();
         new["spec"]["nodeName"] = Value::from(node);
+        self.label_with_place(&mut new, node);
         set_condition(
             &mut new,
             json!({
@@ -45,6 +46,19 @@ impl Api {
         // Binding is no update of the spec: the generation stays (`assignPod`), and what was true for the API stays valid.
         super::metadata::arrange(&mut new, &kind);
         Ok(self.put(now, &kind, new))
+    }
+
+    /// A bound pod says where it is (PodTopologyLabelsAdmission, `plugin/pkg/admission/podtopologylabels`; on by default since 1.35).
+    fn label_with_place(&self, pod: &mut Value, node: &str) {
+        let Some(node) = self.store.get("nodes", "", node) else { return };
+        for key in ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"] {
+            if let Some(value) = node.meta.labels.get(key) {
+                if !pod["metadata"]["labels"].is_object() {
+                    pod["metadata"]["labels"] = json!({});
+                }
+                pod["metadata"]["labels"][key] = Value::from(value.clone());
+            }
+        }
     }
 
     /// `pods/eviction`: deletes the pod unless that breaks a budget.
