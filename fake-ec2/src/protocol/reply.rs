@@ -54,7 +54,8 @@ pub fn success(service: Service, dialect: Dialect, operation: &Operation, reques
 }
 
 fn ec2_body(model: &Model, operation: &Operation, request_id: &str, output: &Value) -> String {
-    let mut writer = xml::Writer::new(model, "item", true);
+    // Most lists say `item` in the model; those that say nothing are lists of `member`, and Go's SDK reads nothing else.
+    let mut writer = xml::Writer::new(model, "member", true);
     let root = format!("{}Response", operation.name);
     writer.open_in(&root, &ec2_namespace(model));
     writer.text("requestId", request_id);
@@ -82,7 +83,7 @@ pub fn fragment(service: Service, operation: &str, path: &[&str], value: &Value)
     if !fit::misfits(model, shape, value).is_empty() {
         return None;
     }
-    let mut writer = xml::Writer::part(model, "item", true);
+    let mut writer = xml::Writer::part(model, "member", true);
     writer.members(shape, value);
     Some(writer.finish())
 }

@@ -177,7 +177,8 @@ fn put(world: &mut World<'_>, call: &Call) -> Answer {
     let name = call.input.text("Name").unwrap_or_default();
     let reserved = name.trim_start_matches('/').to_ascii_lowercase();
     if reserved.starts_with("aws") || reserved.starts_with("ssm") {
-        return Err(errors::PARAMETER_RESERVED.error(&[name]));
+        // JSON 1.1 answers 400 where the XML protocols answer 403.
+        return Err(errors::PARAMETER_RESERVED.error(&[name]).with_status(400));
     }
     let held = world.region.parameters.get(name);
     if held.is_some() && !call.input.flag("Overwrite") {

@@ -25,12 +25,13 @@ impl Cidr {
         Self { base: u32::from(Ipv4Addr::from(base)) & mask(length), length }
     }
 
-    /// Reads `10.0.0.0/16`; the host bits must be zero and the length EC2's 16 to 28.
+    /// Reads `10.0.0.0/16`, the length EC2's 16 to 28. Host bits are cut off: "if you specify 100.68.0.18/18, we modify it to
+    /// 100.68.0.0/18" (EC2 API reference, CreateVpc, CreateSubnet).
     pub fn parse(text: &str) -> Option<Self> {
         let (base, length) = text.split_once('/')?;
         let base = u32::from(base.parse::<Ipv4Addr>().ok()?);
         let length: u8 = length.parse().ok().filter(|length| (16..=28).contains(length))?;
-        (base & mask(length) == base).then_some(Self { base, length })
+        Some(Self { base: base & mask(length), length })
     }
 
     pub fn addresses(self) -> u32 {
@@ -226,7 +227,8 @@ mod tests {
     #[test]
     fn cidrs() {
         assert_eq!(Cidr::parse("10.0.0.0/16").map(|cidr| cidr.to_string()), Some("10.0.0.0/16".into()));
-        for bad in ["10.0.0.1/16", "10.0.0.0/8", "10.0.0.0/29", "10.0.0.0", "x/16", "10.0.0.0/16/2"] {
+        assert_eq!(Cidr::parse("100.68.0.18/18").map(|cidr| cidr.to_string()), Some("100.68.0.0/18".into()));
+        for bad in ["10.0.0.0/8", "10.0.0.0/29", "10.0.0.0", "x/16", "10.0.0.0/16/2"] {
             assert_eq!(Cidr::parse(bad), None, "{bad}");
         }
         let (vpc, subnet) = (Cidr::new([10, 0, 0, 0], 16), Cidr::new([10, 0, 16, 0], 20));

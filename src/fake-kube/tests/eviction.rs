@@ -37,6 +37,8 @@ fn an_eviction_deletes_gracefully() {
         (&pod["metadata"]["deletionTimestamp"], &pod["metadata"]["deletionGracePeriodSeconds"]),
         (&json!("2026-01-01T00:00:30Z"), &json!(30))
     );
+    let why = pod["status"]["conditions"].as_array().and_then(|all| all.iter().find(|one| one["type"] == "DisruptionTarget"));
+    assert_eq!(why.map(|one| &one["reason"]), Some(&json!("EvictionByEvictionAPI")));
     let (code, gone) = world.ask("DELETE", &format!("{PODS}/p?gracePeriodSeconds=0"), Value::Null);
     assert_eq!((code, &gone["metadata"]["deletionGracePeriodSeconds"]), (200, &json!(0)));
     assert_eq!(world.ask("GET", &format!("{PODS}/p"), Value::Null).0, 404);
@@ -145,4 +147,15 @@ fn a_namespace_takes_its_content_with_it() {
     world.kube.advance(world.now);
     assert_eq!(world.ask("GET", "/api/v1/namespaces/other", Value::Null).0, 404);
     assert!(world.kube.unsettled().is_empty());
+}
+
+#[test]
+fn a_dry_eviction_writes_nothing() {
+    let mut world = World::new();
+    running_pod(&mut world, "p");
+    let before = world.get(&format!("{PODS}/p"));
+    let body =
+        json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "p" }, "deleteOptions": { "dryRun": ["All"] } });
+    assert_eq!(world.ask("POST", &format!("{PODS}/p/eviction?dryRun=All"), body).0, 201);
+    assert_eq!(world.get(&format!("{PODS}/p")), before);
 }

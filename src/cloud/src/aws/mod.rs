@@ -101,6 +101,11 @@ impl AwsCloud {
         lock(&self.client.made).clone()
     }
 
+    #[cfg(test)]
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub fn region(&self) -> &str {
         &self.region
     }

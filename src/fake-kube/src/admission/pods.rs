@@ -6,13 +6,14 @@
 
 use serde_json::{Map, Value, json};
 
+use super::limits;
 use crate::api::Api;
 use crate::kinds::Kind;
 use crate::quantity::Quantity;
 use crate::status::Status;
 
 pub(super) fn on_create(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), Status> {
-    limit_ranges(api, pod);
+    limits::defaults(api, pod);
     runtime_class(api, kind, pod)?;
     tolerate_failing_nodes(pod);
     priority(api, kind, pod)?;
@@ -28,7 +29,7 @@ pub(super) fn on_create(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), S
         }]);
     }
     pod["status"]["qosClass"] = json!(quality(&pod["spec"]));
-    Ok(())
+    limits::check_pod(api, kind, pod)
 }
 
 /// The class does not change after creation, whatever the update says.
@@ -109,34 +110,6 @@ fn priority(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), Status> {
     }
     spec["preemptionPolicy"] = json!(policy);
     Ok(())
-}
-
-/// Requests and limits that a LimitRange of type Container gives to containers that name none.
-fn limit_ranges(api: &Api, pod: &mut Value) {
-    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
-    let ranges: Vec<Value> = api
-        .store()
-        .list_in("limitranges", &namespace)
-        .flat_map(|range| range.value()["spec"]["limits"].as_array().cloned().unwrap_or_default())
-        .filter(|limit| limit["type"] == "Container")
-        .collect();
-    for range in ranges {
-        for list in ["containers", "initContainers"] {
-            for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
-                for (from, to) in [("defaultRequest", "requests"), ("default", "limits")] {
-                    for (name, value) in range[from].as_object().into_iter().flatten() {
-                        let resources = &mut container["resources"];
-                        if resources[to].get(name).is_none() {
-                            if !resources[to].is_object() {
-                                resources[to] = json!({});
-                            }
-                            resources[to][name] = value.clone();
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 fn runtime_class(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), Status> {

@@ -105,6 +105,17 @@ impl World {
         }
     }
 
+    /// Asks AWS for something as the account's owner. A refusal is a mistake of the scenario.
+    pub async fn ask(&mut self, ask: &scenario::Ask) -> Result<(), DriveError> {
+        let (service, operation, input) = (ask.service, ask.operation, ask.input.clone());
+        let asked = self.aws.visit(move |cloud, now| cloud.state_mut().ask(now, service, operation, input));
+        let refused = asked.await.map_err(WorldError::from)?.err();
+        let mistake = |refused: fake_ec2::protocol::AwsError| {
+            mistaken(ask.site.mistake(format!("{operation}: {}: {}", refused.code, refused.message), None))
+        };
+        refused.map_or(Ok(()), |refused| Err(mistake(refused)))
+    }
+
     async fn befall(&self, incident: Incident, site: &Site) -> Result<(), DriveError> {
         let done = self.aws.visit(move |cloud, now| cloud.state_mut().befall(now, &incident)).await.map_err(WorldError::from)?;
         done.map_err(|why| mistaken(site.mistake(why.to_string(), None)))
