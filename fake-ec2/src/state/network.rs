@@ -92,6 +92,8 @@ pub struct Subnet {
     /// Addresses that somebody outside this account's instances holds (pods, load balancers).
     pub occupied: u32,
     used: BTreeSet<u32>,
+    /// From when on EC2 finds it.
+    pub found: Timestamp,
 }
 
 /// AWS keeps the first four addresses of a subnet and the last. Source: VPC user guide, "Subnet sizing for IPv4".
@@ -101,7 +103,7 @@ const KEPT_LAST: u32 = 1;
 impl Subnet {
     pub fn new(id: String, vpc_id: &str, zone: Zone, cidr: Cidr) -> Self {
         let (vpc_id, tags, used) = (vpc_id.to_owned(), Tags::new(), BTreeSet::new());
-        Self { id, vpc_id, zone, cidr, default: false, public: false, tags, occupied: 0, used }
+        Self { id, vpc_id, zone, cidr, default: false, public: false, tags, occupied: 0, used, found: Timestamp::MIN }
     }
 
     /// How many addresses are free: `AvailableIpAddressCount`.
@@ -152,6 +154,8 @@ pub struct SecurityGroup {
     /// `IpPermission` structures as they were authorized.
     pub ingress: Vec<Value>,
     pub egress: Vec<Value>,
+    /// From when on EC2 finds it.
+    pub found: Timestamp,
 }
 
 impl SecurityGroup {
@@ -165,6 +169,7 @@ impl SecurityGroup {
             tags: Tags::new(),
             ingress: Vec::new(),
             egress: vec![everywhere],
+            found: Timestamp::MIN,
         }
     }
 }

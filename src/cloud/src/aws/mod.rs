@@ -8,7 +8,7 @@ mod drift;
 mod launch;
 mod validate;
 
-pub use connect::{SIMULATED_ACCESS_KEY, SIMULATED_SECRET_KEY};
+pub use connect::{SIMULATED_ACCESS_KEY, SIMULATED_SECRET_KEY, surroundings};
 
 use crate::cache::Cache;
 use crate::launch::fleet::{self, Fleets};

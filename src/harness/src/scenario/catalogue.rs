@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 /// Instance types that the region offers.
 pub fn types(reader: &Reader, node: &Node, region: &str) -> Vec<String> {
-    let offered = |name: &str| catalogue::region(region).is_none_or(|region| !region.offerings_of(name).is_empty());
+    let offered = |name: &str| {
+        // A type that is not built in came with a file, which says where it is.
+        !catalogue::types().contains_key(name) || catalogue::region(region).is_none_or(|region| !region.offerings_of(name).is_empty())
+    };
     let list = reader.list(node).into_iter();
     list.filter_map(|item| {
         let name = reader.text_of(item, "an instance type")?;

@@ -13,6 +13,7 @@ mod given;
 mod mistake;
 mod phrase;
 mod select;
+pub mod spot;
 mod units;
 
 pub use action::{Action, Ask, Target};
