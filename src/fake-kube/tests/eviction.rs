@@ -159,3 +159,28 @@ fn a_dry_eviction_writes_nothing() {
     assert_eq!(world.ask("POST", &format!("{PODS}/p/eviction?dryRun=All"), body).0, 201);
     assert_eq!(world.get(&format!("{PODS}/p")), before);
 }
+
+#[test]
+fn label_keys_become_a_part_of_their_selector() {
+    let mut world = World::new();
+    let term = |selector: Value| json!({ "labelSelector": selector, "topologyKey": "z", "matchLabelKeys": ["hash"], "mismatchLabelKeys": ["tenant", "not-there"] });
+    let terms = json!([term(json!({ "matchLabels": { "app": "a" } })), { "topologyKey": "z", "matchLabelKeys": ["hash"] }]);
+    let preferred = json!([{ "weight": 1, "podAffinityTerm": term(json!({ "matchLabels": { "app": "a" } })) }]);
+    let spread = json!([{ "maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": { "matchLabels": { "app": "a" } }, "matchLabelKeys": ["hash"] }]);
+    world.make(
+        PODS,
+        json!({ "metadata": { "name": "p", "labels": { "app": "a", "hash": "1", "tenant": "t" } }, "spec": { "containers": [{ "name": "c", "image": "i" }],
+            "topologySpreadConstraints": spread,
+            "affinity": { "podAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": preferred },
+                "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": terms } } } }),
+    );
+    let spec = world.get(&format!("{PODS}/p"))["spec"].clone();
+    let hash = json!({ "key": "hash", "operator": "In", "values": ["1"] });
+    let tenant = json!({ "key": "tenant", "operator": "NotIn", "values": ["t"] });
+    let required = &spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    assert_eq!(required[0]["labelSelector"]["matchExpressions"], json!([hash, tenant]));
+    assert!(required[1]["labelSelector"].is_null(), "no selector is none");
+    let preferred = &spec["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0]["podAffinityTerm"];
+    assert_eq!(preferred["labelSelector"]["matchExpressions"], json!([hash, tenant]));
+    assert_eq!(spec["topologySpreadConstraints"][0]["labelSelector"]["matchExpressions"], json!([hash]));
+}

@@ -17,6 +17,7 @@ pub(super) fn on_create(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), S
     runtime_class(api, kind, pod)?;
     tolerate_failing_nodes(pod);
     priority(api, kind, pod)?;
+    merge_label_keys(pod);
     if pod["spec"]["serviceAccountName"].as_str().unwrap_or_default().is_empty() {
         pod["spec"]["serviceAccountName"] = json!("default");
         pod["spec"]["serviceAccount"] = json!("default");
@@ -30,6 +31,38 @@ pub(super) fn on_create(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), S
     }
     pod["status"]["qosClass"] = json!(quality(&pod["spec"]));
     limits::check_pod(api, kind, pod)
+}
+
+/// `matchLabelKeys` and `mismatchLabelKeys` become a part of the selector beside them, where there is one
+/// (`k8s.io/kubernetes/pkg/registry/core/pod/strategy.go`, mutatePodAffinity, mutateTopologySpreadConstraints).
+fn merge_label_keys(pod: &mut Value) {
+    const LISTS: [&str; 5] = [
+        "/spec/topologySpreadConstraints",
+        "/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+        "/spec/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution",
+        "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+        "/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution",
+    ];
+    let labels = pod["metadata"]["labels"].clone();
+    for list in LISTS {
+        for entry in pod.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(entry) = entry.as_object_mut() else { continue };
+            let term = if entry.contains_key("podAffinityTerm") { entry["podAffinityTerm"].as_object_mut() } else { Some(entry) };
+            let Some(term) = term.filter(|term| term.get("labelSelector").is_some_and(Value::is_object)) else { continue };
+            let mut expressions = Vec::new();
+            for (field, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+                let keys = term.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+                let known = keys.filter_map(|key| Some((key, labels.get(key)?.as_str()?)));
+                expressions.extend(known.map(|(key, value)| json!({ "key": key, "operator": operator, "values": [value] })));
+            }
+            if !expressions.is_empty()
+                && let Some(selector) = term.get_mut("labelSelector").and_then(Value::as_object_mut)
+                && let Value::Array(all) = selector.entry("matchExpressions").or_insert_with(|| json!([]))
+            {
+                all.extend(expressions);
+            }
+        }
+    }
 }
 
 /// The class does not change after creation, whatever the update says.
