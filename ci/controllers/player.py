@@ -83,7 +83,7 @@ class Player(threading.Thread):
                 self.provision()
             except (OSError, http.client.HTTPException):
                 pass
-            time.sleep(0.1)
+            time.sleep(0.25)
 
     def renew(self):
         if time.monotonic() - self.leases < 5:
@@ -177,12 +177,6 @@ class Player(threading.Thread):
                 self.client.ask("DELETE", f"/api/v1/persistentvolumes/{volume['metadata']['name']}", {})
 
 
-def usage_of(pod, owners):
-    """CPU in thousandths that a pod uses: its own annotation, or its share of the load on its workload."""
-    notes = pod["metadata"].get("annotations", {})
-    return notes.get("usage.dryfit.dev/cpu") or owners.get(pod["metadata"]["namespace"])
-
-
 class Metrics(threading.Thread):
     """Serves metrics.k8s.io/v1beta1 from annotations of pods, for the real API server's aggregator."""
 
@@ -210,8 +204,8 @@ class Metrics(threading.Thread):
                 self.wfile.write(text)
 
             def line(self, pod):
-                cpu = pod["metadata"].get("annotations", {}).get("usage.dryfit.dev/cpu")
-                if not cpu or pod.get("status", {}).get("phase") != "Running":
+                cpu = pod["metadata"].get("annotations", {}).get("usage.dryfit.dev/cpu", "0")
+                if pod.get("status", {}).get("phase") != "Running":
                     return None
                 meta = {"name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"], "labels": pod["metadata"].get("labels", {})}
                 containers = [{"name": pod["spec"]["containers"][0]["name"], "usage": {"cpu": cpu, "memory": "10Mi"}}]

@@ -41,6 +41,9 @@ pub(crate) fn on_create(api: &mut Api, now: Timestamp, kind: &Arc<Kind>, object:
                 limits::check_claim(api, kind, object)?;
             }
             object["status"] = json!({ "phase": "Pending" });
+            if kind.key == "persistentvolumes" {
+                object["status"]["lastPhaseTransitionTime"] = json!(crate::time::seconds(now));
+            }
             protect(object, if kind.key == "persistentvolumes" { "kubernetes.io/pv-protection" } else { "kubernetes.io/pvc-protection" });
         }
         "batch/jobs" => {

@@ -147,6 +147,8 @@ impl Autoscalers {
                 }
                 Err(why) => {
                     next["status"]["currentReplicas"] = json!(current);
+                    next["status"]["currentMetrics"] =
+                        value["spec"]["metrics"].as_array().into_iter().flatten().map(|_| json!({ "type": "" })).collect();
                     self.wanting.remove(key);
                     self.recorder.warning(api, now, &hpa, "FailedComputeMetricsReplicas", &why);
                     return write(api, now, &hpa, &next);
@@ -244,7 +246,19 @@ impl Autoscalers {
         }
         let first = |invalid: &[Invalid]| {
             let count = (invalid.len(), metrics.len());
-            format!("invalid metrics ({} invalid out of {}), first error is: {}", count.0, count.1, invalid[0].1)
+            // Each kind of metric wraps its error once more (computeReplicasForMetric).
+            let sort = match invalid[0].0 {
+                "FailedGetResourceMetric" => {
+                    metrics.first().and_then(|metric| metric["resource"]["name"].as_str()).map(|name| format!("{name} resource"))
+                }
+                "FailedGetContainerResourceMetric" => metrics
+                    .first()
+                    .and_then(|metric| metric["containerResource"]["name"].as_str())
+                    .map(|name| format!("{name} container resource")),
+                _ => None,
+            };
+            let wrapped = sort.map_or_else(|| invalid[0].1.clone(), |sort| format!("failed to get {sort} metric value: {}", invalid[0].1));
+            format!("invalid metrics ({} invalid out of {}), first error is: {wrapped}", count.0, count.1)
         };
         match best {
             Some((replicas, metric)) if invalid.is_empty() || replicas >= current => {

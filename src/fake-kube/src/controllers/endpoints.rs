@@ -238,7 +238,7 @@ fn write_slice(api: &mut Api, now: Timestamp, service: &Object, value: &Value, s
     // Refused in a namespace that is going; the slices go with it.
     let _ = match slice {
         Some(slice) => api.update_with(now, SLICES, &slice.meta.namespace, &slice.meta.name, None, |object| {
-            object["endpoints"] = Value::Array(list);
+            object["endpoints"] = listed(list);
             object["metadata"]["labels"] = labels;
         }),
         None => api.create(
@@ -247,10 +247,15 @@ fn write_slice(api: &mut Api, now: Timestamp, service: &Object, value: &Value, s
             &service.meta.namespace,
             json!({
                 "metadata": { "generateName": format!("{}-", service.meta.name), "labels": labels, "ownerReferences": [owner_reference(service)] },
-                "addressType": "IPv4", "endpoints": list, "ports": ports,
+                "addressType": "IPv4", "endpoints": listed(list), "ports": listed(ports.to_vec()),
             }),
         ),
     };
+}
+
+/// Go writes a list that was never filled as null.
+fn listed(list: Vec<Value>) -> Value {
+    if list.is_empty() { Value::Null } else { Value::Array(list) }
 }
 
 fn ours(api: &Api, key: &Key) -> Vec<Arc<Object>> {

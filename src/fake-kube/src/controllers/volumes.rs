@@ -66,7 +66,12 @@ impl Controller for Volumes {
                     claims.extend((!key.1.is_empty()).then_some(key));
                 }
                 CLASSES => claims.extend(self.unbound.iter().cloned()),
-                "pods" => claims.extend(self.used(change)),
+                // A claim that waits is not looked at for a pod's sake; one that is to go is.
+                "pods" => {
+                    let used = self.used(change);
+                    let going = |key: &Key| api.store().get(CLAIMS, &key.0, &key.1).is_some_and(|claim| claim.meta.deletion.is_some());
+                    claims.extend(used.into_iter().filter(going));
+                }
                 _ => {}
             }
         }
@@ -342,7 +347,12 @@ fn tell_bound(api: &mut Api, now: Timestamp, claim: &Object, volume: &Value) {
 }
 
 fn set_phase(api: &mut Api, now: Timestamp, plural: &str, namespace: &str, name: &str, phase: &str) -> Result<Arc<Object>, crate::Status> {
-    api.update_with(now, plural, namespace, name, Some("status"), |object| object["status"]["phase"] = json!(phase))
+    api.update_with(now, plural, namespace, name, Some("status"), |object| {
+        if plural == VOLUMES && object["status"]["phase"] != phase {
+            object["status"]["lastPhaseTransitionTime"] = json!(crate::time::seconds(now));
+        }
+        object["status"]["phase"] = json!(phase);
+    })
 }
 
 fn drop_finalizer(api: &mut Api, now: Timestamp, object: &Object, finalizer: &str) {

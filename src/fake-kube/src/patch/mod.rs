@@ -2,7 +2,6 @@
 
 mod strategic;
 
-use json_patch::PatchOperation;
 use serde_json::Value;
 
 pub(crate) use strategic::strategic;
@@ -11,8 +10,10 @@ use crate::status::Status;
 
 /// More operations than this are refused (`k8s.io/apiserver/pkg/endpoints/handlers/patch.go`).
 const MOST_OPERATIONS: usize = 10_000;
-/// Bytes that the copies of one patch may come to (`k8s.io/apiserver/pkg/server/config.go`, JSONPatchMaxCopyBytes).
-const MOST_COPIED: usize = 3 << 20;
+
+/// Bytes that all copies of a patch may add (`jsonpatch.AccumulatedCopySizeLimit`, set to the limit of a request in
+/// `k8s.io/apiserver/pkg/server/config.go`).
+const MOST_COPIED: usize = 3 * 1024 * 1024;
 
 /// RFC 6902. Applied as a whole or not at all.
 pub(crate) fn json(target: &mut Value, patch: &[u8]) -> Result<(), Status> {
@@ -22,24 +23,21 @@ pub(crate) fn json(target: &mut Value, patch: &[u8]) -> Result<(), Status> {
         let message = format!("The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}", patch.0.len());
         return Err(Status::new(413, "RequestEntityTooLarge", message));
     }
-    // Each copy may double the object, so that copies are made one by one and counted.
+    // One by one: each copy may double what there is.
     let mut copied = 0;
-    let mut rest = patch.0.as_slice();
-    let mut made = target.clone();
-    while let Some(at) = rest.iter().position(|operation| matches!(operation, PatchOperation::Copy(_))) {
-        let (before, after) = rest.split_at(at);
-        json_patch::patch(&mut made, before).map_err(|_| rejected())?;
-        if let [PatchOperation::Copy(copy), ..] = after {
-            copied += copy.from.resolve(&made).map_or(0, |value| value.to_string().len());
+    let mut changed = target.clone();
+    for operation in patch.0 {
+        if let json_patch::PatchOperation::Copy(copy) = &operation
+            && let Some(source) = changed.pointer(copy.from.as_str())
+        {
+            copied += source.to_string().len();
+            if copied > MOST_COPIED {
+                return Err(rejected());
+            }
         }
-        if copied > MOST_COPIED {
-            return Err(rejected());
-        }
-        json_patch::patch(&mut made, &after[..1]).map_err(|_| rejected())?;
-        rest = &after[1..];
+        json_patch::patch(&mut changed, &[operation]).map_err(|_| rejected())?;
     }
-    json_patch::patch(&mut made, rest).map_err(|_| rejected())?;
-    *target = made;
+    *target = changed;
     Ok(())
 }
 
