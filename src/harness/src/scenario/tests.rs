@@ -94,7 +94,7 @@ fn the_good_one_is_read() {
 #[case("    expect:", "    fault: { spot-interruption: { nodes: { capacity: on-demand } } }\n    expect:", "Spot instances only")]
 #[case("    expect:", "    fault: {}\n    expect:", "a fault without a word")]
 #[case("    expect:", "    within: 1m\n    until: 2m\n    expect:", "within and until in one step")]
-#[case("given:\n", "given:\n  aws: { faults: [ { vanish: {} } ] }\n", "belong to a step")]
+#[case("given:\n", "given:\n  aws: { faults: [ { vanish: {} } ] }\n", "the others belong to")]
 #[case("given:\n", "given:\n  aws: { region: us-west-9 }\n", "did you mean \"us-west-")]
 #[case("given:\n", "given:\n  aws: { capacity: [ { types: [m5.large] } ] }\n", "capacity needs types and count")]
 #[case("scale deployment/other/inflate to 5", "delete node of pol default", "delete node of pool NAME")]
