@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use planner::input::*;
 use planner::output::{NodeClaimPlan, PodOutcome};
+use planner::overlay::Overlay;
 use planner::{Explanation, Plan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,6 +83,7 @@ pub fn offering(zone: &str, market: CapacityType, dollars: f64) -> Offering {
         available: true,
         requirements,
         reservation_capacity: None,
+        overlaid: false,
     }
 }
 
@@ -100,6 +102,7 @@ pub fn instance_type(name: &str, cpus: i64, memory: i64, capacity: i64, pods: i6
         capacity: Resources::new().with("cpu", cpus * 1000).with("memory", capacity * MIB).with("pods", pods),
         allocatable: Resources::new().with("cpu", cpus * 1000 - 70).with("memory", memory * MIB).with("pods", pods),
         offerings,
+        overlaid: false,
     }
 }
 
@@ -129,6 +132,7 @@ pub fn pool(name: &str) -> Pool {
         termination_grace_period: None,
         hash: "1".into(),
         disruption: PoolDisruption { consolidate_after: None, policy: ConsolidationPolicy::WhenEmptyOrUnderutilized, budgets: Vec::new() },
+        replicas: None,
     }
 }
 
@@ -141,6 +145,8 @@ pub struct World {
     pub snapshot: Snapshot,
     pub offerings: Offerings,
     pub options: Options,
+    /// NodeOverlays, each with its price as written.
+    pub overlays: Vec<(Overlay, Option<String>)>,
 }
 
 impl World {
@@ -148,7 +154,7 @@ impl World {
         let types = Arc::new(types);
         let offerings = pools.iter().map(|pool| (pool.name.clone(), types.clone())).collect();
         let snapshot = Snapshot { pools: pools.into_iter().map(Arc::new).collect(), ..Snapshot::default() };
-        World { snapshot, offerings, options: Options::default() }
+        World { snapshot, offerings, options: Options::default(), overlays: Vec::new() }
     }
 
     /// The workshop's lab without pods.
@@ -184,7 +190,15 @@ impl World {
     }
 
     pub fn plan(&self) -> (Plan, Explanation) {
-        planner::plan(&self.snapshot, &self.offerings, now(), &self.options)
+        planner::plan(&self.snapshot, &self.overlaid(), now(), &self.options)
+    }
+
+    /// The offerings as the overlays make them.
+    pub fn overlaid(&self) -> Offerings {
+        let pools: Vec<_> = self.snapshot.pools.iter().map(|pool| (&pool.name, &pool.labels)).collect();
+        let overlays: Vec<Overlay> = self.overlays.iter().map(|(overlay, _)| overlay.clone()).collect();
+        let (made, _) = planner::overlay::evaluate(&pools, &self.offerings, &overlays);
+        self.offerings.iter().map(|(pool, types)| (pool.clone(), made.apply(pool, types).unwrap())).collect()
     }
 
     /// The world once the plan is carried out: each launch a ready node of its cheapest type with its pods bound, nominated pods
@@ -215,7 +229,7 @@ impl World {
             }
         }
         snapshot.pending.retain(|pod| !placed.contains(&format!("{}/{}", pod.namespace, pod.name).into()));
-        World { snapshot, offerings: self.offerings.clone(), options: self.options.clone() }
+        World { snapshot, offerings: self.offerings.clone(), options: self.options.clone(), overlays: Vec::new() }
     }
 
     fn node(&self, name: &str, launch: &NodeClaimPlan) -> Node {
