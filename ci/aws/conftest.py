@@ -53,6 +53,18 @@ class Raw:
         yield self.body
 
 
+class Seen:
+    """Every answer of the session: (service, operation, code, status, message); code is None where the call succeeded."""
+
+    answers = set()
+
+    @classmethod
+    def note(cls, http_response, parsed, model, **_):
+        error = parsed.get("Error", {})
+        service = model.service_model.signing_name
+        cls.answers.add((service, model.name, error.get("Code"), http_response.status_code, error.get("Message")))
+
+
 class Account:
     """A cloud of a test's own (or the one at the given address), and clients for it."""
 
@@ -71,6 +83,7 @@ class Account:
     def client(self, service, session=None, **more):
         settings = botocore.config.Config(retries={"max_attempts": 1}, **more)
         client = (session or self.session).client(service, endpoint_url=ADDRESS or "http://127.0.0.1:4566", config=settings)
+        client.meta.events.register("after-call", Seen.note)
         if self.pipe:
             client.meta.events.register("before-send", self.pipe.send)
         return client

@@ -25,7 +25,7 @@ SERVED = {
         CreateFleet DescribeFleets DeleteFleets DescribeImages EnableImageDeprecation DisableImageDeprecation DeregisterImage
         DescribeCapacityReservations CreateCapacityReservation ModifyCapacityReservation CancelCapacityReservation
         CreatePlacementGroup DescribePlacementGroups DeletePlacementGroup DescribeVolumes DeleteVolume DescribeNetworkInterfaces
-        GetConsoleOutput""",
+        GetConsoleOutput GetInstanceTypesFromInstanceRequirements""",
     "iam": """
         CreateRole GetRole DeleteRole ListRoles AttachRolePolicy DetachRolePolicy ListAttachedRolePolicies PutRolePolicy
         GetRolePolicy ListRolePolicies DeleteRolePolicy UpdateAssumeRolePolicy PutRolePermissionsBoundary

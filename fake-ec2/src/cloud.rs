@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::auth::{self, Refusal, Signed};
 use crate::config::{AccessKey, Config};
-use crate::model::Service;
+use crate::model::{Protocol, Service};
 use crate::protocol::{self, AwsError, Call, Dialect, Form, Malformed, Parsed, Target};
 use crate::services::{self, Outcome, Pending};
 use crate::state::State;
@@ -215,6 +215,7 @@ impl Cloud {
     }
 
     fn handle(&mut self, now: Timestamp, ticket: Ticket, call: Call, dialect: Dialect) {
+        self.state.account.writes_xml = dialect.protocol == Protocol::Ec2;
         match services::handle(&mut self.state, now, &call) {
             Outcome::Done(answer) => {
                 let response = self.respond(&call, dialect, answer);
@@ -258,7 +259,20 @@ impl Cloud {
 
 /// A request's id in the form of a UUID, from the seed and the request's number, so that it moves no other chance.
 fn request_id(seed: u64, ticket: Ticket) -> String {
-    let digest = Sha256::digest(format!("request {seed} {}", ticket.0));
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digest: [u8; 32] = Sha256::digest(format!("request {seed} {}", ticket.0)).into();
+    let nibble = |at: usize| if at % 2 == 0 { digest[at / 2] >> 4 } else { digest[at / 2] & 0xf };
+    let digit = |at: usize| match at {
+        12 => '4',
+        16 => 'a',
+        _ => char::from(DIGITS[usize::from(nibble(at))]),
+    };
+    let mut id = String::with_capacity(36);
+    for at in 0..32 {
+        if matches!(at, 8 | 12 | 16 | 20) {
+            id.push('-');
+        }
+        id.push(digit(at));
+    }
+    id
 }

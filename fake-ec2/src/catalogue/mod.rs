@@ -4,13 +4,15 @@
 //! on-demand prices of us-east-1 are AWS's list prices (through Karpenter's table). All else is derived and says so
 //! ([`Price::derived`]): other regions' prices by a factor per region, Spot prices by a discount per family.
 
+mod file;
 mod offerings;
 mod prices;
 mod types;
 
+pub use file::{File, FileError, Offer};
 pub use offerings::{Offering, Region, Zone, offerings, region, regions};
 pub use prices::{MicroUsd, Price, on_demand_price, spot_price_base};
-pub use types::{InstanceType, instance_type, types};
+pub use types::{InstanceType, instance_type, learn, types};
 
 /// Where a file of data comes from; the first line of each.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]

@@ -1,7 +1,7 @@
 //! Instance types: the whole shape that DescribeInstanceTypes tells, and the facts that placement needs.
 
 use std::collections::BTreeMap;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -151,7 +151,25 @@ pub fn types() -> &'static BTreeMap<&'static str, InstanceType> {
 
 /// One type by its name.
 pub fn instance_type(name: &str) -> Option<&'static InstanceType> {
-    types().get(name)
+    types().get(name).or_else(|| LEARNT.read().unwrap_or_else(PoisonError::into_inner).get(name).copied())
+}
+
+/// Types that catalogue files have brought. A name's first shape stays, as what is built in does; the texts live as long as the process.
+static LEARNT: RwLock<BTreeMap<&'static str, &'static InstanceType>> = RwLock::new(BTreeMap::new());
+
+/// Makes a type known that is not built in. What its region offers is not changed by it.
+pub fn learn(name: &str, details: &Value) {
+    if instance_type(name).is_some() {
+        return;
+    }
+    let (name, text): (&'static str, &'static str) = (name.to_owned().leak(), details.to_string().leak());
+    let made: &'static InstanceType = Box::leak(Box::new(InstanceType { name, text, facts: OnceLock::new(), details: OnceLock::new() }));
+    LEARNT.write().unwrap_or_else(PoisonError::into_inner).entry(name).or_insert(made);
+}
+
+/// Whether a value has the facts of a type of this name.
+pub(super) fn is_shape(name: &str, details: &Value) -> bool {
+    details.get("InstanceType").and_then(Value::as_str) == Some(name) && Facts::deserialize(details).is_ok()
 }
 
 /// The file: a provenance, then a line `name TAB JSON` per type.

@@ -44,6 +44,8 @@ fn status_of(code: &str) -> u16 {
         "NoSuchEntity" | "ResourceNotFoundException" => 404,
         "EntityAlreadyExists" | "DeleteConflict" | "LimitExceeded" | "ResourceInUseException" => 409,
         "InternalError" | "InternalFailure" | "ServiceFailure" => 500,
+        // "Server error codes" of the same page.
+        "InsufficientInstanceCapacity" | "InsufficientCapacity" | "InsufficientAddressCapacity" => 500,
         "RequestLimitExceeded" | "ServiceUnavailable" | "Unavailable" => 503,
         _ => 400,
     }

@@ -32,7 +32,7 @@ pub use error::AwsError;
 pub use fit::misfits;
 pub use form::Form;
 pub use malformed::Malformed;
-pub use reply::{Dialect, failure, success};
+pub use reply::{Dialect, failure, fragment, success};
 pub use request::{Parsed, parse};
 pub use route::{Target, target};
 pub use scalar::{http_date, timestamp};

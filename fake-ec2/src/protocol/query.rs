@@ -4,6 +4,8 @@
 //! own name. Query: lists are `Tags.member.1` unless flattened, maps `Attribute.1.Name`. Sources: Smithy's ec2Query and awsQuery
 //! protocols, and what botocore sends.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::form::{Key, Tree};
@@ -32,17 +34,16 @@ impl<'a> Reader<'a> {
         let mut known = Vec::new();
         for member in members {
             let name = self.name(member);
-            known.push(name.clone());
-            let below = join(path, &name);
             let value = match tree.child(&name) {
-                Some(node) => self.value(member.shape, member.flattened, node, &below)?,
+                Some(node) => self.value(member.shape, member.flattened, node, &join(path, &name))?,
                 None => None,
             };
             match value {
                 Some(value) => drop(object.insert(member.name.to_owned(), value)),
-                None if member.required => return Err(Malformed::Missing { path: below }),
+                None if member.required => return Err(Malformed::Missing { path: join(path, &name) }),
                 None => {}
             }
+            known.push(name);
         }
         for (key, node) in &tree.children {
             if !matches!(key, Key::Name(name) if known.iter().any(|known| known == name)) {
@@ -53,20 +54,20 @@ impl<'a> Reader<'a> {
     }
 
     /// A member's name in a form. A flattened list of the query protocol is called by its items' name.
-    fn name(&self, member: &Member) -> String {
+    fn name(&self, member: &Member) -> Cow<'static, str> {
         if self.ec2 {
             return match (member.query_name, member.location_name) {
-                (Some(name), _) => name.to_owned(),
-                (None, Some(name)) => capitalised(name),
-                (None, None) => member.name.to_owned(),
+                (Some(name), _) => name.into(),
+                (None, Some(name)) => capitalised(name, member.name),
+                (None, None) => member.name.into(),
             };
         }
         if let Kind::List { member: item, flattened } = &self.model.shape(member.shape).kind
             && let Some(name) = item.location_name.filter(|_| *flattened || member.flattened)
         {
-            return name.to_owned();
+            return name.into();
         }
-        member.wire_name().to_owned()
+        member.wire_name().into()
     }
 
     fn value(&mut self, shape: ShapeId, flattened: bool, node: &Tree<'_>, path: &str) -> Result<Option<Value>, Malformed> {
@@ -164,8 +165,12 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-fn capitalised(name: &str) -> String {
+/// A location name with a capital, which mostly is the member's own name.
+fn capitalised(name: &'static str, own: &'static str) -> Cow<'static, str> {
     let mut letters = name.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
-    first.into_iter().chain(letters).collect()
+    if own.chars().next() == first && own.get(1..) == name.get(1..) {
+        return own.into();
+    }
+    first.into_iter().chain(letters).collect::<String>().into()
 }

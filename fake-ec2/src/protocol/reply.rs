@@ -54,7 +54,8 @@ pub fn success(service: Service, dialect: Dialect, operation: &Operation, reques
 }
 
 fn ec2_body(model: &Model, operation: &Operation, request_id: &str, output: &Value) -> String {
-    let mut writer = xml::Writer::new(model, "item", true);
+    // Most lists say `item` in the model; those that say nothing are lists of `member`, and Go's SDK reads nothing else.
+    let mut writer = xml::Writer::new(model, "member", true);
     let root = format!("{}Response", operation.name);
     writer.open_in(&root, &ec2_namespace(model));
     writer.text("requestId", request_id);
@@ -65,6 +66,26 @@ fn ec2_body(model: &Model, operation: &Operation, request_id: &str, output: &Val
     }
     writer.close(&root);
     writer.finish()
+}
+
+/// The members of a structure deep in an operation's output, as EC2 writes them; a reply may hold the text in the structure's place.
+/// Nothing if the value does not fit. `path` leads there by member names, through lists.
+pub fn fragment(service: Service, operation: &str, path: &[&str], value: &Value) -> Option<String> {
+    let model = service.model();
+    let mut shape = model.operations.get(operation)?.output?;
+    for name in path {
+        let Kind::Structure(members) = &model.shape(shape).kind else { return None };
+        shape = members.iter().find(|member| member.name == *name)?.shape;
+        while let Kind::List { member, .. } = &model.shape(shape).kind {
+            shape = member.shape;
+        }
+    }
+    if !fit::misfits(model, shape, value).is_empty() {
+        return None;
+    }
+    let mut writer = xml::Writer::part(model, "member", true);
+    writer.members(shape, value);
+    Some(writer.finish())
 }
 
 /// EC2's namespace ends in a slash on the wire and not in the model.

@@ -23,6 +23,11 @@ impl<'a> Writer<'a> {
         Self { model, item, millis, out }
     }
 
+    /// Writes a part of a document.
+    pub fn part(model: &'a Model, item: &'static str, millis: bool) -> Self {
+        Self { model, item, millis, out: String::with_capacity(4096) }
+    }
+
     pub fn finish(self) -> String {
         self.out
     }
@@ -90,6 +95,8 @@ impl<'a> Writer<'a> {
         let model = self.model;
         self.open(name);
         match (&model.shape(shape).kind, value) {
+            // Written before, by a writer of the same model.
+            (Kind::Structure(_), Value::String(text)) => self.out.push_str(text),
             (Kind::Structure(_), _) => self.members(shape, value),
             (Kind::List { member: item, .. }, Value::Array(list)) => {
                 let name = item.location_name.unwrap_or(self.item);

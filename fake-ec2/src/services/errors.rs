@@ -104,7 +104,9 @@ rows! {
     USER_DATA_BASE64: "InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.", "observed";
     INTERFACE_GROUPS: "InvalidParameterCombination", "Network interfaces and an instance-level {0} may not be specified on the same request", "observed";
     FLEET_TYPE: "UnsupportedOperation", "Fleets of type {0} are not supported by this cloud.", "EC2 errors (code)";
-    FLEET_REQUIREMENTS: "UnsupportedOperation", "InstanceRequirements in a fleet are not supported by this cloud.", "EC2 errors (code)";
+    FLEET_REQUIREMENTS: "InvalidParameterValue", "No instance type in the Region matches the InstanceRequirements.", "EC2 errors (code)";
+    FLEET_NOT_FOUND: "InvalidFleetId.NotFound", "The fleet ID '{0}' does not exist", "EC2 errors (code)";
+    REQUIREMENTS_AND_TYPE: "InvalidParameterCombination", "InstanceType and InstanceRequirements may not be specified on the same override", "API reference, FleetLaunchTemplateOverridesRequest";
     MARKET_UNSUPPORTED: "UnsupportedOperation", "The market {0} is not supported by this cloud.", "EC2 errors (code)";
 
     VPC_IN_USE: "DependencyViolation", "The vpc '{0}' has dependencies and cannot be deleted.", "EC2 errors, observed";
@@ -194,6 +196,7 @@ rows! {
     NO_PARAMETER: "ParameterNotFound", "", "model, observed: the message is empty";
     PARAMETER_EXISTS: "ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.", "model, observed";
     PARAMETER_RESERVED: "AccessDeniedException", "No access to reserved parameter name: {0}.", "observed";
+    SSM_FILTER: "InvalidFilterKey", "The filter key {0} is not valid.", "model";
     SSM_TOKEN: "InvalidNextToken", "The specified token is not valid.", "model";
     SSM_VALIDATION: "ValidationException", "{0}", "common errors";
 

@@ -71,7 +71,8 @@ fn put_rule(world: &mut World<'_>, call: &Call) -> Answer {
         return Err(errors::RULE_EMPTY.error(&[]));
     }
     let arn = world.account.arn("events", &world.region.name, &format!("rule/{name}"));
-    let (targets, tags) = world.region.bus.rules.remove(name).map_or_else(Default::default, |held| (held.targets, held.tags));
+    let held = world.region.bus.rules.remove(name);
+    let (targets, tags, deliveries) = held.map_or_else(Default::default, |held| (held.targets, held.tags, held.deliveries));
     let rule = BusRule {
         name: name.to_owned(),
         arn: arn.clone(),
@@ -81,6 +82,7 @@ fn put_rule(world: &mut World<'_>, call: &Call) -> Answer {
         enabled: call.input.text("State") != Some("DISABLED"),
         tags,
         targets,
+        deliveries,
     };
     world.region.bus.rules.insert(name.to_owned(), rule);
     Ok(json!({"RuleArn": arn}))

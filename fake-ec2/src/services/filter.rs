@@ -58,6 +58,13 @@ impl Filters {
         self.filters.is_empty()
     }
 
+    /// Whether all filters are about tags or about these paths, which can be looked at without rendering.
+    pub fn only_on(&self, paths: &[&str]) -> bool {
+        self.filters
+            .iter()
+            .all(|filter| matches!(filter.by, By::Tag(_) | By::TagKey) || matches!(filter.by, By::Path(path) if paths.contains(&path)))
+    }
+
     /// Whether a rendered resource passes every filter.
     pub fn pass(&self, resource: &Value) -> bool {
         self.filters.iter().all(|filter| filter.pass(resource))

@@ -78,6 +78,11 @@ pub fn place_by(call: &Call, length: usize, token: Option<&str>, refusal: &error
 }
 
 impl Place {
+    /// The key of the last item of the page before.
+    pub fn after(&self) -> Option<&str> {
+        self.after.as_deref()
+    }
+
     /// Takes the page out of candidates that come in the order of their keys. `make` is asked about those from the page's beginning to
     /// the first one of the next page; `None` is not in the list.
     pub fn take<C, T>(

@@ -12,9 +12,21 @@ use crate::state::entropy::public_id;
 
 pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
     match call.operation {
+        "DescribeServices" => services(call),
         "GetProducts" => products(world, call),
         _ => Err(errors::unsupported(call)),
     }
+}
+
+/// The one service whose prices are here.
+fn services(call: &Call) -> Answer {
+    if let Some(other) = call.input.text("ServiceCode").filter(|code| *code != "AmazonEC2") {
+        return Err(errors::PRICING_SERVICE.error(&[other]));
+    }
+    let details = catalogue::instance_type("m5.large").map(|details| attributes("us-east-1", details)).unwrap_or_default();
+    let mut names: Vec<&String> = details.keys().collect();
+    names.sort();
+    Ok(json!({"FormatVersion": "aws_v1", "Services": [{"ServiceCode": "AmazonEC2", "AttributeNames": names}]}))
 }
 
 fn products(world: &mut World<'_>, call: &Call) -> Answer {

@@ -16,6 +16,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
             let gone = world.region.parameters.remove(name);
             gone.map(|_| Out::new().done()).ok_or_else(|| errors::NO_PARAMETER.error(&[]))
         }
+        "DescribeParameters" => describe(world, call),
         "GetParameter" => {
             let found = find(world, call.input.text("Name").unwrap_or_default());
             Ok(Out::new().with("Parameter", found.ok_or_else(|| errors::NO_PARAMETER.error(&[]))?).done())
@@ -100,11 +101,84 @@ fn by_path(world: &mut World<'_>, call: &Call) -> Answer {
     Ok(Out::new().with("Parameters", parameters).maybe("NextToken", token).done())
 }
 
+/// The account's own parameters; AWS's public ones are found by path alone. Source: API reference, DescribeParameters.
+fn describe(world: &mut World<'_>, call: &Call) -> Answer {
+    const KEYS: [&str; 8] = ["Name", "Type", "Path", "KeyId", "Label", "Tier", "DataType", "tag:"];
+    let filters = call.input.list("ParameterFilters");
+    if let Some(unknown) =
+        filters.iter().filter_map(|filter| filter.text("Key")).find(|key| !KEYS.iter().any(|known| key.starts_with(known)))
+    {
+        return Err(errors::SSM_FILTER.error(&[unknown]));
+    }
+    let passes = |name: &str, held: &Parameter| filters.iter().all(|filter| passes(filter, name, held));
+    let old = |name: &str, held: &Parameter| {
+        call.input.list("Filters").iter().all(|filter| {
+            let values = filter.texts("Values");
+            match filter.text("Key") {
+                Some("Name") => values.iter().any(|value| name.contains(value)),
+                Some("Type") => values.contains(&held.kind.as_str()),
+                _ => false,
+            }
+        })
+    };
+    let asked = world.region.parameters.iter().filter(|(name, held)| passes(name, held) && old(name, held));
+    let shown = asked.map(|(name, held)| {
+        let slash = if name.starts_with('/') { "" } else { "/" };
+        let row = Out::new()
+            .with("Name", name.clone())
+            .with("ARN", world.account.arn("ssm", &world.region.name, &format!("parameter{slash}{name}")))
+            .with("Type", held.kind.clone())
+            .with("LastModifiedDate", stamp(held.modified))
+            .with("LastModifiedUser", format!("arn:aws:iam::{}:root", world.account.id))
+            .maybe("Description", held.description.clone())
+            .with("Version", held.version)
+            .with("Tier", "Standard")
+            .with("Policies", json!([]))
+            .with("DataType", held.data_type.clone());
+        (name.clone(), row.done())
+    });
+    let length = call.input.int("MaxResults").unwrap_or(50);
+    if !(1..=50).contains(&length) {
+        let message = format!(
+            "1 validation error detected: Value '{length}' at 'maxResults' failed to satisfy constraint: Member must have value less than or equal to 50"
+        );
+        return Err(errors::SSM_VALIDATION.error(&[&message]));
+    }
+    let rows = shown.collect();
+    let length = usize::try_from(length).unwrap_or(50);
+    let (parameters, token) = page::cut_by(call, length, call.input.text("NextToken"), &errors::SSM_TOKEN, rows)?;
+    Ok(Out::new().with("Parameters", parameters).maybe("NextToken", token).done())
+}
+
+fn passes(filter: &Value, name: &str, held: &Parameter) -> bool {
+    let (key, option, values) = (filter.text("Key").unwrap_or_default(), filter.text("Option").unwrap_or("Equals"), filter.texts("Values"));
+    let compare = |text: &str| match option {
+        "BeginsWith" => values.iter().any(|value| text.starts_with(value)),
+        "Contains" => values.iter().any(|value| text.contains(value)),
+        _ => values.contains(&text),
+    };
+    match key {
+        "Name" => compare(name),
+        "Type" => compare(&held.kind),
+        "DataType" => compare(&held.data_type),
+        "Tier" => compare("Standard"),
+        "Path" => values.iter().any(|path| {
+            let rest = name.strip_prefix(path.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+            rest.is_some_and(|rest| option == "Recursive" || !rest.contains('/'))
+        }),
+        _ => match key.strip_prefix("tag:") {
+            Some(tag) => held.tags.get(tag).is_some_and(|value| values.is_empty() || compare(value)),
+            None => false,
+        },
+    }
+}
+
 fn put(world: &mut World<'_>, call: &Call) -> Answer {
     let name = call.input.text("Name").unwrap_or_default();
     let reserved = name.trim_start_matches('/').to_ascii_lowercase();
     if reserved.starts_with("aws") || reserved.starts_with("ssm") {
-        return Err(errors::PARAMETER_RESERVED.error(&[name]));
+        // JSON 1.1 answers 400 where the XML protocols answer 403.
+        return Err(errors::PARAMETER_RESERVED.error(&[name]).with_status(400));
     }
     let held = world.region.parameters.get(name);
     if held.is_some() && !call.input.flag("Overwrite") {

@@ -32,6 +32,8 @@ pub struct Account {
     pub(crate) ledger: Ledger,
     /// Counts the changes of anything that `machines` shows.
     pub(crate) machines_version: u64,
+    /// The caller reads EC2's XML: long lists may hold what was written before.
+    pub(crate) writes_xml: bool,
 }
 
 /// A request that was answered under a client token.
@@ -56,6 +58,7 @@ impl Account {
             denials: Denials::default(),
             ledger: Ledger::default(),
             machines_version: 0,
+            writes_xml: false,
         }
     }
 

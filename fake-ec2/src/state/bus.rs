@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::World;
 use super::agenda::Due;
 use super::lifecycle::later;
 use super::machine::Phase;
 use super::network::Tags;
 use super::queue::Queue;
+use super::rules::{Disturbance, Effect};
+use super::{State, World};
+use crate::services::access;
 
 /// The default bus of a region.
 #[derive(Debug, Default)]
@@ -30,6 +33,17 @@ pub struct BusRule {
     pub tags: Tags,
     /// By id.
     pub targets: IndexMap<String, Target>,
+    /// What became of its events: by the target's id.
+    pub deliveries: BTreeMap<String, Deliveries>,
+}
+
+/// Events that a rule sent to a target, as CloudWatch's `Invocations` and `FailedInvocations` count them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deliveries {
+    pub delivered: u64,
+    pub failed: u64,
+    /// Why the last one failed.
+    pub why: Option<String>,
 }
 
 #[derive(Debug)]
@@ -65,21 +79,67 @@ pub(crate) fn emit(world: &mut World<'_>, source: &str, kind: &str, resources: V
     if world.region.bus.rules.values().any(|rule| rule.wants(&event)) {
         let delay = world.account.settings.event_delivery;
         let at = later(world.now, world.account.entropy.delay("event-delivery", delay));
-        world.account.agenda.add(at, Due::Event { region: world.region.name.clone(), event });
+        for at in disturbed(world, kind, at) {
+            world.account.agenda.add(at, Due::Event { region: world.region.name.clone(), event: event.clone() });
+        }
     }
     id
 }
 
-/// An event reaches its targets: one message per matching rule and target.
+/// When an event arrives that would arrive at an instant, after all faults in force; never, or more than once.
+fn disturbed(world: &mut World<'_>, kind: &str, at: Timestamp) -> Vec<Timestamp> {
+    let now = world.now;
+    let mut arrivals = vec![at];
+    for active in world.account.rules.iter_mut().filter(|active| active.in_force(now)) {
+        let Effect::Events { kinds, does } = &active.rule.effect else { continue };
+        if !kinds.is_empty() && !kinds.iter().any(|known| known == kind) {
+            continue;
+        }
+        active.met += 1;
+        active.hits += 1;
+        match does {
+            Disturbance::Drop => arrivals.clear(),
+            Disturbance::Duplicate => arrivals.extend(arrivals.clone()),
+            Disturbance::Delay { by } => arrivals.iter_mut().for_each(|at| *at = later(*at, *by)),
+            Disturbance::Reorder { within } => {
+                // Events of one stretch of time arrive after it, the last first; those of one instant, too.
+                let stretch = i64::try_from(within.as_millis()).unwrap_or(i64::MAX).max(1);
+                let left = stretch - now.as_millisecond().rem_euclid(stretch);
+                let turn = i64::try_from(active.hits % 1000).unwrap_or(0);
+                let whole = SignedDuration::from_millis(left.saturating_mul(2).saturating_add(1000 - turn));
+                arrivals.iter_mut().for_each(|at| *at = later(now, whole));
+            }
+        }
+    }
+    arrivals
+}
+
+/// An event reaches its targets: one message per matching rule and target, if the target's policy lets it in.
 pub(crate) fn deliver(world: &mut World<'_>, event: &Value) {
     let mut parcels = Vec::new();
     for rule in world.region.bus.rules.values().filter(|rule| rule.wants(event)) {
-        for target in rule.targets.values() {
+        for (id, target) in &rule.targets {
             let body = target.input.clone().unwrap_or_else(|| event.to_string());
-            parcels.push((target.arn.rsplit(':').next().unwrap_or_default().to_owned(), body));
+            let queue = target.arn.rsplit(':').next().unwrap_or_default().to_owned();
+            parcels.push((rule.name.clone(), rule.arn.clone(), id.clone(), queue, body));
         }
     }
-    for (queue, body) in parcels {
+    for (rule, arn, target, queue, body) in parcels {
+        let refused = match world.region.queues.contains_key(&queue) {
+            true => access::delivery::refused(world, &arn, &queue),
+            false => Some(format!("there is no queue {queue}")),
+        };
+        let only_noted = world.account.settings.iam == super::IamMode::Log && world.region.queues.contains_key(&queue);
+        let counts = world.region.bus.rules.get_mut(&rule).map(|rule| rule.deliveries.entry(target).or_default());
+        if let Some(counts) = counts {
+            match &refused {
+                Some(why) => (counts.failed, counts.why) = (counts.failed + 1, Some(why.clone())),
+                None => counts.delivered += 1,
+            }
+        }
+        if refused.is_some() && !only_noted {
+            continue;
+        }
         let id = world.account.entropy.uuid("message");
         let Some(queue) = world.region.queues.get_mut(&queue) else { continue };
         let visible = send(queue, world.now, id, body);
@@ -89,8 +149,22 @@ pub(crate) fn deliver(world: &mut World<'_>, event: &Value) {
     }
 }
 
-fn send(queue: &mut Queue, now: jiff::Timestamp, id: String, body: String) -> jiff::Timestamp {
-    let delay = jiff::SignedDuration::from_secs(queue.seconds("DelaySeconds", 0));
+impl State {
+    /// What became of the home region's events, by rule and target.
+    pub fn deliveries(&self) -> Vec<(String, String, Deliveries)> {
+        let rules = self.regions.get(&self.account.home).into_iter().flat_map(|region| region.bus.rules.values());
+        let of = |rule: &BusRule| -> Vec<(String, String, Deliveries)> {
+            let targets = rule.targets.iter();
+            targets
+                .map(|(id, target)| (rule.name.clone(), target.arn.clone(), rule.deliveries.get(id).cloned().unwrap_or_default()))
+                .collect()
+        };
+        rules.flat_map(of).collect()
+    }
+}
+
+fn send(queue: &mut Queue, now: Timestamp, id: String, body: String) -> Timestamp {
+    let delay = SignedDuration::from_secs(queue.seconds("DelaySeconds", 0));
     queue.send(now, id, body, None, delay)
 }
 

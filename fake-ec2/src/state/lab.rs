@@ -215,9 +215,15 @@ impl State {
     }
 
     fn furnish_queue(&mut self, now: Timestamp, cluster: &str, queue: &str) -> Result<String, AwsError> {
-        let attributes = json!({"MessageRetentionPeriod": "300", "SqsManagedSseEnabled": "true"});
-        let made = self.ask(now, Service::Sqs, "CreateQueue", json!({"QueueName": queue, "Attributes": attributes}))?;
         let arn = self.account.arn("sqs", &self.account.home, queue);
+        // The template's KarpenterInterruptionQueuePolicy.
+        let policy = json!({"Id": "EC2InterruptionPolicy", "Version": "2008-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": ["events.amazonaws.com", "sqs.amazonaws.com"]}, "Action": "sqs:SendMessage", "Resource": arn},
+            {"Sid": "DenyHTTP", "Effect": "Deny", "Action": "sqs:*", "Resource": arn,
+             "Condition": {"Bool": {"aws:SecureTransport": false}}, "Principal": "*"},
+        ]});
+        let attributes = json!({"MessageRetentionPeriod": "300", "SqsManagedSseEnabled": "true", "Policy": policy.to_string()});
+        let made = self.ask(now, Service::Sqs, "CreateQueue", json!({"QueueName": queue, "Attributes": attributes}))?;
         for (rule, source, kind) in INTERRUPTION_RULES {
             let name = format!("{cluster}-{rule}");
             let pattern = json!({"source": [source], "detail-type": [kind]}).to_string();

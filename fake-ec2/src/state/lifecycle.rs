@@ -160,6 +160,7 @@ impl World<'_> {
 
     fn forget(&mut self, id: &str) {
         self.region.instances.remove(id);
+        self.region.written.forget(id);
         self.account.machines_version += 1;
     }
 

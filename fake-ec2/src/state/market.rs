@@ -1,5 +1,6 @@
 //! What a pool costs and how much it holds.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::World;
@@ -69,6 +70,10 @@ impl Account {
         {
             return Vec::new();
         }
+        if let Some(offerings) = self.settings.offerings.as_ref().filter(|_| self.at_home(region)) {
+            let named = offerings.get(instance_type).map_or(&[][..], |offered| &offered.zones);
+            return region.zones.iter().filter(|zone| named.iter().any(|name| name == zone.name)).copied().collect();
+        }
         let Some(known) = catalogue::region(&region.name) else { return Vec::new() };
         let zones = known.offerings_of(instance_type).iter().map(|offering| offering.zone);
         zones.filter(|zone| region.zones.contains(zone)).collect()
@@ -76,14 +81,13 @@ impl Account {
 
     /// Every type on offer in a region, by name, with its zones by name.
     pub(crate) fn offered<'a>(&'a self, region: &'a Region) -> impl Iterator<Item = (&'static str, Vec<Zone>)> + 'a {
-        let few = self.settings.offered_types.as_ref().filter(|_| self.at_home(region));
-        let by_type = catalogue::offerings(&region.name).chunk_by(|one, two| one.instance_type == two.instance_type);
-        by_type.filter_map(move |offerings| {
-            let name = offerings.first()?.instance_type;
-            if few.is_some_and(|types| !types.iter().any(|offered| offered == name)) {
-                return None;
-            }
-            let zones: Vec<Zone> = offerings.iter().map(|offering| offering.zone).filter(|zone| region.zones.contains(zone)).collect();
+        let own = self.settings.offerings.as_ref().filter(|_| self.at_home(region));
+        let built_in: &'static [catalogue::Offering] = if own.is_some() { &[] } else { catalogue::offerings(&region.name) };
+        let by_type = built_in.chunk_by(|one, two| one.instance_type == two.instance_type);
+        let built_in = by_type.filter_map(|offerings| Some(offerings.first()?.instance_type));
+        let own = own.into_iter().flat_map(|own| own.keys()).filter_map(|name| Some(catalogue::instance_type(name)?.name()));
+        own.chain(built_in).filter_map(move |name| {
+            let zones = self.offered_in(region, name);
             (!zones.is_empty()).then_some((name, zones))
         })
     }
@@ -96,29 +100,20 @@ impl Account {
             .iter()
             .rev()
             .find(|price| price.instance_type == instance_type && price.region.as_deref().unwrap_or(&self.home) == region);
-        replaced.map(|price| price.per_hour).or_else(|| Some(catalogue::on_demand_price(region, instance_type)?.per_hour))
-    }
-
-    /// Spot, per hour: what the settings say, else the derived base moved by up to a tenth, evenly, by zone and seed.
-    pub(crate) fn spot_price(&self, region: &Region, instance_type: &str, zone: &str) -> Option<MicroUsd> {
-        if self.at_home(region) {
-            let rows = self.settings.spot_prices.iter().rev().filter(|price| price.instance_type == instance_type);
-            let replaced =
-                rows.filter(|price| price.zone.as_deref().is_none_or(|named| named == zone)).max_by_key(|price| price.zone.is_some());
-            if let Some(price) = replaced {
-                return Some(price.per_hour);
-            }
+        if let Some(price) = replaced {
+            return Some(price.per_hour);
         }
-        let base = catalogue::spot_price_base(&region.name, instance_type)?.per_hour;
-        let moved = 900 + self.entropy.fixed(&format!("spot/{zone}/{instance_type}")) % 201;
-        Some(base.permille(moved))
+        match self.settings.offerings.as_ref().filter(|_| region == self.home) {
+            Some(offerings) => offerings.get(instance_type)?.on_demand,
+            None => Some(catalogue::on_demand_price(region, instance_type)?.per_hour),
+        }
     }
 
     /// What an hour of a pool costs now.
-    pub(crate) fn pool_price(&self, region: &Region, pool: &Pool) -> Option<MicroUsd> {
+    pub(crate) fn pool_price(&self, region: &Region, pool: &Pool, now: Timestamp) -> Option<MicroUsd> {
         match pool.market {
             Market::OnDemand => self.on_demand_price(&region.name, &pool.instance_type),
-            Market::Spot => self.spot_price(region, &pool.instance_type, &pool.zone),
+            Market::Spot => self.spot_price(region, &pool.instance_type, &pool.zone, now),
         }
     }
 }
@@ -169,9 +164,21 @@ impl World<'_> {
     pub(crate) fn note_met(&mut self, pools: &[Pool]) {
         let now = self.now;
         for active in self.account.rules.iter_mut().filter(|active| active.in_force(now)) {
-            if pools.iter().any(|pool| active.rule.effect.dries(pool)) {
+            let effect = &active.rule.effect;
+            let priced = |pool: &Pool| pool.market == Market::Spot && effect.spot_price(&pool.instance_type, &pool.zone).is_some();
+            if pools.iter().any(|pool| effect.dries(pool) || priced(pool)) {
                 active.met += 1;
             }
+        }
+    }
+
+    /// Notes that Spot prices since an instant were told, some of which faults may have set.
+    pub(crate) fn note_priced(&mut self, since: Timestamp, priced: impl Fn(&Effect) -> bool) {
+        let now = self.now;
+        for active in &mut self.account.rules {
+            let rule = &active.rule;
+            let overlaps = rule.since.is_none_or(|begun| begun <= now) && rule.until.is_none_or(|until| until > since);
+            active.met += u64::from(overlaps && priced(&rule.effect));
         }
     }
 

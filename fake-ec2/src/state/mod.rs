@@ -11,12 +11,15 @@
 //! | [`entropy`], [`agenda`] | named streams of chance; what is due when |
 //! | [`account`], [`region`] | what is global, what is regional |
 //! | [`network`], [`image`], [`template`], [`instance`], [`market`] | EC2's resources, prices and capacity |
+//! | [`spot`], [`spot_trace`] | Spot prices over time: a process, a trace |
 //! | [`lifecycle`] | instances' states over time |
 //! | [`incident`] | what befalls the account: Spot interruptions, machines that vanish, stray messages |
 //! | [`denial`] | what IAM refused, and why |
 //! | [`reservation`] | capacity reservations, placement groups |
+//! | [`fleet`] | fleets that were created |
 //! | [`group`] | Auto Scaling groups |
 //! | [`iam`], [`queue`], [`bus`], [`parameter`], [`cluster`] | the other services' resources |
+//! | [`tracked`] | a map that knows when its values may have changed |
 //! | [`machine`] | the harness's view: machines, costs |
 //! | [`lab`], [`lab_policies`] | an EKS lab in one call, through the same operations as a client's; what its controller may do |
 
@@ -26,6 +29,7 @@ pub mod bus;
 pub mod cluster;
 pub mod denial;
 pub mod entropy;
+pub mod fleet;
 pub mod group;
 pub mod iam;
 pub mod image;
@@ -43,13 +47,17 @@ pub mod region;
 pub mod reservation;
 pub mod rules;
 pub mod settings;
+pub mod spot;
+pub mod spot_trace;
 pub mod template;
+pub mod tracked;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 pub use account::Account;
+pub use bus::Deliveries;
 pub use denial::Denial;
 pub use iam::IamMode;
 pub use incident::{Body, Cause, Incident, IncidentError};
@@ -57,8 +65,10 @@ pub use lab::{EksLab, Lab};
 pub use machine::{BlockDevice, LedgerEntry, Machine, NetworkLimits, Phase};
 pub use market::{Market, Pool};
 pub use region::Region;
-pub use rules::{Bucket, Effect, Rule};
-pub use settings::{Capacity, Consistency, Delay, Latency, OnDemandPrice, Quota, Settings, SpotPrice};
+pub use rules::{Bucket, Disturbance, Effect, Rule, SpotPriceIs};
+pub use settings::{Capacity, Consistency, Delay, Latency, Offered, OnDemandPrice, Quota, Settings, SpotPrice};
+pub use spot::{Moves, SpotMarket};
+pub use spot_trace::{Trace, TraceError};
 
 /// The account and its regions.
 #[derive(Debug)]

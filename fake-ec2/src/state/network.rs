@@ -25,12 +25,13 @@ impl Cidr {
         Self { base: u32::from(Ipv4Addr::from(base)) & mask(length), length }
     }
 
-    /// Reads `10.0.0.0/16`; the host bits must be zero and the length EC2's 16 to 28.
+    /// Reads `10.0.0.0/16`, the length EC2's 16 to 28. Host bits are cut off: "if you specify 100.68.0.18/18, we modify it to
+    /// 100.68.0.0/18" (EC2 API reference, CreateVpc, CreateSubnet).
     pub fn parse(text: &str) -> Option<Self> {
         let (base, length) = text.split_once('/')?;
         let base = u32::from(base.parse::<Ipv4Addr>().ok()?);
         let length: u8 = length.parse().ok().filter(|length| (16..=28).contains(length))?;
-        (base & mask(length) == base).then_some(Self { base, length })
+        Some(Self { base: base & mask(length), length })
     }
 
     pub fn addresses(self) -> u32 {
@@ -91,6 +92,8 @@ pub struct Subnet {
     /// Addresses that somebody outside this account's instances holds (pods, load balancers).
     pub occupied: u32,
     used: BTreeSet<u32>,
+    /// From when on EC2 finds it.
+    pub found: Timestamp,
 }
 
 /// AWS keeps the first four addresses of a subnet and the last. Source: VPC user guide, "Subnet sizing for IPv4".
@@ -100,7 +103,7 @@ const KEPT_LAST: u32 = 1;
 impl Subnet {
     pub fn new(id: String, vpc_id: &str, zone: Zone, cidr: Cidr) -> Self {
         let (vpc_id, tags, used) = (vpc_id.to_owned(), Tags::new(), BTreeSet::new());
-        Self { id, vpc_id, zone, cidr, default: false, public: false, tags, occupied: 0, used }
+        Self { id, vpc_id, zone, cidr, default: false, public: false, tags, occupied: 0, used, found: Timestamp::MIN }
     }
 
     /// How many addresses are free: `AvailableIpAddressCount`.
@@ -151,6 +154,8 @@ pub struct SecurityGroup {
     /// `IpPermission` structures as they were authorized.
     pub ingress: Vec<Value>,
     pub egress: Vec<Value>,
+    /// From when on EC2 finds it.
+    pub found: Timestamp,
 }
 
 impl SecurityGroup {
@@ -164,6 +169,7 @@ impl SecurityGroup {
             tags: Tags::new(),
             ingress: Vec::new(),
             egress: vec![everywhere],
+            found: Timestamp::MIN,
         }
     }
 }
@@ -221,7 +227,8 @@ mod tests {
     #[test]
     fn cidrs() {
         assert_eq!(Cidr::parse("10.0.0.0/16").map(|cidr| cidr.to_string()), Some("10.0.0.0/16".into()));
-        for bad in ["10.0.0.1/16", "10.0.0.0/8", "10.0.0.0/29", "10.0.0.0", "x/16", "10.0.0.0/16/2"] {
+        assert_eq!(Cidr::parse("100.68.0.18/18").map(|cidr| cidr.to_string()), Some("100.68.0.0/18".into()));
+        for bad in ["10.0.0.0/8", "10.0.0.0/29", "10.0.0.0", "x/16", "10.0.0.0/16/2"] {
             assert_eq!(Cidr::parse(bad), None, "{bad}");
         }
         let (vpc, subnet) = (Cidr::new([10, 0, 0, 0], 16), Cidr::new([10, 0, 16, 0], 20));

@@ -1,6 +1,9 @@
 //! What is regional: networks, images, templates, instances, queues, rules, parameters, clusters.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::account::Account;
 use super::bus::Bus;
@@ -12,6 +15,7 @@ use super::network::{Cidr, Interface, SecurityGroup, Subnet, Vpc};
 use super::parameter::Parameter;
 use super::queue::Queue;
 use super::template::LaunchTemplate;
+use super::tracked::Tracked;
 use crate::catalogue::{self, Zone};
 
 /// One region of the account.
@@ -25,7 +29,10 @@ pub struct Region {
     pub(crate) groups: BTreeMap<String, SecurityGroup>,
     pub(crate) interfaces: BTreeMap<String, Interface>,
     pub(crate) volumes: BTreeMap<String, Volume>,
-    pub(crate) instances: BTreeMap<String, Instance>,
+    pub(crate) instances: Tracked<Instance>,
+    /// Instances as DescribeInstances wrote them last.
+    pub(crate) written: Written,
+    pub(crate) fleets: super::fleet::Fleets,
     pub(crate) templates: BTreeMap<String, LaunchTemplate>,
     pub(crate) images: BTreeMap<String, Image>,
     /// AWS's own parameters (`/aws/service/…`).
@@ -46,6 +53,29 @@ pub struct Region {
     pub(crate) pools: BTreeMap<Pool, u64>,
 }
 
+/// Texts by instance, each good as long as neither the instance nor what stands around it (groups, images …) has changed.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// Moves on whenever something changes that instances only refer to.
+    pub around: u64,
+    texts: BTreeMap<String, (u64, u64, Arc<str>)>,
+}
+
+impl Written {
+    pub fn get(&self, id: &str, version: u64) -> Option<Arc<str>> {
+        let (of, around, text) = self.texts.get(id)?;
+        (*of == version && *around == self.around).then(|| Arc::clone(text))
+    }
+
+    pub fn keep(&mut self, id: &str, version: u64, text: Arc<str>) {
+        self.texts.insert(id.to_owned(), (version, self.around, text));
+    }
+
+    pub fn forget(&mut self, id: &str) {
+        self.texts.remove(id);
+    }
+}
+
 impl Region {
     /// A region as a new account finds it; `None` when the catalogue does not know the name.
     pub(crate) fn fresh(name: &str, account: &mut Account) -> Option<Self> {
@@ -62,7 +92,9 @@ impl Region {
             groups: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             volumes: BTreeMap::new(),
-            instances: BTreeMap::new(),
+            instances: Tracked::default(),
+            written: Written::default(),
+            fleets: super::fleet::Fleets::default(),
             templates: BTreeMap::new(),
             images,
             public_parameters,
@@ -103,6 +135,16 @@ impl Region {
 
     pub(crate) fn zone(&self, name: &str) -> Option<Zone> {
         self.zones.iter().find(|zone| zone.name == name).copied()
+    }
+
+    /// A subnet, once EC2 finds it.
+    pub(crate) fn subnet(&self, id: &str, now: Timestamp) -> Option<&Subnet> {
+        self.subnets.get(id).filter(|subnet| subnet.found <= now)
+    }
+
+    /// A security group, once EC2 finds it.
+    pub(crate) fn group(&self, id: &str, now: Timestamp) -> Option<&SecurityGroup> {
+        self.groups.get(id).filter(|group| group.found <= now)
     }
 
     pub(crate) fn default_vpc(&self) -> Option<&Vpc> {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::market::{Market, Pool};
+use crate::catalogue::MicroUsd;
 
 /// A fault in force: what it matches, what it does, how often and until when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,21 @@ pub enum Effect {
     Deny { actions: Vec<String> },
     /// These zones are down: no capacity, no status check passes, and what asks for instances there fails.
     ZoneDown { zones: Vec<String> },
+    /// What becomes of events on their way from EventBridge's bus to its rules.
+    Events {
+        /// By `detail-type`; empty means all.
+        #[serde(default)]
+        kinds: Vec<String>,
+        does: Disturbance,
+    },
+    /// What Spot costs in the matching pools.
+    SpotPrice {
+        #[serde(default)]
+        instance_types: Vec<String>,
+        #[serde(default)]
+        zones: Vec<String>,
+        price: SpotPriceIs,
+    },
     /// The matching pools have no capacity.
     InsufficientCapacity {
         #[serde(default)]
@@ -60,6 +76,30 @@ pub enum Effect {
         #[serde(default)]
         markets: Vec<Market>,
     },
+}
+
+/// What happens to an event on its way. EventBridge delivers at least once and in no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disturbance {
+    /// It never arrives.
+    Drop,
+    /// It arrives twice.
+    Duplicate,
+    /// It arrives so much later.
+    Delay { by: SignedDuration },
+    /// Events of so long a stretch arrive after its end, the last first.
+    Reorder { within: SignedDuration },
+}
+
+/// A Spot price that a fault sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpotPriceIs {
+    /// This price, whatever on-demand costs.
+    PerHour(MicroUsd),
+    /// So many thousandths of what it would be, at most the on-demand price.
+    Permille(u64),
 }
 
 /// A token bucket per operation: `RequestLimitExceeded` when it is empty.
@@ -76,7 +116,21 @@ pub struct Bucket {
     pub per_resource: bool,
 }
 
+impl Rule {
+    /// Whether an instant lies in its time.
+    pub(crate) fn in_force_at(&self, at: Timestamp) -> bool {
+        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
+    }
+}
+
 impl Effect {
+    /// The Spot price that it sets for a pool, if any.
+    pub(crate) fn spot_price(&self, instance_type: &str, zone: &str) -> Option<SpotPriceIs> {
+        let Self::SpotPrice { instance_types, zones, price } = self else { return None };
+        let named = |list: &[String], name: &str| list.is_empty() || list.iter().any(|known| known == name);
+        (named(instance_types, instance_type) && named(zones, zone)).then_some(*price)
+    }
+
     /// Whether a launch from this pool finds nothing.
     pub(crate) fn dries(&self, pool: &Pool) -> bool {
         if let Self::ZoneDown { zones } = self {
@@ -119,9 +173,7 @@ impl ActiveRule {
     }
 
     pub fn in_force(&self, now: Timestamp) -> bool {
-        self.rule.since.is_none_or(|since| now >= since)
-            && self.rule.until.is_none_or(|until| now < until)
-            && self.rule.count.is_none_or(|count| self.hits < count)
+        self.rule.in_force_at(now) && self.rule.count.is_none_or(|count| self.hits < count)
     }
 }
 

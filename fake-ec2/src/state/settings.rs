@@ -1,5 +1,7 @@
 //! What a world is made from, as plain data.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +32,12 @@ pub struct Settings {
     pub on_demand_prices: Vec<OnDemandPrice>,
     /// Spot prices that replace the derived ones.
     pub spot_prices: Vec<SpotPrice>,
+    /// How the other Spot prices move.
+    pub spot: super::spot::SpotMarket,
     /// Types on offer in the home region; `None` means the catalogue's.
     pub offered_types: Option<Vec<String>>,
+    /// What the home region offers, by type; `None` means the catalogue's.
+    pub offerings: Option<BTreeMap<String, Offered>>,
     /// How many instances a pool can hold; the last entry that matches decides, none means unlimited.
     pub capacity: Vec<Capacity>,
     /// How long replies take; the last entry that matches decides.
@@ -101,6 +107,17 @@ pub struct SpotPrice {
     pub per_hour: MicroUsd,
 }
 
+/// Where a type is on offer, and at which prices per hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offered {
+    /// By name.
+    pub zones: Vec<String>,
+    pub on_demand: Option<MicroUsd>,
+    /// By zone.
+    pub spot: BTreeMap<String, MicroUsd>,
+}
+
 /// How many instances a pool holds. A field that is `None` matches everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,11 +148,13 @@ pub struct Quota {
 pub struct Consistency {
     pub instances: Delay,
     pub launch_templates: Delay,
+    pub security_groups: Delay,
+    pub subnets: Delay,
 }
 
 impl Default for Consistency {
     fn default() -> Self {
-        Self { instances: Delay::ZERO, launch_templates: Delay::ZERO }
+        Self { instances: Delay::ZERO, launch_templates: Delay::ZERO, security_groups: Delay::ZERO, subnets: Delay::ZERO }
     }
 }
 
@@ -160,7 +179,9 @@ impl Default for Settings {
             cluster_creation: Delay::millis(5_000, 10_000),
             on_demand_prices: Vec::new(),
             spot_prices: Vec::new(),
+            spot: super::spot::SpotMarket::default(),
             offered_types: None,
+            offerings: None,
             capacity: Vec::new(),
             latency: Vec::new(),
             buckets: Vec::new(),

@@ -13,6 +13,8 @@ pub mod aws;
 mod batch;
 mod cache;
 mod errors;
+#[cfg(test)]
+mod goldens;
 mod labels;
 pub mod launch;
 pub mod port;

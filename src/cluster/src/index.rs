@@ -144,6 +144,8 @@ pub struct Index {
     dirty: BTreeSet<MachineKey>,
     planned_pools: BTreeMap<Arc<str>, Arc<Pool>>,
     daemons: BTreeMap<Key, Arc<Daemon>>,
+    /// The pod that each DaemonSet made last, though it may be gone.
+    newest_daemons: BTreeMap<Key, Arc<core::Pod>>,
     planned_budgets: BTreeMap<Key, Arc<PodBudget>>,
     planned_namespaces: BTreeMap<Key, Arc<Namespace>>,
     /// Pods by the claims of their volumes.
@@ -304,6 +306,11 @@ impl Index {
             self.churn += 1;
         }
         self.relate_claims(&key, old.as_deref(), new.as_deref());
+        if old.is_none()
+            && let Some(pod) = &new
+        {
+            self.daemon_pod_came(pod);
+        }
         let planned = new.as_deref().map(|pod| self.planned(pod));
         let provisionable = new.as_deref().is_some_and(pod::is_provisionable);
         let same = planned.as_ref() == self.planned_pods.get(&key).map(|p| &**p);
@@ -410,6 +417,10 @@ impl Index {
     fn pool_changed(&mut self, change: Replaced<NodePool>) -> Touched {
         let Replaced { key, old, new } = change;
         let planned = new.as_deref().map(pool::convert);
+        if new.is_some() && new.as_ref().and_then(|pool| pool.metadata.generation) != old.as_ref().and_then(|pool| pool.metadata.generation)
+        {
+            self.churn += 1;
+        }
         if planned.as_ref() != self.planned_pools.get(&key.name).map(|p| &**p) {
             self.version += 1;
             match planned {
@@ -440,15 +451,36 @@ impl Index {
 
     fn daemon_changed(&mut self, change: Replaced<DaemonSet>) -> Touched {
         let Replaced { key, old, new } = change;
-        let planned = new.as_deref().map(daemon::convert);
-        if planned.as_ref() != self.daemons.get(&key).map(|d| &**d) {
+        if new.is_none() {
+            self.newest_daemons.remove(&key);
+        }
+        self.plan_daemon(&key, new.as_deref());
+        Touched { kind: Kind::DaemonSet, key, old: old.map(Object::DaemonSet), new: new.map(Object::DaemonSet) }
+    }
+
+    fn plan_daemon(&mut self, key: &Key, set: Option<&DaemonSet>) {
+        let planned = set.map(|set| daemon::convert(set, self.newest_daemons.get(key).map(|pod| &**pod)));
+        if planned.as_ref() != self.daemons.get(key).map(|d| &**d) {
             self.version += 1;
             match planned {
                 Some(planned) => self.daemons.insert(key.clone(), Arc::new(planned)),
-                None => self.daemons.remove(&key),
+                None => self.daemons.remove(key),
             };
         }
-        Touched { kind: Kind::DaemonSet, key, old: old.map(Object::DaemonSet), new: new.map(Object::DaemonSet) }
+    }
+
+    /// Upstream looks for it when the DaemonSet changed, and every minute; here it counts at once.
+    fn daemon_pod_came(&mut self, pod: &Arc<core::Pod>) {
+        let Some((name, uid)) = daemon::controller(pod) else { return };
+        let key = Key::new(pod.metadata.namespace.as_deref().unwrap_or_default(), name);
+        let created = |pod: &core::Pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let older = |known: &Arc<core::Pod>| daemon::controller(known).is_some_and(|(_, of)| of != uid) || created(known) < created(pod);
+        if self.newest_daemons.get(&key).is_none_or(older) {
+            self.newest_daemons.insert(key.clone(), pod.clone());
+            if let Some(set) = self.daemon_sets.get(&key).cloned() {
+                self.plan_daemon(&key, Some(&set));
+            }
+        }
     }
 
     fn budget_changed(&mut self, change: Replaced<PodDisruptionBudget>) -> Touched {
@@ -628,9 +660,16 @@ impl Index {
     }
 
     /// Changes when something happened after which nodes may be consolidated that could not be before: a pod was bound or is gone,
-    /// a machine came, went, was initialized or marked (`C/pkg/controllers/state/cluster.go`, MarkUnconsolidated).
+    /// a machine came, went, was initialized or marked, a NodePool is new or has another spec (`C/pkg/controllers/state/cluster.go`,
+    /// MarkUnconsolidated; `C/pkg/controllers/state/informer/nodepool.go`).
     pub fn churn(&self) -> u64 {
         self.churn
+    }
+
+    /// The PersistentVolumes that the pod's claims are bound to.
+    pub fn volumes_of(&self, pod: &core::Pod) -> Vec<String> {
+        let bound = |claim: Key| self.volume_claims.get(&claim)?.spec.as_ref()?.volume_name.clone();
+        volumes::claims(pod).into_iter().filter_map(bound).collect()
     }
 
     /// Whether somebody decided that the machine of this NodeClaim goes.
@@ -847,6 +886,47 @@ mod tests {
         let snapshot = index.snapshot();
         assert!(snapshot.nodes[0].deleting && snapshot.nodes[0].pods.len() == 1 && snapshot.pending.is_empty());
         assert_eq!(index.pool_usage("default").get("nodes"), 0);
+    }
+
+    #[test]
+    fn another_spec_of_a_pool_makes_consolidation_look_again() {
+        let mut index = listed();
+        let pool = |version: u64, generation: i64| {
+            let object = json!({"apiVersion": "karpenter.sh/v1", "kind": "NodePool",
+                "metadata": {"name": "default", "uid": "uid-default", "resourceVersion": version.to_string(), "generation": generation},
+                "spec": {"template": {"spec": {"nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}}}}});
+            Object::NodePool(Arc::new(serde_json::from_value(object).expect("a pool")))
+        };
+        let mut churns = |object: Object| {
+            let before = index.churn();
+            index.apply(object);
+            index.churn() != before
+        };
+        assert!(churns(pool(1, 1)), "it is new");
+        assert!(!churns(pool(2, 1)), "only its status is another");
+        assert!(churns(pool(3, 2)));
+    }
+
+    #[test]
+    fn the_newest_pod_of_a_daemon_set_says_what_it_asks() {
+        let mut index = listed();
+        let set = json!({"metadata": {"name": "agent", "namespace": "default", "uid": "d", "resourceVersion": "1"}, "spec": {"selector": {},
+            "template": {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "50m"}}}]}}}});
+        let pod = |name: &str, version: u64, minute: u64, cpu: &str| {
+            let object = json!({"metadata": {"name": name, "namespace": "default", "uid": name, "resourceVersion": version.to_string(),
+                "creationTimestamp": format!("2026-01-01T00:{minute:02}:00Z"),
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "d", "controller": true}]},
+                "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}});
+            Object::Pod(Arc::new(serde_json::from_value(object).expect("a pod")))
+        };
+        let mut asks = |object: Object| {
+            index.apply(object);
+            index.snapshot().daemons.first().map_or(0, |daemon| daemon.pod.requests.get("cpu"))
+        };
+        assert_eq!(asks(pod("agent-2", 2, 2, "75m")), 0, "its set is not known yet");
+        assert_eq!(asks(Object::DaemonSet(Arc::new(serde_json::from_value(set).expect("a set")))), 75);
+        assert_eq!(asks(pod("agent-1", 3, 1, "60m")), 75, "an older one");
+        assert_eq!(asks(pod("agent-3", 4, 3, "80m")), 80);
     }
 
     /// A pod is what its claims make of it, from whichever object the news comes.

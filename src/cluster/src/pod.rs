@@ -74,6 +74,8 @@ pub fn convert(pod: &core::Pod, created: Timestamp) -> Pod {
             .unwrap_or(0.0),
         terminating: meta.deletion_timestamp.is_some(),
         terminal: is_terminal(pod),
+        stateful: is_owned_by(&pod.metadata, "apps/v1", "StatefulSet"),
+        mirror: is_owned_by(&pod.metadata, "v1", "Node"),
         phase_pending: status.and_then(|s| s.phase.as_deref()) == Some("Pending"),
         unhealthy: status.and_then(|s| s.conditions.as_ref()).into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "False"),
         undecided: undecided(spec),

@@ -165,7 +165,8 @@ pub enum Outcome {
     /// The object is no more.
     Gone(Target),
     Done,
-    Names(Vec<String>),
+    /// VolumeAttachments, and the PersistentVolumes that they attach.
+    Attachments(Vec<(String, String)>),
     Text(Option<String>),
     Discovered(Discovery),
     Amis(Vec<Ami>),

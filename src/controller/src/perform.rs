@@ -48,8 +48,8 @@ pub async fn perform(client: Client, cloud: Arc<dyn Cloud>, effect: Arc<Effect>)
         }
         Effect::ListVolumeAttachments { node } => {
             let all = Api::<VolumeAttachment>::all(client).list(&ListParams::default()).await?;
-            let here = all.items.into_iter().filter(|a| a.spec.node_name == **node && a.spec.source.persistent_volume_name.is_some());
-            Ok(Outcome::Names(here.map(|a| a.name_any()).collect()))
+            let here = all.items.into_iter().filter(|a| a.spec.node_name == **node);
+            Ok(Outcome::Attachments(here.filter_map(|a| Some((a.name_any(), a.spec.source.persistent_volume_name?))).collect()))
         }
         Effect::KubernetesVersion => {
             let version = client.apiserver_version().await?;

@@ -2,13 +2,14 @@
 
 mod common;
 
-use ::kube::api::{DeleteParams, Patch, PatchParams};
+use ::kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use ::kube::{Api, ResourceExt};
 use api::{EC2NodeClass, NodeClaim, NodePool};
 use cloud::port::LaunchError;
 use common::{Lab, condition, is};
 use controller::{CrashPoint, Stopped, What};
 use k8s_openapi::api::core::v1::Node;
+use rstest::rstest;
 use serde_json::json;
 
 #[tokio::test(start_paused = true)]
@@ -203,6 +204,41 @@ async fn a_deleted_claim_drains_its_node_and_ends_its_machine() {
     let lines: Vec<String> = lab.lines().into_iter().filter(|line| wanted.contains(&line.as_str())).collect();
     assert_eq!(lines, wanted);
     lab.settle(60).await;
+}
+
+/// Source: `C/pkg/controllers/node/termination/controller.go`, filterVolumeAttachments.
+#[rstest]
+#[case::of_one_that_stays(json!([{"operator": "Exists"}]), true)]
+#[case::of_one_that_was_drained(json!([]), false)]
+#[tokio::test(start_paused = true)]
+async fn a_node_waits_for_the_volumes_of_drained_pods_only(#[case] tolerations: serde_json::Value, #[case] goes: bool) {
+    use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+    use k8s_openapi::api::storage::v1::VolumeAttachment;
+    fn read<K: serde::de::DeserializeOwned>(value: serde_json::Value) -> K {
+        serde_json::from_value(value).expect("an object")
+    }
+    let lab = Lab::start(|_| {}).await;
+    lab.pods(1, "1Gi").await;
+    let claim = lab.ready_node().await;
+    let create = PostParams::default();
+    let volume: PersistentVolumeClaim =
+        read(json!({"metadata": {"name": "data"}, "spec": {"volumeName": "pv-1", "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}}}));
+    Api::<PersistentVolumeClaim>::namespaced(lab.client.clone(), "default").create(&create, &volume).await.expect("a claim");
+    let pod: Pod = read(json!({"metadata": {"name": "agent"}, "spec": {"nodeName": "ip-10-0-0-1", "tolerations": tolerations,
+        "containers": [{"name": "c", "image": "i"}], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}}));
+    Api::<Pod>::namespaced(lab.client.clone(), "default").create(&create, &pod).await.expect("a pod");
+    let attachment: VolumeAttachment =
+        read(json!({"metadata": {"name": "csi-1"}, "spec": {"attacher": "ebs.csi.aws.com", "nodeName": "ip-10-0-0-1",
+        "source": {"persistentVolumeName": "pv-1"}}}));
+    Api::<VolumeAttachment>::all(lab.client.clone()).create(&create, &attachment).await.expect("an attachment");
+    lab.settle(30).await;
+    Api::<NodeClaim>::all(lab.client.clone()).delete(&claim.name_any(), &DeleteParams::default()).await.expect("deleted");
+    lab.wait(2).await;
+    lab.pods_end().await;
+    lab.wait(60).await;
+    let there = lab.nodes().await.iter().any(|node| node.name_any() == "ip-10-0-0-1");
+    assert_eq!(there, !goes);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! `dryfit cloud`.
 
 use clap::{Args, Subcommand};
-use harness::serve_cloud::{self, CloudOptions, IamMode, serve};
+use harness::serve_cloud::{self, CloudOptions, IamMode, ServeError, serve};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +31,12 @@ pub struct Arguments {
     /// Whether IAM's policies decide: off, log (refusals are noted, nothing is refused) or enforce
     #[arg(long, default_value = "off", value_parser = str::parse::<IamMode>)]
     iam: IamMode,
+    /// Types, offerings and prices of the region, from a file that dryfit catalog refresh wrote
+    #[arg(long, value_name = "FILE")]
+    catalog: Option<PathBuf>,
+    /// What Spot costs: still, moving, or '{moves: 20%, every: 6h, prices: {m5.large: $0.03}, trace: prices.csv}'
+    #[arg(long, value_name = "WORDS")]
+    spot: Option<String>,
     /// Keeps the state in this file, from which the next start goes on; survives being killed
     #[arg(long)]
     state: Option<PathBuf>,
@@ -81,12 +87,44 @@ enum What {
     Faults,
     /// Puts faults in force, in a scenario's words: 'ice: {types: [m5.large], for: 10m}'
     Fault { words: String },
+    /// Spot prices of the moment, of all types or of these; or says anew how they move
+    Spot(Spot),
+    /// What became of EventBridge's events: delivered or failed, by rule and target
+    Deliveries,
     /// Whether policies decide; with a mode, changes it
     Iam { mode: Option<IamMode> },
     /// What policies refused, the latest first
     Denials,
     /// Instances as they are
     Machines,
+}
+
+#[derive(Args)]
+struct Spot {
+    types: Vec<String>,
+    /// In the words of --spot: still, moving, '{moves: 20%}'
+    #[arg(long, value_name = "WORDS", conflicts_with = "types")]
+    set: Option<String>,
+    /// Plays recorded prices, from now on: CSV or JSON lines
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["types", "set"])]
+    trace: Option<PathBuf>,
+}
+
+impl Spot {
+    /// Path and body of the request: `None` reads.
+    fn request(&self) -> Result<(String, Option<String>), ExitCode> {
+        if let Some(path) = &self.trace {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                eprintln!("{} cannot be read: {error}", path.display());
+                ExitCode::from(2)
+            })?;
+            return Ok(("spot".into(), Some(serde_json::json!({ "trace": text }).to_string())));
+        }
+        match &self.set {
+            Some(words) => Ok(("spot".into(), Some(words.clone()))),
+            None => Ok((format!("spot?types={}", self.types.join(",")), None)),
+        }
+    }
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
@@ -110,6 +148,8 @@ fn listen(arguments: &Arguments) -> ExitCode {
         region: arguments.region.clone(),
         seed: arguments.seed,
         iam: arguments.iam,
+        spot: arguments.spot.clone(),
+        catalogue: arguments.catalog.clone(),
         token: arguments.token.clone(),
         state: arguments.state.clone(),
     };
@@ -117,7 +157,7 @@ fn listen(arguments: &Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::from(3)
+            ExitCode::from(if matches!(error, ServeError::Said(_)) { 2 } else { 3 })
         }
     }
 }
@@ -174,13 +214,20 @@ fn print_denial([principal, action, resource]: &[String; 3], why: &[String]) {
 }
 
 fn control(asked: &Ctl) -> ExitCode {
+    let read = |path: &str| ("GET", path.to_owned(), String::new());
     let (method, path, body) = match &asked.what {
-        What::Faults => ("GET", "faults", String::new()),
-        What::Fault { words } => ("POST", "faults", words.clone()),
-        What::Iam { mode: None } => ("GET", "iam", String::new()),
-        What::Iam { mode: Some(mode) } => ("PUT", "iam", serde_json::json!({ "mode": mode }).to_string()),
-        What::Denials => ("GET", "denials", String::new()),
-        What::Machines => ("GET", "machines", String::new()),
+        What::Faults => read("faults"),
+        What::Fault { words } => ("POST", "faults".to_owned(), words.clone()),
+        What::Spot(spot) => match spot.request() {
+            Ok((path, None)) => read(&path),
+            Ok((path, Some(body))) => ("PUT", path, body),
+            Err(code) => return code,
+        },
+        What::Deliveries => read("deliveries"),
+        What::Iam { mode: None } => read("iam"),
+        What::Iam { mode: Some(mode) } => ("PUT", "iam".to_owned(), serde_json::json!({ "mode": mode }).to_string()),
+        What::Denials => read("denials"),
+        What::Machines => read("machines"),
     };
     match ask(&asked.running, method, &format!("/_dryfit/{path}"), &body) {
         Ok(value) => {

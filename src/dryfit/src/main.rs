@@ -1,5 +1,6 @@
 //! The command line. No logic: it reads words, calls the harness, prints what it says and exits with its code.
 
+mod catalog;
 mod cloud;
 mod explain;
 mod test;
@@ -28,6 +29,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Serve a fake AWS account on a loopback port
     Cloud(cloud::Arguments),
+    /// Instance types, offerings and prices: listed, compared, read from an account
+    Catalog(catalog::Arguments),
     /// Serve an embedded Kubernetes to kubectl and controllers
     Up(up::Arguments),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Cloud(arguments) => cloud::run(&arguments),
+        Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Up(arguments) => up::run(&arguments),
     }
 }

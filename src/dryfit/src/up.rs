@@ -28,6 +28,9 @@ pub struct Arguments {
     /// Nodes, each with four CPUs, 16 GiB and a kubelet that only says that it runs pods
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=5000))]
     nodes: u32,
+    /// Roles and bindings decide what service accounts and impersonated users may do
+    #[arg(long)]
+    rbac: bool,
     /// Serve on an address that others can reach; whoever has the kubeconfig may do everything
     #[arg(long)]
     allow_remote: bool,
@@ -41,8 +44,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         eprintln!("{} is not a loopback address; --allow-remote serves it all the same", arguments.listen.ip());
         return ExitCode::from(2);
     }
-    let options =
-        KubeOptions { listen: arguments.listen, kubeconfig: arguments.kubeconfig.clone(), nodes: arguments.nodes, seed: arguments.seed };
+    let options = KubeOptions {
+        listen: arguments.listen,
+        kubeconfig: arguments.kubeconfig.clone(),
+        nodes: arguments.nodes,
+        seed: arguments.seed,
+        rbac: arguments.rbac,
+    };
     match serve(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -35,6 +35,18 @@ pub(crate) fn fill(api: &mut Api, now: Timestamp) {
     make("services", "default", json!({ "metadata": { "name": "kubernetes", "labels": labels }, "spec": spec }));
 }
 
+/// The roles and bindings of a server that has just started.
+pub(crate) fn roles(api: &mut Api, now: Timestamp) {
+    // Recorded from a real server by ci/controllers/record_rbac.py.
+    let all: Vec<Value> = serde_json::from_str(include_str!("../data/rbac.json")).expect("a list, as it was written");
+    for one in all {
+        let plural = one["plural"].as_str().unwrap_or_default();
+        let namespace = one["object"]["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        let made: Result<_, Status> = api.create(now, &format!("rbac.authorization.k8s.io/{plural}"), &namespace, one["object"].clone());
+        debug_assert!(made.is_ok(), "{made:?}");
+    }
+}
+
 /// Empties namespaces that are being deleted, then lets them go.
 #[derive(Default)]
 pub(crate) struct Namespaces {

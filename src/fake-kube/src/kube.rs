@@ -48,6 +48,13 @@ pub struct Config {
     /// Whether `metadata.managedFields` are kept from each object's creation on, as a real server does. Otherwise they begin with the
     /// first server-side apply: where nobody looks at them, most of the work would be theirs.
     pub managed_fields: bool,
+    /// Who may ask, by bearer token. Empty: everybody is the administrator. A request without a token is the administrator's in any
+    /// case: whoever serves a socket lets none through.
+    pub tokens: Vec<(String, crate::User)>,
+    /// What signs service accounts' tokens. Unguessable where somebody else may ask.
+    pub secret: Vec<u8>,
+    /// Whether roles and bindings decide; the server's own are there then.
+    pub rbac: bool,
     /// Faults from the start; more by [`Kube::add_rule`].
     pub rules: Vec<Rule>,
 }
@@ -72,6 +79,9 @@ impl Default for Config {
             history: 16_384,
             latency: Latency::default(),
             managed_fields: false,
+            tokens: Vec::new(),
+            secret: Vec::new(),
+            rbac: false,
             rules: Vec::new(),
         }
     }
@@ -103,7 +113,11 @@ impl Kube {
             api.register(kind);
         }
         api.track(config.managed_fields);
+        api.set_auth(crate::auth::Auth::new(&config.tokens, config.secret, config.rbac));
         bootstrap::fill(&mut api, start);
+        if config.rbac {
+            bootstrap::roles(&mut api, start);
+        }
         let mut kube = Kube {
             api,
             drive: Drive::default(),

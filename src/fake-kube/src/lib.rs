@@ -12,12 +12,14 @@
 //! - [`store`]: objects, resourceVersions, history
 //! - [`kinds`]: what is known of each kind; [`crd`]: kinds that users add
 //! - [`api`]: the write path, the same for HTTP and for controllers: decoding, defaults, admission, validation, deletion
+//! - `auth`: who asks, and whether they may
 //! - [`controller`]: what a controller is, and the loop that drives them; `controllers`: those that are built in
 //! - `protobuf`: bodies of Go clients; `fields`: who set which field, and server-side apply
 //! - [`kube`]: HTTP in, HTTP out
 
 mod admission;
 pub mod api;
+mod auth;
 mod bootstrap;
 mod chance;
 pub mod controller;
@@ -37,8 +39,10 @@ pub mod select;
 pub mod status;
 pub mod store;
 pub mod time;
+mod usage;
 
 pub use api::{Api, DeleteOptions, Preconditions, Propagation};
+pub use auth::User;
 pub use controller::Controller;
 pub use kinds::Kind;
 pub use kube::{Action, Config, Kube, Latency, Out, Request, Response, Rule, Ticket};

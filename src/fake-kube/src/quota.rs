@@ -80,7 +80,7 @@ pub(crate) fn usage(kind: &Kind, object: &Value) -> Amounts {
 }
 
 /// What a pod's containers need together: those that run side by side, or the largest of those that run before, and the overhead.
-fn of_pod(spec: &Value, sort: &str) -> Amounts {
+pub(crate) fn of_pod(spec: &Value, sort: &str) -> Amounts {
     let mut running = Amounts::new();
     let mut most = Amounts::new();
     let each = |list: &'static str| spec[list].as_array().into_iter().flatten();

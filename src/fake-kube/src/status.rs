@@ -140,6 +140,13 @@ impl Status {
         self
     }
 
+    /// The same, of a resource that may not be known.
+    pub(crate) fn of_resource(mut self, group: &str, plural: &str, name: &str) -> Status {
+        self.details =
+            Some(Box::new(Details { name: name.to_owned(), group: group.to_owned(), kind: plural.to_owned(), ..Details::default() }));
+        self
+    }
+
     pub(crate) fn with_cause(mut self, reason: &'static str, message: impl Into<String>, field: &str) -> Status {
         let cause = Cause { reason, message: message.into(), field: field.to_owned() };
         self.details.get_or_insert_default().causes.push(cause);

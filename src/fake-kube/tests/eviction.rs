@@ -37,6 +37,8 @@ fn an_eviction_deletes_gracefully() {
         (&pod["metadata"]["deletionTimestamp"], &pod["metadata"]["deletionGracePeriodSeconds"]),
         (&json!("2026-01-01T00:00:30Z"), &json!(30))
     );
+    let why = pod["status"]["conditions"].as_array().and_then(|all| all.iter().find(|one| one["type"] == "DisruptionTarget"));
+    assert_eq!(why.map(|one| &one["reason"]), Some(&json!("EvictionByEvictionAPI")));
     let (code, gone) = world.ask("DELETE", &format!("{PODS}/p?gracePeriodSeconds=0"), Value::Null);
     assert_eq!((code, &gone["metadata"]["deletionGracePeriodSeconds"]), (200, &json!(0)));
     assert_eq!(world.ask("GET", &format!("{PODS}/p"), Value::Null).0, 404);
@@ -145,4 +147,40 @@ fn a_namespace_takes_its_content_with_it() {
     world.kube.advance(world.now);
     assert_eq!(world.ask("GET", "/api/v1/namespaces/other", Value::Null).0, 404);
     assert!(world.kube.unsettled().is_empty());
+}
+
+#[test]
+fn a_dry_eviction_writes_nothing() {
+    let mut world = World::new();
+    running_pod(&mut world, "p");
+    let before = world.get(&format!("{PODS}/p"));
+    let body =
+        json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "p" }, "deleteOptions": { "dryRun": ["All"] } });
+    assert_eq!(world.ask("POST", &format!("{PODS}/p/eviction?dryRun=All"), body).0, 201);
+    assert_eq!(world.get(&format!("{PODS}/p")), before);
+}
+
+#[test]
+fn label_keys_become_a_part_of_their_selector() {
+    let mut world = World::new();
+    let term = |selector: Value| json!({ "labelSelector": selector, "topologyKey": "z", "matchLabelKeys": ["hash"], "mismatchLabelKeys": ["tenant", "not-there"] });
+    let terms = json!([term(json!({ "matchLabels": { "app": "a" } })), { "topologyKey": "z", "matchLabelKeys": ["hash"] }]);
+    let preferred = json!([{ "weight": 1, "podAffinityTerm": term(json!({ "matchLabels": { "app": "a" } })) }]);
+    let spread = json!([{ "maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": { "matchLabels": { "app": "a" } }, "matchLabelKeys": ["hash"] }]);
+    world.make(
+        PODS,
+        json!({ "metadata": { "name": "p", "labels": { "app": "a", "hash": "1", "tenant": "t" } }, "spec": { "containers": [{ "name": "c", "image": "i" }],
+            "topologySpreadConstraints": spread,
+            "affinity": { "podAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": preferred },
+                "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": terms } } } }),
+    );
+    let spec = world.get(&format!("{PODS}/p"))["spec"].clone();
+    let hash = json!({ "key": "hash", "operator": "In", "values": ["1"] });
+    let tenant = json!({ "key": "tenant", "operator": "NotIn", "values": ["t"] });
+    let required = &spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    assert_eq!(required[0]["labelSelector"]["matchExpressions"], json!([hash, tenant]));
+    assert!(required[1]["labelSelector"].is_null(), "no selector is none");
+    let preferred = &spec["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0]["podAffinityTerm"];
+    assert_eq!(preferred["labelSelector"]["matchExpressions"], json!([hash, tenant]));
+    assert_eq!(spec["topologySpreadConstraints"][0]["labelSelector"]["matchExpressions"], json!([hash]));
 }

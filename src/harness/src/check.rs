@@ -21,6 +21,8 @@ pub struct Facts {
     pub denied: u64,
     pub launches: u64,
     pub disruptions: u64,
+    /// When the step began.
+    pub since: Timestamp,
     /// Positions in `became_ready` and `became_initialized` from which this step counts.
     pub ready_from: usize,
     pub initialized_from: usize,
@@ -31,6 +33,8 @@ pub struct Facts {
     pub order_from: u64,
     /// True conditions of the objects that conditions are expected of.
     pub conditions: BTreeMap<String, BTreeMap<String, String>>,
+    /// The objects of which something is expected; null if there is none.
+    pub objects: BTreeMap<String, serde_json::Value>,
     /// The controller's ERROR lines.
     pub errors: Vec<String>,
     /// Latency bounds are multiplied by this.
@@ -141,13 +145,34 @@ fn judge(expectation: &Expectation, observed: &Observed, facts: &Facts) -> (bool
         Expectation::AwsCalls { operation, count } => {
             counted(*count, facts.calls.get(operation).copied().unwrap_or(0) as usize, &format!("calls of {operation}"))
         }
-        Expectation::Conditions { object, kinds } => {
+        Expectation::Conditions { object, wanted } => {
             let Some(conditions) = facts.conditions.get(&object.to_string()) else { return (false, format!("{object} was not found")) };
             let shown = |kind: &String| format!("{kind}={}", conditions.get(kind).map_or("absent", String::as_str));
-            let held = kinds.iter().all(|kind| conditions.get(kind).is_some_and(|status| status.starts_with("True")));
-            (held, kinds.iter().map(shown).collect::<Vec<_>>().join(", "))
+            let held = wanted.iter().all(|wanted| conditions.get(&wanted.kind).is_some_and(|status| wanted.holds(status)));
+            (held, wanted.iter().map(|wanted| shown(&wanted.kind)).collect::<Vec<_>>().join(", "))
+        }
+        Expectation::Shows { object, wanted } => {
+            let found = facts.objects.get(&object.to_string()).unwrap_or(&serde_json::Value::Null);
+            let differs = difference(wanted, found, &object.to_string());
+            (differs.is_none(), differs.unwrap_or_else(|| "so it is".to_owned()))
         }
         Expectation::Actions(expected) => actions(expected, observed, facts),
+    }
+}
+
+/// Where what was found lacks something of what is wanted: mappings may hold more, lists may not.
+fn difference(wanted: &serde_json::Value, found: &serde_json::Value, path: &str) -> Option<String> {
+    use serde_json::Value;
+    match (wanted, found) {
+        (Value::Object(wanted), Value::Object(found)) => {
+            let under = |key: &String| format!("{path}.{key}");
+            wanted.iter().find_map(|(key, value)| difference(value, found.get(key).unwrap_or(&Value::Null), &under(key)))
+        }
+        (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => {
+            wanted.iter().zip(found).enumerate().find_map(|(at, (wanted, found))| difference(wanted, found, &format!("{path}[{at}]")))
+        }
+        _ if wanted == found => None,
+        _ => Some(format!("{path} is {}", found.to_string().chars().take(400).collect::<String>())),
     }
 }
 
@@ -252,7 +277,8 @@ fn nodes(pool: Option<&str>, nouns: &[Noun], observed: &Observed) -> (bool, Stri
             }
             Noun::PodsPerNode(wanted) => {
                 let on = |name: &str| {
-                    observed.pods.values().filter(|p| !p.system && !p.terminating && p.node.as_deref() == Some(name)).count() as u64
+                    observed.pods.values().filter(|p| !p.system && !p.terminating && !p.finished && p.node.as_deref() == Some(name)).count()
+                        as u64
                 };
                 let mut counts: Vec<u64> = ours.keys().map(|name| on(name)).collect();
                 counts.sort_unstable_by(|a, b| b.cmp(a));
@@ -278,14 +304,21 @@ fn latency(
     };
     let mut times: Vec<SignedDuration> = samples.iter().map(|(from, to)| to.duration_since(*from)).collect();
     times.sort_unstable();
-    let Some(last) = times.last() else { return (false, "nothing became ready".to_owned()) };
+    if times.is_empty() {
+        return (false, "nothing became ready".to_owned());
+    }
+    // Pods that wait to this day have waited longer than any that became ready.
+    let waiting = if of == LatencyOf::PodReady { observed.never_ready(facts.since) } else { 0 };
+    times.resize(times.len() + waiting, SignedDuration::MAX);
     let value = match aggregate {
-        Aggregate::Max => *last,
+        Aggregate::Max => times[times.len() - 1],
         // Nearest rank: the smallest sample that at least p percent do not exceed.
         Aggregate::Percentile(p) => times[(times.len() * usize::from(p)).div_ceil(100).clamp(1, times.len()) - 1],
     };
     let bound = SignedDuration::try_from_secs_f64(bound.as_secs_f64() * facts.latency_factor).unwrap_or(SignedDuration::MAX);
-    (compare.holds(&value, &bound), format!("{:.1}s of {} samples", value.as_secs_f64(), times.len()))
+    let waiting = if waiting == 0 { String::new() } else { format!(", {waiting} pods never ready") };
+    let shown = if value == SignedDuration::MAX { "not ready".to_owned() } else { format!("{:.1}s", value.as_secs_f64()) };
+    (compare.holds(&value, &bound), format!("{shown} of {} samples{waiting}", times.len()))
 }
 
 /// What the autoscaler did to nodes in the step. What it took back is told, not compared.
@@ -294,4 +327,22 @@ fn actions(expected: &[Vec<Phrase>], observed: &Observed, facts: &Facts) -> (boo
     let seen: Vec<String> = acts.iter().map(ToString::to_string).collect();
     let compared: Vec<&Act> = acts.iter().filter(|act| !act.taken_back).collect();
     (acts::hold(expected, &compared), if seen.is_empty() { "no actions".to_owned() } else { seen.join(", ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::difference;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    #[rstest]
+    #[case(json!({"a": 1}), json!({"a": 1, "b": 2}), None)]
+    #[case(json!({"a": [{"b": 1}]}), json!({"a": [{"b": 1, "c": 2}]}), None)]
+    #[case(json!({"a": [{"b": 1}]}), json!({"a": [{"b": 1}, {"b": 2}]}), Some("o.a is [{\"b\":1},{\"b\":2}]"))]
+    #[case(json!({"a": {"b": 1}}), json!({"a": {"b": 2}}), Some("o.a.b is 2"))]
+    #[case(Value::Null, json!({"a": 1}), Some("o is {\"a\":1}"))]
+    #[case(json!({"a": 1}), Value::Null, Some("o is null"))]
+    fn an_object_holds_what_is_wanted_among_other_things(#[case] wanted: Value, #[case] found: Value, #[case] differs: Option<&str>) {
+        assert_eq!(difference(&wanted, &found, "o").as_deref(), differs);
+    }
 }

@@ -172,6 +172,7 @@ pub async fn pass(world: &mut World, end: jiff::Timestamp) -> Result<(), DriveEr
 async fn act(action: &Action, world: &mut World) -> Result<(), DriveError> {
     let done = match action {
         Action::Fault(fault) => return world.inject(fault).await,
+        Action::Ask(ask) => return world.ask(ask).await,
         Action::DeleteNodes { kind, nodes, site } => {
             for target in world.chosen(kind, nodes).map_err(|why| DriveError::Mistakes(Mistakes(vec![site.mistake(why, None)])))? {
                 apply_error(world.objects.delete(&target).await)?;
@@ -249,8 +250,12 @@ async fn facts(
     from: &Mark,
     expectations: impl Iterator<Item = &Placed<Expectation>>,
 ) -> Result<Facts, DriveError> {
-    let mut conditions = BTreeMap::new();
+    let (mut conditions, mut objects) = (BTreeMap::new(), BTreeMap::new());
     for expectation in expectations {
+        if let Expectation::Shows { object, .. } = &expectation.value {
+            let found = world.objects.get(object).await.map_err(|error| WorldError::Kubernetes(error.to_string()))?;
+            objects.insert(object.to_string(), found);
+        }
         if let Expectation::Conditions { object, .. } = &expectation.value
             && let Some(found) = world.objects.conditions(object).await.map_err(|error| WorldError::Kubernetes(error.to_string()))?
         {
@@ -274,12 +279,14 @@ async fn facts(
         denied: world.trace.denied() - from.denied,
         launches: observed.launches - from.launches,
         disruptions: observed.disruptions - from.disruptions,
+        since: from.at.unwrap_or_default(),
         ready_from: from.ready,
         initialized_from: from.initialized,
         evicted_from: from.evicted,
         lost_from: from.lost,
         order_from: from.order,
         conditions,
+        objects,
         errors: world.controller_errors().split_off(from.errors),
         latency_factor: scenario.latency_factor(world.mode),
     })

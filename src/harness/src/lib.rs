@@ -5,9 +5,10 @@
 //! Map, in the order of a run: [`scenario`] reads; [`world`] builds (with [`pump`], [`wires`], [`fakes`], [`furnish`], [`local`]);
 //! [`drive`] moves time and does what the steps say ([`objects`]); [`observe`] sees what happens ([`acts`], [`timeline`], [`trace`]);
 //! [`check`] judges, [`invariants`] judges what always holds; [`report`] tells; [`explain`] answers why; [`run`] does it for many files. [`serve_cloud`] serves the fake AWS alone, [`serve_kube`] the
-//! embedded Kubernetes.
+//! embedded Kubernetes; [`catalogue`] lists, compares and reads what a region offers.
 
 pub mod acts;
+pub mod catalogue;
 pub mod check;
 pub mod drive;
 pub mod explain;

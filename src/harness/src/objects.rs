@@ -129,6 +129,16 @@ impl Objects {
         done.map(drop).map_err(|error| ObjectError::Target { target: target.to_string(), message: error.to_string() })
     }
 
+    /// The whole object; null if there is none.
+    pub async fn get(&mut self, target: &Target) -> Result<Value, ObjectError> {
+        let api = self.target(target).await?;
+        let failed = |message: String| ObjectError::Target { target: target.to_string(), message };
+        match api.get_opt(&target.name).await.map_err(|error| failed(error.to_string()))? {
+            Some(object) => serde_json::to_value(object).map_err(|error| failed(error.to_string())),
+            None => Ok(Value::Null),
+        }
+    }
+
     /// Status conditions of an object: `Ready` → `True`, or `False (Reason: message)`.
     pub async fn conditions(&mut self, target: &Target) -> Result<Option<BTreeMap<String, String>>, ObjectError> {
         let api = self.target(target).await?;

@@ -256,7 +256,10 @@ impl Observed {
                 self.timeline.push(now, Event::PodsPending { owner: seen.owner.clone(), count: 1 }, Vec::new());
             }
             if ready && !before.as_ref().is_some_and(|b| b.ready) {
-                self.became_ready.push((seen.created, now));
+                // Ready again is no other pod.
+                if self.counted.insert(("ready", seen.uid.clone())) {
+                    self.became_ready.push((seen.created, now));
+                }
                 self.timeline.push(
                     now,
                     Event::PodsReady { owner: seen.owner.clone(), node: seen.node.clone().unwrap_or_default(), count: 1 },
@@ -268,6 +271,14 @@ impl Observed {
             self.evict(key.clone(), seen.uid.clone());
         }
         self.pods.insert(key, seen);
+    }
+
+    /// Pods of the scenario since then that are to run and were never ready.
+    pub fn never_ready(&self, since: Timestamp) -> usize {
+        let wait = |pod: &&PodSeen| {
+            !pod.system && !pod.terminating && !pod.finished && pod.created >= since && !self.counted.contains(&("ready", pod.uid.clone()))
+        };
+        self.pods.values().filter(wait).count()
     }
 
     fn evict(&mut self, key: (String, String), uid: String) {
@@ -488,4 +499,45 @@ fn owner(pod: &core::Pod) -> (String, bool) {
     let hash = pod.labels().get("pod-template-hash").map(|hash| format!("-{hash}"));
     let name = hash.and_then(|hash| owner.name.strip_suffix(&hash)).unwrap_or(&owner.name);
     (format!("{namespace}/{name}"), owner.kind == "DaemonSet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Facts, check};
+    use crate::scenario::{Aggregate, Compare, Expectation, LatencyOf, Placed};
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    #[test]
+    fn pods_that_are_never_ready_are_late() {
+        let start = Timestamp::UNIX_EPOCH;
+        let pod = |name: &str, ready: bool| -> core::Pod {
+            let status = if ready { "True" } else { "False" };
+            serde_json::from_value(json!({"metadata": {"name": name, "namespace": "default", "uid": name}, "spec": {"containers": []},
+                "status": {"conditions": [{"type": "Ready", "status": status}]}}))
+            .expect("a pod")
+        };
+        let at = |seconds: i64| start + SignedDuration::from_secs(seconds);
+        let observer = Observer::new(Clock::virtual_from(start));
+        let mut observed = observer.lock();
+        let judge = |observed: &Observed, aggregate: Aggregate| {
+            let bound = SignedDuration::from_secs(60);
+            let value = Expectation::Latency { of: LatencyOf::PodReady, aggregate, compare: Compare::Less, bound };
+            let facts = Facts { since: start, latency_factor: 1.0, ..Facts::default() };
+            check(&Placed { value, text: String::new(), line: 1 }, observed, &facts)
+        };
+        for name in ["a", "b"] {
+            observed.pod(start, &pod(name, false));
+        }
+        observed.pod(at(20), &pod("a", true));
+        let verdict = judge(&observed, Aggregate::Max);
+        assert!(!verdict.held && verdict.seen.contains("1 pods never ready"), "{verdict:?}");
+        assert!(judge(&observed, Aggregate::Percentile(50)).held);
+        observed.pod(at(30), &pod("b", true));
+        assert!(judge(&observed, Aggregate::Max).held);
+        observed.pod(at(40), &pod("b", false));
+        observed.pod(at(400), &pod("b", true));
+        assert!(judge(&observed, Aggregate::Max).held, "ready again is not ready late");
+    }
 }

@@ -16,6 +16,7 @@ use ambient::Clock;
 use keeper::Keeper;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 
 #[derive(Clone, Debug)]
 pub struct CloudOptions {
@@ -23,6 +24,10 @@ pub struct CloudOptions {
     pub region: String,
     pub seed: u64,
     pub iam: fake_ec2::state::IamMode,
+    /// What Spot costs and how it moves, in the words of a scenario's `given.aws.spot`.
+    pub spot: Option<String>,
+    /// Types, offerings and prices of the region, from a file.
+    pub catalogue: Option<std::path::PathBuf>,
     /// Asked of whoever uses the control; needed where the address is not loopback.
     pub token: Option<String>,
     /// Where the state is kept, from which the cloud comes back.
@@ -37,6 +42,8 @@ pub enum ServeError {
     Ended(#[source] std::io::Error),
     #[error(transparent)]
     State(#[from] JournalError),
+    #[error("{0}")]
+    Said(String),
     #[error("no runtime: {0}")]
     Runtime(#[source] std::io::Error),
 }
@@ -47,16 +54,35 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
     runtime.block_on(async {
         let (listener, address) = wires::listen(options.listen).await.map_err(|error| ServeError::Listen(options.listen, error))?;
         let clock = Clock::machine();
-        let config = fake_ec2::Config {
+        let mut config = fake_ec2::Config {
             seed: options.seed,
             region: options.region.clone(),
             world: fake_ec2::state::Settings { queue_url_base: Some(format!("http://{address}")), iam: options.iam, ..Default::default() },
             ..Default::default()
         };
+        if let Some(path) = &options.catalogue {
+            let said = |error: crate::catalogue::CatalogueError| ServeError::Said(error.to_string());
+            let file = crate::catalogue::read(path).map_err(said)?;
+            crate::catalogue::of_region(&file, &options.region, path).map_err(said)?.apply(&mut config.world);
+        }
+        let spot = match &options.spot {
+            Some(words) => {
+                let read = crate::scenario::spot::read("--spot", words, &options.region, crate::scenario::spot::Traces::In(Path::new(".")));
+                read.map_err(|mistakes| ServeError::Said(mistakes.render(false)))?
+            }
+            None => Default::default(),
+        };
         let mut keeper = Keeper::new(&options.region, options.token.as_deref());
         let mut cloud = fake_ec2::Cloud::new(config);
+        control::set_spot(&mut cloud, clock.now(), spot);
         if let Some(path) = &options.state {
-            let start = serde_json::json!({"seed": options.seed, "region": options.region, "iam": options.iam});
+            let mut start = serde_json::json!({"seed": options.seed, "region": options.region, "iam": options.iam});
+            if let Some(words) = &options.spot {
+                start["spot"] = words.clone().into();
+            }
+            if let Some(path) = &options.catalogue {
+                start["catalogue"] = path.display().to_string().into();
+            }
             keeper.keep(path, &start, &mut cloud)?;
         }
         let line = pump::start(cloud, clock, keeper.tap(), |_| {});

@@ -128,8 +128,9 @@ impl Tap for WireTap {
     fn reply(&mut self, now: Timestamp, number: u64, status: u16, bytes: &[u8]) {
         if self.wire == Wire::Aws {
             let mut shared = self.trace.lock();
-            let denied = status == 403
-                && [&b"UnauthorizedOperation"[..], b"AccessDenied"].iter().any(|code| bytes.windows(code.len()).any(|w| w == *code));
+            // JSON protocols answer 400, and REST-JSON has the code in a header only.
+            let words = [&b"UnauthorizedOperation"[..], b"AccessDenied", b"is not authorized to perform"];
+            let denied = matches!(status, 400 | 403) && words.iter().any(|word| bytes.windows(word.len()).any(|w| w == *word));
             shared.denied += u64::from(denied);
             shared.aws_operations.remove(&number);
         }

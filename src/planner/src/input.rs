@@ -184,6 +184,12 @@ pub struct Pod {
     pub labels: Labels,
     pub owner: Option<Owner>,
     pub daemon: bool,
+    /// Of an `apps/v1` StatefulSet.
+    #[serde(default)]
+    pub stateful: bool,
+    /// Owned by its Node: a static pod, which nobody can move.
+    #[serde(default)]
+    pub mirror: bool,
     /// `karpenter.sh/do-not-disrupt: "true"`.
     pub do_not_disrupt: bool,
     /// The same for a time, `karpenter.sh/do-not-disrupt: 1h`: from the pod's start on; without a start for ever.

@@ -159,7 +159,13 @@ fn any_value(requirement: &Requirement) -> Option<Arc<str>> {
     match requirement.operator() {
         Operator::DoesNotExist => None,
         Operator::In => requirement.values.first().cloned(),
-        _ => (requirement.gte.unwrap_or(0)..).map(|n| Arc::from(n.to_string())).find(|value| requirement.has(value)),
+        _ => {
+            let least = requirement.gte.unwrap_or(0);
+            let last = requirement.lte.unwrap_or(i64::MAX);
+            // Upstream draws within the bounds without a look at what is ruled out, and fails where they hold nothing.
+            let value = (least..=last).map(|n| Arc::from(n.to_string())).find(|value| requirement.has(value));
+            value.or_else(|| (least <= last).then(|| Arc::from(least.to_string())))
+        }
     }
 }
 
@@ -185,4 +191,25 @@ fn daemon_overhead(template: &Template, options: &Bits, width: usize) -> Amounts
     let least =
         groups.map(|group| group.overhead.clone()).reduce(|least, other| least.iter().zip(&other).map(|(a, b)| *a.min(b)).collect());
     least.unwrap_or_else(|| vec![0; width])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::least_allowed(Some(1), None, &["1", "2"], Some("3"))]
+    #[case::nothing_within(Some(0), Some(-1), &[], None)]
+    #[case::all_within_ruled_out(Some(1), Some(2), &["1", "2"], Some("1"))]
+    fn a_value_of_a_label_of_ones_own(
+        #[case] gte: Option<i64>,
+        #[case] lte: Option<i64>,
+        #[case] not: &[&str],
+        #[case] value: Option<&str>,
+    ) {
+        let mut requirement = Requirement::new("example.com/x", Operator::NotIn, not.iter().copied());
+        (requirement.gte, requirement.lte) = (gte, lte);
+        assert_eq!(any_value(&requirement).as_deref(), value);
+    }
 }

@@ -4,6 +4,7 @@ use crate::fit_error::{Diagnosis, FitError};
 use crate::node::NodeInfo;
 use crate::plugins::inter_pod_affinity::Required;
 use crate::plugins::pod_topology_spread::Hard;
+use crate::plugins::volumes::Claims;
 use crate::plugins::{
     Plugin, PluginSet, Rejection, inter_pod_affinity, node_affinity, node_name, node_ports, node_resources, node_unschedulable,
     pod_topology_spread, taint_toleration,
@@ -35,11 +36,12 @@ pub(crate) struct Prepared<'a> {
     pub pod: &'a PodInfo,
     pub spread: Hard<'a>,
     pub affinity: Required<'a>,
+    pub claims: Claims<'a>,
 }
 
 impl<'a> Prepared<'a> {
-    pub fn new(pod: &'a PodInfo, view: &'a ClusterView) -> Self {
-        Prepared { pod, spread: Hard::prepare(pod, view), affinity: Required::prepare(pod, view) }
+    pub fn new(pod: &'a PodInfo, view: &'a ClusterView, claims: Claims<'a>) -> Self {
+        Prepared { pod, spread: Hard::prepare(pod, view), affinity: Required::prepare(pod, view), claims }
     }
 
     /// The first rule that excludes the node, in the default profile's order.
@@ -51,6 +53,7 @@ impl<'a> Prepared<'a> {
             .or_else(|| node_affinity::filter(pod, node))
             .or_else(|| node_ports::filter(pod, node))
             .or_else(|| node_resources::filter(pod, node))
+            .or_else(|| self.claims.filter(node))
             .or_else(|| self.spread.filter(node))
             .or_else(|| self.affinity.filter(node))
     }
@@ -69,7 +72,11 @@ pub fn schedule(view: &ClusterView, pod: &PodInfo, draw: u64) -> Result<Placemen
     if named.as_ref().is_some_and(Vec::is_empty) {
         return Err(Box::new(FitError::before_filters(view.nodes().len(), Plugin::NodeAffinity, node_affinity::CONFLICT)));
     }
-    let prepared = Prepared::new(pod, view);
+    let claims = match Claims::prepare(pod, view) {
+        Ok(claims) => claims,
+        Err((plugin, why)) => return Err(Box::new(FitError::before_filters(view.nodes().len(), plugin, &why))),
+    };
+    let prepared = Prepared::new(pod, view, claims);
     let candidates: Vec<&NodeInfo> = match &named {
         Some(names) => names.iter().filter_map(|name| view.node(name)).collect(),
         None => view.nodes().collect(),

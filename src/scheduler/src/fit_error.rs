@@ -47,7 +47,11 @@ impl FitError {
     pub(crate) fn before_filters(nodes: usize, plugin: Plugin, reason: &str) -> Self {
         let mut plugins = PluginSet::default();
         plugins.insert(plugin);
-        let post = post_filter_message(&[], nodes, "Preemption is not helpful for scheduling");
+        let post = match plugin {
+            // The post-filter of dynamic resources misses its state then, and these are its words.
+            Plugin::VolumeBinding => "not found".to_owned(),
+            _ => post_filter_message(&[], nodes, "Preemption is not helpful for scheduling"),
+        };
         let message = format!("0/{nodes} nodes are available: {reason}. {post}");
         FitError { message, rejected: Vec::new(), plugins, preemption: None, examined: 0 }
     }

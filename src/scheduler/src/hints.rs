@@ -25,6 +25,10 @@ pub enum Event<'a> {
     },
     /// An assigned pod is gone or has finished.
     PodRemoved(&'a PodInfo),
+    /// A claim came or changed: its namespace and name.
+    Claim(&'a str, &'a str),
+    /// A volume, a class or a driver's limit came or changed.
+    Storage,
 }
 
 /// Whether the change may have made `pod` schedulable, which the rules in `by` refused. A pod that no rule refused (no nodes at all, a
@@ -61,6 +65,7 @@ fn hint(plugin: Plugin, pod: &PodInfo, event: Event<'_>, view: &ClusterView) -> 
             _ => false,
         },
         Plugin::NodeResourcesFit => resources_hint(pod, event),
+        Plugin::VolumeRestrictions | Plugin::NodeVolumeLimits | Plugin::VolumeBinding | Plugin::VolumeZone => storage_hint(pod, event),
         Plugin::PodTopologySpread => spread_hint(pod, event),
         Plugin::InterPodAffinity => affinity_hint(pod, event, view),
         Plugin::NodeResourcesBalancedAllocation => false,
@@ -84,7 +89,17 @@ fn resources_hint(pod: &PodInfo, event: Event<'_>) -> bool {
             more && fits_empty(after)
         }
         Event::PodRemoved(_) => true,
-        Event::PodAssigned(_) | Event::PodRelabelled { .. } | Event::NodeRemoved(_) => false,
+        Event::PodAssigned(_) | Event::PodRelabelled { .. } | Event::NodeRemoved(_) | Event::Claim(..) | Event::Storage => false,
+    }
+}
+
+fn storage_hint(pod: &PodInfo, event: Event<'_>) -> bool {
+    match event {
+        Event::Claim(namespace, name) => pod.namespace == namespace && pod.claims.iter().any(|(claim, _)| claim == name),
+        Event::Storage | Event::NodeAdded(_) => !pod.claims.is_empty(),
+        Event::NodeUpdated { before, after } => before.labels != after.labels,
+        Event::PodRemoved(gone) => !gone.claims.is_empty(),
+        Event::NodeRemoved(_) | Event::PodAssigned(_) | Event::PodRelabelled { .. } => false,
     }
 }
 
@@ -104,6 +119,7 @@ fn spread_hint(pod: &PodInfo, event: Event<'_>) -> bool {
             after.namespace == pod.namespace
                 && hard().any(|constraint| constraint.selector.matches(&before.labels) != constraint.selector.matches(&after.labels))
         }
+        Event::Claim(..) | Event::Storage => false,
     }
 }
 
@@ -124,6 +140,6 @@ fn affinity_hint(pod: &PodInfo, event: Event<'_>, view: &ClusterView) -> bool {
             likes.iter().map(values).any(|(old, new)| new.is_some() && old != new)
                 || dislikes.iter().map(values).any(|(old, new)| old.is_some() && old != new)
         }
-        Event::NodeRemoved(_) => false,
+        Event::NodeRemoved(_) | Event::Claim(..) | Event::Storage => false,
     }
 }

@@ -5,11 +5,11 @@
 //!
 //! Map, in reading order: [`wire`] reads the fields that matter from Kubernetes' JSON; [`selector`] matches labels;
 //! [`pod`] and [`node`] are what the rules see; [`view`] is the cluster, kept up to date pod by pod; [`plugins`] are the
-//! rules, one file each; [`cycle`] runs them for one pod; [`fit_error`] is kube-scheduler's message; [`preemption`] looks for
+//! rules, one file each, [`storage`] what those about volumes look at; [`cycle`] runs them for one pod; [`fit_error`] is kube-scheduler's message; [`preemption`] looks for
 //! victims; [`queue`] says who is next; [`hints`] says which change is worth a retry.
 //!
-//! Sources are paths below `k8s.io/kubernetes/pkg/scheduler` at v1.36.3 unless they say otherwise. Not modelled: volumes,
-//! dynamic resource allocation, image locality (always zero here), extenders, several profiles, pod groups.
+//! Sources are paths below `k8s.io/kubernetes/pkg/scheduler` at v1.36.3 unless they say otherwise. Not modelled: storage
+//! capacity, dynamic resource allocation, image locality (always zero here), extenders, several profiles, pod groups.
 
 pub mod cycle;
 pub mod fit_error;
@@ -21,6 +21,7 @@ pub mod preemption;
 pub mod queue;
 pub mod resources;
 pub mod selector;
+pub mod storage;
 #[cfg(test)]
 mod tests;
 pub mod view;
@@ -30,6 +31,7 @@ pub use cycle::{NodeScore, Placement, schedule};
 pub use fit_error::FitError;
 pub use hints::Event;
 pub use node::NodeInfo;
+pub use plugins::volumes::Binding;
 pub use plugins::{Plugin, PluginSet};
 pub use pod::PodInfo;
 pub use queue::Queue;

@@ -45,6 +45,8 @@ pub struct PodInfo {
     /// Whether it has constraints of its own; without, the system's default ones apply.
     pub spread_declared: bool,
     pub spread: Vec<SpreadConstraint>,
+    /// The claims that it names, and whether they are its own (ephemeral).
+    pub claims: Vec<(String, bool)>,
 }
 
 /// A port of the node that a pod wants for itself.
@@ -180,6 +182,7 @@ impl PodInfo {
             anti_affinity: terms(&spec.affinity.pod_anti_affinity),
             spread_declared: !spec.topology_spread_constraints.is_empty(),
             spread: spec.topology_spread_constraints.iter().map(|c| SpreadConstraint::from_wire(c, &meta.labels)).collect(),
+            claims: claims(&spec, &meta.name),
             owner: meta.owner_references.into_iter().find(|owner| owner.controller).map(|owner| (owner.kind, owner.name)),
             start_time: status.start_time.as_deref().and_then(|text| text.parse().ok()),
             terminating: meta.deletion_timestamp.is_some(),
@@ -252,6 +255,7 @@ impl PodInfo {
             anti_affinity,
             spread_declared,
             spread,
+            claims,
         } = self;
         (namespace, labels, owner) == (&other.namespace, &other.labels, &other.owner)
             && (node_name, nominated_node_name, scheduler_name) == (&other.node_name, &other.nominated_node_name, &other.scheduler_name)
@@ -261,7 +265,7 @@ impl PodInfo {
             && (host_ports, tolerations, node_selector) == (&other.host_ports, &other.tolerations, &other.node_selector)
             && (node_terms, preferred_nodes) == (&other.node_terms, &other.preferred_nodes)
             && (affinity, anti_affinity) == (&other.affinity, &other.anti_affinity)
-            && (spread_declared, spread) == (&other.spread_declared, &other.spread)
+            && (spread_declared, spread, claims) == (&other.spread_declared, &other.spread, &other.claims)
     }
 
     /// The nodes that required affinity names, when every alternative names some
@@ -283,6 +287,16 @@ pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
 fn toleration(from: &wire::Toleration) -> Toleration {
     Toleration { key: from.key.as_str().into(), exists: from.operator == "Exists", value: from.value.as_str().into(), effect: from.effect }
+}
+
+/// An ephemeral volume's claim has the pod's name and its own.
+fn claims(spec: &wire::PodSpec, pod: &str) -> Vec<(String, bool)> {
+    let named = |volume: &wire::PodVolume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some((claim.claim_name.clone(), false)),
+        (None, Some(_)) => Some((format!("{pod}-{}", volume.name), true)),
+        (None, None) => None,
+    };
+    spec.volumes.iter().filter_map(named).collect()
 }
 
 /// Ports of containers and sidecars (`util/utils.go`, GetHostPorts).

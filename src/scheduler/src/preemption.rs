@@ -88,7 +88,10 @@ fn filter_without(view: &ClusterView, prepared: &Prepared<'_>, node: &NodeInfo, 
         smaller.remove(&pod.key(), u32::MAX);
     }
     let gone: Vec<&PodInfo> = removed.iter().map(|pod| &***pod).collect();
-    let mut again = Prepared::new(prepared.pod, view);
+    let Ok(claims) = crate::plugins::volumes::Claims::prepare(prepared.pod, view) else {
+        return prepared.filter(&smaller);
+    };
+    let mut again = Prepared::new(prepared.pod, view, claims);
     again.spread.without(prepared.pod, node, &gone);
     again.affinity.without(node, &gone);
     again.filter(&smaller)

@@ -1,8 +1,10 @@
 //! The cluster as the scheduler knows it. Every change is applied once, so that nothing is summed up again per pod.
 
 use crate::node::NodeInfo;
+use crate::plugins::volumes::{Binding, Claims};
 use crate::pod::PodInfo;
 use crate::selector::Selector;
+use crate::storage::Storage;
 use crate::wire::{self, Labels, ReadError};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ pub struct ClusterView {
     /// Selectors of ReplicaSets, StatefulSets and ReplicationControllers, by (namespace, kind, name).
     workloads: BTreeMap<(String, String, String), Selector>,
     pub(crate) budgets: BTreeMap<(String, String), Budget>,
+    storage: Storage,
     /// Where the search for feasible nodes begins in large clusters (`schedule_one.go`, nextStartNodeIndex).
     next_start: usize,
 }
@@ -175,6 +178,25 @@ impl ClusterView {
             Some((node, _)) => self.nodes.get(node)?.pods.get(key),
             None => self.homeless.get(key),
         }
+    }
+
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    pub fn storage_mut(&mut self) -> &mut Storage {
+        &mut self.storage
+    }
+
+    /// Every pod that has a known node.
+    pub(crate) fn assigned_pods(&self) -> impl Iterator<Item = &Arc<PodInfo>> {
+        self.nodes.values().flat_map(|node| node.pods.values())
+    }
+
+    /// What the pod's unbound claims need so that it can go to this node; empty when all are bound.
+    pub fn bindings(&self, pod: &PodInfo, node: &str) -> Vec<(String, Binding)> {
+        let (Ok(claims), Some(node)) = (Claims::prepare(pod, self), self.nodes.get(node)) else { return Vec::new() };
+        claims.binding(node).unwrap_or_default()
     }
 
     pub fn set_namespace(&mut self, name: &str, labels: Labels) {

@@ -41,7 +41,7 @@ macro_rules! wire {
 }
 
 wire! {
-    Meta { name: String, namespace: String, uid: String, labels: Labels, deletion_timestamp: Option<String>, owner_references: Vec<OwnerReference> }
+    Meta { name: String, namespace: String, uid: String, labels: Labels, annotations: Labels, deletion_timestamp: Option<String>, owner_references: Vec<OwnerReference> }
     OwnerReference { kind: String, name: String, controller: bool }
     LabelSelector { match_labels: Labels, match_expressions: Vec<Expression> }
     /// A requirement of a label selector or of a node selector.
@@ -51,8 +51,11 @@ wire! {
     PodSpec {
         node_name: String, scheduler_name: String, priority: Option<i32>, preemption_policy: String, scheduling_gates: Vec<Gate>,
         containers: Vec<Container>, init_containers: Vec<Container>, overhead: Amounts, resources: Requirements, tolerations: Vec<Toleration>,
-        node_selector: Labels, affinity: Affinity, topology_spread_constraints: Vec<Spread>,
+        node_selector: Labels, affinity: Affinity, topology_spread_constraints: Vec<Spread>, volumes: Vec<PodVolume>,
     }
+    PodVolume { name: String, persistent_volume_claim: Option<ClaimName>, ephemeral: Option<Empty> }
+    ClaimName { claim_name: String }
+    Empty {}
     PodStatus { phase: String, nominated_node_name: String, start_time: Option<String> }
     Gate { name: String }
     Container { resources: Requirements, ports: Vec<Port>, restart_policy: String }
@@ -81,6 +84,27 @@ wire! {
     Node { metadata: Meta, spec: NodeSpec, status: NodeStatus }
     NodeSpec { unschedulable: bool, taints: Vec<Taint> }
     NodeStatus { allocatable: Amounts }
+
+    Claim { metadata: Meta, spec: ClaimSpec, status: Phase }
+    ClaimSpec {
+        storage_class_name: String, volume_name: String, access_modes: Vec<String>, volume_mode: String, resources: Requirements,
+        selector: Option<LabelSelector>,
+    }
+    Phase { phase: String }
+    Volume { metadata: Meta, spec: VolumeSpec, status: Phase }
+    VolumeSpec {
+        storage_class_name: String, access_modes: Vec<String>, volume_mode: String, capacity: Amounts, claim_ref: ClaimReference, csi: Csi,
+        node_affinity: VolumeAffinity,
+    }
+    ClaimReference { namespace: String, name: String }
+    Csi { driver: String, volume_handle: String }
+    VolumeAffinity { required: Option<NodeSelector> }
+    StorageClass { metadata: Meta, provisioner: String, volume_binding_mode: String, allowed_topologies: Vec<Topology> }
+    Topology { match_label_expressions: Vec<Expression> }
+    CsiNode { metadata: Meta, spec: CsiNodeSpec }
+    CsiNodeSpec { drivers: Vec<CsiDriver> }
+    CsiDriver { name: String, allocatable: Option<CsiLimit> }
+    CsiLimit { count: Option<i64> }
 
     Workload { spec: WorkloadSpec }
     WorkloadSpec { selector: LabelSelector }

@@ -11,9 +11,11 @@
 //! | [`ec2`] | questions of EC2's operations; [`launch`]: those of a launch |
 //! | [`others`] | questions of the other services |
 //! | [`token`] | web identities |
+//! | [`delivery`] | EventBridge as a sender to queues |
 //! | [`refusal`] | the error, the encoded message, the explanation |
 
 pub(crate) mod ask;
+pub(crate) mod delivery;
 mod ec2;
 pub(crate) mod launch;
 mod others;

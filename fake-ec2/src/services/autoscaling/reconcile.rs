@@ -273,7 +273,13 @@ fn fleet_input(world: &World<'_>, group: &Group, zone: &str, template: &str, ver
             overrides.push(json!({ *member: place }));
         }
         for (priority, one) in types.iter().enumerate() {
-            overrides.push(json!({ "InstanceType": one.text("InstanceType"), "Priority": priority as f64, *member: place }));
+            let mut made = json!({ "Priority": priority as f64, *member: place });
+            for named in ["InstanceType", "InstanceRequirements"] {
+                if let Some(value) = one.member(named) {
+                    made[named] = value.clone();
+                }
+            }
+            overrides.push(made);
         }
     }
     let tags: Vec<Value> =

@@ -171,7 +171,10 @@ fn rank(world: &World<'_>, candidates: &[(usize, Candidate)], market: Market, st
     type Key = (u64, u64, u64, u64);
     let key = |(number, candidate): &(usize, Candidate)| -> Key {
         let pool = candidate.place.pool(market);
-        let price = world.account.pool_price(world.region, &pool).map_or(u64::MAX, |price| price.0.saturating_mul(1000) / candidate.weight);
+        let price = world
+            .account
+            .pool_price(world.region, &pool, world.now)
+            .map_or(u64::MAX, |price| price.0.saturating_mul(1000) / candidate.weight);
         let priority = candidate.priority.map_or(u64::MAX, sortable);
         let room = world.room(&pool);
         let shallow = u64::from(!room.holds(target.div_ceil(candidate.weight)));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::allocate::{Candidate, Plan, Strategy, allocate};
 use super::launch::{self, Choice, Common, Order};
 use super::spec::{self, Spec};
-use super::{tags, templates};
+use super::{requirements, tags, templates};
 use crate::protocol::{AwsError, Call};
 use crate::services::access::{self, launch::Launch};
 use crate::services::input::{Members, Out, Read};
@@ -26,6 +26,25 @@ struct Config {
 struct Entry<'a> {
     config: usize,
     override_members: Option<&'a Members>,
+    /// A type that was found by its attributes; of these only what can be had counts.
+    found: Option<Found>,
+}
+
+#[derive(Clone, Copy)]
+struct Found {
+    instance_type: &'static str,
+    /// Whether its price is in proportion, on demand and as Spot.
+    on_demand: bool,
+    spot: bool,
+}
+
+impl Found {
+    fn sold(self, market: Market) -> bool {
+        match market {
+            Market::OnDemand => self.on_demand,
+            Market::Spot => self.spot,
+        }
+    }
 }
 
 /// What a market's share of a fleet came to.
@@ -83,6 +102,7 @@ pub(in crate::services) fn create(world: &mut World<'_>, call: &Call) -> Answer 
             instances.push(shown.done());
         }
     }
+    super::fleets::remember(world, &fleet_id, input, &instances, &failures);
     Ok(Out::new().with("FleetId", fleet_id).with("Errors", failures).with("Instances", instances).done())
 }
 
@@ -122,29 +142,53 @@ fn read_configs<'a>(world: &World<'_>, input: &'a Members) -> Result<(Vec<Config
         let template = templates::named(world, named)?;
         let version = templates::version(template, named.text("Version"))?;
         let data = template.versions.get(&version).map(|version| &version.data);
+        let of_template = data.and_then(|data| data.part("InstanceRequirements")).cloned();
         let spec = Spec::read(data.unwrap_or(&Members::new()), &Members::new());
         let spec = spec.and_then(|spec| Ok((launch::check_common(world, &spec)?, spec)));
         let at = configs.len();
+        let image = spec.as_ref().ok().and_then(|(_, spec)| spec.image.clone());
         configs.push(Config { template_id: template.id.clone(), version, spec: spec.map(|(common, spec)| (spec, common)) });
         let overrides = config.list("Overrides");
-        if overrides.is_empty() {
-            entries.push(Entry { config: at, override_members: None });
-        }
-        for override_members in overrides.iter().filter_map(Value::as_object) {
-            if override_members.contains_key("InstanceRequirements") {
+        let members = overrides.iter().filter_map(Value::as_object).map(Some);
+        for override_members in members.chain(overrides.is_empty().then_some(None)) {
+            let own = override_members.and_then(|members| members.part("InstanceRequirements"));
+            let named = override_members.is_some_and(|members| members.text("InstanceType").is_some());
+            if own.is_some() && named {
+                return Err(errors::REQUIREMENTS_AND_TYPE.error(&[]));
+            }
+            let Some(asked) = own.or(of_template.as_ref().filter(|_| !named)) else {
+                entries.push(Entry { config: at, override_members, found: None });
+                continue;
+            };
+            let image = override_members.and_then(|members| members.text("ImageId")).or(image.as_deref());
+            let found = by_attributes(world, asked, image);
+            if found.is_empty() {
                 return Err(errors::FLEET_REQUIREMENTS.error(&[]));
             }
-            entries.push(Entry { config: at, override_members: Some(override_members) });
+            entries.extend(found.into_iter().map(|found| Entry { config: at, override_members, found: Some(found) }));
         }
     }
     Ok((configs, entries))
 }
 
+/// Types with the attributes that are asked for, of the image's architecture.
+fn by_attributes(world: &World<'_>, asked: &Members, image: Option<&str>) -> Vec<Found> {
+    let architecture = image.and_then(|image| world.region.images.get(image)).map(|image| image.architecture);
+    let architectures: &[&str] = &architecture.map_or(vec!["x86_64", "arm64"], |one| vec![one]);
+    let types = requirements::matching(world, asked, architectures);
+    let on_demand = requirements::protected(world, asked, Market::OnDemand, types.clone());
+    let spot = requirements::protected(world, asked, Market::Spot, types.clone());
+    let found =
+        types.into_iter().map(|name| Found { instance_type: name, on_demand: on_demand.contains(&name), spot: spot.contains(&name) });
+    found.filter(|found| found.on_demand || found.spot).collect()
+}
+
 fn choice<'a>(entry: &Entry<'a>) -> Choice<'a> {
-    let Some(members) = entry.override_members else { return Choice::default() };
+    let found = entry.found.map(|found| found.instance_type);
+    let Some(members) = entry.override_members else { return Choice { instance_type: found, ..Choice::default() } };
     let zone = members.text("AvailabilityZone").or_else(|| members.text("AvailabilityZoneId"));
     let zone = zone.or_else(|| members.part("Placement").and_then(|placement| placement.text("AvailabilityZone")));
-    Choice { instance_type: members.text("InstanceType"), image: members.text("ImageId"), subnet: members.text("SubnetId"), zone }
+    Choice { instance_type: found.or(members.text("InstanceType")), image: members.text("ImageId"), subnet: members.text("SubnetId"), zone }
 }
 
 /// Chooses pools for one market's share.
@@ -163,7 +207,10 @@ fn plan_share(
     let (mut candidates, mut refused) = (Vec::new(), Vec::new());
     for (number, entry) in entries.iter().enumerate() {
         match candidate(world, configs, entry, market) {
+            _ if entry.found.is_some_and(|found| !found.sold(market)) => {}
             Ok(candidate) => candidates.push((number, candidate)),
+            // One of many that might have done.
+            Err(_) if entry.found.is_some() => {}
             Err(why) => refused.push((number, why)),
         }
     }
@@ -228,6 +275,7 @@ fn render_entry(world: &World<'_>, configs: &[Config], entry: &Entry<'_>) -> Val
         match launch::place(world, spec, &choice(entry)) {
             Ok(place) => {
                 overrides.entry("InstanceType").or_insert_with(|| place.details.name().into());
+                overrides.shift_remove("InstanceRequirements");
                 overrides.entry("SubnetId").or_insert_with(|| place.subnet_id.into());
                 overrides.entry("AvailabilityZone").or_insert_with(|| place.zone.name.into());
             }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::network::{render_groups, render_instance_interface};
 use super::tags;
+use crate::model::Service;
 use crate::protocol::{AwsError, Call};
 use crate::services::filter::{Filters, Table};
 use crate::services::input::{Out, Read, stamp};
@@ -297,26 +298,54 @@ pub(super) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
             && filters.pass_tags(&instance.tags)
             && filters.pass_path("State.Name", instance.phase.name())
     };
-    let mut rows = Vec::new();
-    for instance in world.region.instances.values().filter(asked) {
-        let mut row = render(world, instance);
-        row[RESERVATION] = instance.reservation_id.clone().into();
-        if filters.pass(&row) {
-            rows.push((instance.id.clone(), row));
-        }
-    }
     let pages = Pages::capped(5, 1000).not_with("InstanceIds", "instancesSet");
-    let (rows, token) = page::cut(call, pages, rows)?;
+    let place = page::place(call, pages)?;
+    let keeps = world.account.writes_xml;
+    let known = filters.only_on(&["State.Name", "InstanceId"]);
+    let mut fresh = Vec::new();
+    let candidates = world.region.instances.values().filter(asked).map(|instance| (instance.id.clone(), instance));
+    let (rows, token) = place.take(call, candidates, |instance| {
+        if !filters.pass_path("InstanceId", &instance.id) {
+            return None;
+        }
+        let version = world.region.instances.version(&instance.id);
+        let kept = if keeps && known { world.region.written.get(&instance.id, version) } else { None };
+        if let Some(text) = kept {
+            return Some((instance.reservation_id.clone(), Value::from(&*text)));
+        }
+        let mut row = render(world, instance);
+        if !known {
+            row[RESERVATION] = instance.reservation_id.clone().into();
+            if !filters.pass(&row) {
+                return None;
+            }
+            row.as_object_mut().and_then(|row| row.remove(RESERVATION));
+        }
+        match written(&row).filter(|_| keeps) {
+            Some(text) => {
+                fresh.push((instance.id.clone(), version, text.clone()));
+                Some((instance.reservation_id.clone(), text.into()))
+            }
+            None => Some((instance.reservation_id.clone(), row)),
+        }
+    });
+    for (id, version, text) in fresh {
+        world.region.written.keep(&id, version, text.into());
+    }
     let mut reservations = indexmap::IndexMap::<String, Vec<Value>>::new();
-    for mut row in rows {
-        let id = row.as_object_mut().and_then(|row| row.remove(RESERVATION)).and_then(|id| id.as_str().map(str::to_owned));
-        reservations.entry(id.unwrap_or_default()).or_default().push(row);
+    for (id, row) in rows {
+        reservations.entry(id).or_default().push(row);
     }
     let owner = &world.account.id;
     let shown = reservations.into_iter().map(|(id, instances)| {
         Out::new().with("ReservationId", id).with("OwnerId", owner.clone()).with("Groups", json!([])).with("Instances", instances).done()
     });
     Ok(Out::new().with("Reservations", shown.collect::<Vec<_>>()).maybe("NextToken", token).done())
+}
+
+/// An instance in EC2's XML; nothing if it does not fit the model, which the reply then says.
+fn written(row: &Value) -> Option<String> {
+    crate::protocol::fragment(Service::Ec2, "DescribeInstances", &["Reservations", "Instances"], row)
 }
 
 fn change(id: &str, before: Phase, after: Phase) -> Value {

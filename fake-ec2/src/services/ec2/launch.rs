@@ -88,7 +88,7 @@ pub(in crate::services) fn check_common(world: &World<'_>, spec: &Spec) -> Resul
 }
 
 fn known_group(world: &World<'_>, id: &str) -> Result<(), AwsError> {
-    if world.region.groups.contains_key(id) { Ok(()) } else { Err(errors::GROUP_NOT_FOUND.error(&[id])) }
+    if world.region.group(id, world.now).is_some() { Ok(()) } else { Err(errors::GROUP_NOT_FOUND.error(&[id])) }
 }
 
 fn profile(world: &World<'_>, spec: &Spec) -> Result<Option<InstanceProfileRef>, AwsError> {
@@ -154,7 +154,7 @@ fn resolve_parameter<'a>(world: &'a World<'_>, name: &str) -> Result<&'a str, Aw
 fn subnet(world: &World<'_>, spec: &Spec, choice: &Choice<'_>, zones: &[Zone]) -> Result<(String, String, Zone), AwsError> {
     let zone = choice.zone.or(spec.zone.as_deref());
     if let Some(id) = choice.subnet.or_else(|| spec.asked_subnet()) {
-        let subnet = world.region.subnets.get(id).ok_or_else(|| errors::SUBNET_NOT_FOUND.error(&[id]))?;
+        let subnet = world.region.subnet(id, world.now).ok_or_else(|| errors::SUBNET_NOT_FOUND.error(&[id]))?;
         if let Some(zone) = zone.filter(|zone| *zone != subnet.zone.name && *zone != subnet.zone.id) {
             let why = format!("The subnet '{id}' is in the Availability Zone '{}'.", subnet.zone.name);
             return Err(errors::invalid(zone, "availabilityZone", &why));
@@ -213,7 +213,7 @@ pub(in crate::services) fn check_market(
     if !place.details.usage_classes().iter().any(|class| class == "spot") {
         return Err(errors::SPOT_TYPE.error(&[place.details.name()]));
     }
-    let price = world.account.spot_price(world.region, place.details.name(), place.zone.name);
+    let price = world.account.spot_price(world.region, place.details.name(), place.zone.name, world.now);
     match (most, price) {
         (Some((text, most)), Some(price)) if price > *most => Err(errors::SPOT_PRICE.error(&[text, &price.to_decimal()])),
         _ => Ok(()),
@@ -258,7 +258,7 @@ pub(in crate::services) fn launch(
         let mut tags = order.system_tags.clone();
         tags.extend(tags_for(spec, order, "instance"));
         let (capacity_reservation, partition) = (reservation_of(world, place, order.market), partition_of(world, place));
-        let price = world.account.pool_price(world.region, &place.pool(order.market));
+        let price = world.account.pool_price(world.region, &place.pool(order.market), world.now);
         let instance = Instance {
             id: id.clone(),
             reservation_id: reservation_id.clone(),

@@ -8,6 +8,7 @@
 //! | [`templates`] | launch templates and versions |
 //! | [`spec`], [`launch`] | what a launch asks for; how it is checked and done |
 //! | [`fleet`], [`allocate`], [`ceiling`] | CreateFleet; which pools it takes; what bounds a launch |
+//! | [`requirements`], [`fleets`] | types by their attributes; fleets described and deleted |
 //! | [`run`] | RunInstances |
 //! | [`instances`], [`attributes`] | describing, stopping, starting, terminating; consoles, status |
 //! | [`volumes`], [`reservations`], [`tags`] | volumes; capacity reservations and placement groups; tags |
@@ -16,11 +17,13 @@ mod allocate;
 mod attributes;
 mod ceiling;
 pub(super) mod fleet;
+mod fleets;
 mod images;
 mod instances;
 pub(super) mod launch;
 mod network;
 mod offers;
+mod requirements;
 mod reservations;
 mod run;
 pub(super) mod spec;
@@ -34,9 +37,27 @@ use crate::protocol::{AwsError, Call};
 use crate::state::World;
 use crate::state::account::Remembered;
 
+/// Operations that change nothing that instances refer to: of what they change in instances, those know by themselves.
+const OF_INSTANCES: [&str; 12] = [
+    "CreateFleet",
+    "DeleteFleets",
+    "CreateLaunchTemplate",
+    "CreateLaunchTemplateVersion",
+    "CreateTags",
+    "DeleteLaunchTemplate",
+    "DeleteTags",
+    "RebootInstances",
+    "RunInstances",
+    "StartInstances",
+    "StopInstances",
+    "TerminateInstances",
+];
+
 pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
     if call.operation.starts_with("Describe") || call.operation.starts_with("Get") {
         dry_run(call)?;
+    } else if !OF_INSTANCES.contains(&call.operation) {
+        world.region.written.around += 1;
     }
     match call.operation {
         "AuthorizeSecurityGroupEgress" => network::authorize(world, call, false),
@@ -52,6 +73,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "CreateSubnet" => network::create_subnet(world, call),
         "CreateTags" => tags::create(world, call),
         "CreateVpc" => network::create_vpc(world, call),
+        "DeleteFleets" => fleets::delete(world, call),
         "DeleteLaunchTemplate" => templates::delete(world, call),
         "DeletePlacementGroup" => reservations::delete_placement_group(world, call),
         "DeleteSecurityGroup" => network::delete_group(world, call),
@@ -63,6 +85,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "DescribeAccountAttributes" => network::account_attributes(world, call),
         "DescribeAvailabilityZones" => offers::zones(world, call),
         "DescribeCapacityReservations" => reservations::describe_capacity(world, call),
+        "DescribeFleets" => fleets::describe(world, call),
         "DescribeImages" => images::describe(world, call),
         "DescribeInstanceAttribute" => attributes::describe(world, call),
         "DescribeInstanceStatus" => instances::status(world, call),
@@ -84,6 +107,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "DisableImageDeprecation" => images::deprecate(world, call, false),
         "EnableImageDeprecation" => images::deprecate(world, call, true),
         "GetConsoleOutput" => instances::console(world, call),
+        "GetInstanceTypesFromInstanceRequirements" => requirements::preview(world, call),
         "ModifyCapacityReservation" => reservations::modify_capacity(world, call),
         "ModifyInstanceAttribute" => attributes::modify(world, call),
         "ModifyLaunchTemplate" => templates::modify(world, call),

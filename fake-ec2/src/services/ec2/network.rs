@@ -151,8 +151,13 @@ fn render_subnet(world: &World<'_>, subnet: &Subnet) -> Value {
 
 pub(super) fn describe_subnets(world: &mut World<'_>, call: &Call) -> Answer {
     let filters = Filters::read(&call.input, SUBNET_FILTERS)?;
-    let ids = named(&call.input, "SubnetIds", |id| world.region.subnets.contains_key(id), &errors::SUBNET_NOT_FOUND)?;
-    let asked = world.region.subnets.values().filter(|subnet| ids.is_empty() || ids.contains(&subnet.id.as_str()));
+    let ids = named(&call.input, "SubnetIds", |id| world.region.subnet(id, world.now).is_some(), &errors::SUBNET_NOT_FOUND)?;
+    let asked = world
+        .region
+        .subnets
+        .values()
+        .filter(|subnet| subnet.found <= world.now)
+        .filter(|subnet| ids.is_empty() || ids.contains(&subnet.id.as_str()));
     let rows = asked.map(|subnet| (subnet.id.clone(), render_subnet(world, subnet))).filter(|(_, row)| filters.pass(row)).collect();
     let (subnets, token) = page::cut(call, Pages::capped(5, 1000).not_with("SubnetIds", "subnetIds"), rows)?;
     Ok(Out::new().with("Subnets", subnets).maybe("NextToken", token).done())
@@ -177,6 +182,7 @@ pub(super) fn create_subnet(world: &mut World<'_>, call: &Call) -> Answer {
     super::dry_run(call)?;
     let mut subnet = Subnet::new(world.account.entropy.id("subnet"), vpc_id, zone, cidr);
     subnet.tags = tags;
+    subnet.found = world.account.found_from(world.now, world.account.settings.consistency.subnets);
     let shown = render_subnet(world, &subnet);
     world.region.subnets.insert(subnet.id.clone(), subnet);
     Ok(Out::new().with("Subnet", shown).done())
@@ -193,7 +199,8 @@ fn zone_unknown(world: &World<'_>, zone: &str, parameter: &str) -> AwsError {
 
 pub(super) fn modify_subnet(world: &mut World<'_>, call: &Call) -> Answer {
     let id = call.input.need("SubnetId")?;
-    let subnet = world.region.subnets.get_mut(id).ok_or_else(|| errors::SUBNET_NOT_FOUND.error(&[id]))?;
+    let subnet =
+        world.region.subnets.get_mut(id).filter(|subnet| subnet.found <= world.now).ok_or_else(|| errors::SUBNET_NOT_FOUND.error(&[id]))?;
     if let Some(public) = call.input.part("MapPublicIpOnLaunch") {
         subnet.public = public.flag("Value");
     }
@@ -202,7 +209,7 @@ pub(super) fn modify_subnet(world: &mut World<'_>, call: &Call) -> Answer {
 
 pub(super) fn delete_subnet(world: &mut World<'_>, call: &Call) -> Answer {
     let id = call.input.need("SubnetId")?;
-    if !world.region.subnets.contains_key(id) {
+    if world.region.subnet(id, world.now).is_none() {
         return Err(errors::SUBNET_NOT_FOUND.error(&[id]));
     }
     if world.region.interfaces.values().any(|interface| interface.subnet_id == id) {
@@ -260,11 +267,16 @@ fn group_arn(world: &World<'_>, id: &str) -> String {
 
 pub(super) fn describe_groups(world: &mut World<'_>, call: &Call) -> Answer {
     let filters = Filters::read(&call.input, GROUP_FILTERS)?;
-    let ids = named(&call.input, "GroupIds", |id| world.region.groups.contains_key(id), &errors::GROUP_NOT_FOUND)?;
+    let ids = named(&call.input, "GroupIds", |id| world.region.group(id, world.now).is_some(), &errors::GROUP_NOT_FOUND)?;
     let default_vpc = world.region.default_vpc().map(|vpc| vpc.id.clone()).unwrap_or_default();
     let in_default = |name: &str| world.region.groups.values().any(|group| group.name == name && group.vpc_id == default_vpc);
     let names = named(&call.input, "GroupNames", in_default, &errors::GROUP_NOT_FOUND)?;
-    let asked = world.region.groups.values().filter(|group| ids.is_empty() || ids.contains(&group.id.as_str()));
+    let asked = world
+        .region
+        .groups
+        .values()
+        .filter(|group| group.found <= world.now)
+        .filter(|group| ids.is_empty() || ids.contains(&group.id.as_str()));
     let asked = asked.filter(|group| names.is_empty() || (names.contains(&group.name.as_str()) && group.vpc_id == default_vpc));
     let rows = asked.map(|group| (group.id.clone(), render_group(world, group))).filter(|(_, row)| filters.pass(row)).collect();
     let (groups, token) = page::cut(call, Pages::capped(5, 1000).not_with("GroupIds", "groupIds"), rows)?;
@@ -289,6 +301,7 @@ pub(super) fn create_group(world: &mut World<'_>, call: &Call) -> Answer {
     let mut group = SecurityGroup::new(id.clone(), name, description, &vpc_id);
     let answer = Out::new().with("GroupId", id.clone()).with("Tags", tags::render(&tags)).with("SecurityGroupArn", group_arn(world, &id));
     group.tags = tags;
+    group.found = world.account.found_from(world.now, world.account.settings.consistency.security_groups);
     world.region.groups.insert(id, group);
     Ok(answer.done())
 }
@@ -299,7 +312,8 @@ pub(super) fn authorize(world: &mut World<'_>, call: &Call, ingress: bool) -> An
         world.region.groups.values().find(|group| group.name == name).map(|group| group.id.clone())
     };
     let id = call.input.text("GroupId").map(str::to_owned).or_else(by_name).ok_or_else(|| errors::MISSING.error(&["groupId"]))?;
-    let group = world.region.groups.get_mut(&id).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[&id]))?;
+    let group =
+        world.region.groups.get_mut(&id).filter(|group| group.found <= world.now).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[&id]))?;
     let mut permissions = call.input.list("IpPermissions").to_vec();
     if let Some(protocol) = call.input.text("IpProtocol") {
         let ranges: Vec<Value> = call.input.text("CidrIp").map(|cidr| json!({"CidrIp": cidr})).into_iter().collect();
@@ -321,7 +335,8 @@ pub(super) fn authorize(world: &mut World<'_>, call: &Call, ingress: bool) -> An
 /// Takes permissions away that were authorized in the same form.
 pub(super) fn revoke_ingress(world: &mut World<'_>, call: &Call) -> Answer {
     let id = call.input.need("GroupId")?;
-    let group = world.region.groups.get_mut(id).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[id]))?;
+    let group =
+        world.region.groups.get_mut(id).filter(|group| group.found <= world.now).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[id]))?;
     let permissions = call.input.list("IpPermissions");
     if permissions.iter().any(|permission| !group.ingress.contains(permission)) {
         return Err(errors::NO_PERMISSION.error(&[]));
@@ -333,7 +348,7 @@ pub(super) fn revoke_ingress(world: &mut World<'_>, call: &Call) -> Answer {
 
 pub(super) fn delete_group(world: &mut World<'_>, call: &Call) -> Answer {
     let id = call.input.need("GroupId")?;
-    let group = world.region.groups.get(id).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[id]))?;
+    let group = world.region.group(id, world.now).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[id]))?;
     if group.name == "default" {
         return Err(errors::DEFAULT_GROUP.error(&[id]));
     }

@@ -3,13 +3,15 @@
 use jiff::{Timestamp, TimestampRound, Unit};
 use serde_json::json;
 
-use crate::catalogue;
+use crate::catalogue::{self, Zone};
 use crate::protocol::{AwsError, Call};
 use crate::services::filter::{Filters, Table};
 use crate::services::input::{Out, Read, stamp};
 use crate::services::page::{self, Pages};
 use crate::services::{Answer, errors};
-use crate::state::World;
+use crate::state::account::Account;
+use crate::state::spot::{self, SpotRow};
+use crate::state::{Region, World};
 
 /// Source: API reference, DescribeInstanceTypes, Filters.
 const TYPE_FILTERS: Table = &[
@@ -125,8 +127,8 @@ const SPOT_FILTERS: Table = &[
 /// The one product that the prices are of, under both of its names.
 const PRODUCTS: [&str; 2] = ["Linux/UNIX", "Linux/UNIX (Amazon VPC)"];
 
-/// One row per type and zone: the price in force. Prices hold still, so that it is the whole history, too; it is dated at the start of
-/// the hour, or at `EndTime` should that lie earlier.
+/// The prices between `StartTime` and `EndTime`, the latest first, with those that were in force at `StartTime`; without one, of the last
+/// 90 days. Prices that hold still are told once, as of the start of the hour.
 pub(super) fn spot_prices(world: &mut World<'_>, call: &Call) -> Answer {
     let filters = Filters::read(&call.input, SPOT_FILTERS)?;
     let (types, products) = (call.input.texts("InstanceTypes"), call.input.texts("ProductDescriptions"));
@@ -136,35 +138,107 @@ pub(super) fn spot_prices(world: &mut World<'_>, call: &Call) -> Answer {
     {
         return Err(errors::ZONE_UNKNOWN.error(&[zone]));
     }
+    let zone_id = call.input.text("AvailabilityZoneId");
     let listed = products.is_empty() || products.iter().any(|product| PRODUCTS.contains(product));
-    let at = if listed { stamp(price_instant(world.now, call)?) } else { String::new() };
+    let (start, end) = span(world.now, call)?;
     // EC2 answers at most 1,000 rows whatever MaxResults asks for; Karpenter asks for 2,000.
     let length = call.input.int("MaxResults").and_then(|asked| usize::try_from(asked).ok()).map_or(1000, |asked| asked.clamp(1, 1000));
     let place = page::place_by(call, length, call.input.text("NextToken"), &errors::NEXT_TOKEN)?;
     let offered = world.account.offered(world.region).filter(|(name, _)| listed && (types.is_empty() || types.contains(name)));
+    let spot =
+        |name: &&str| catalogue::instance_type(name).is_some_and(|details| details.usage_classes().iter().any(|class| class == "spot"));
+    let offered = offered.filter(|(name, _)| filters.pass_path("InstanceType", name) && spot(name));
     let offered = offered.flat_map(|(name, zones)| zones.into_iter().map(move |offered| (name, offered)));
-    let offered = offered.filter(|(_, offered)| zone.is_none_or(|zone| zone == offered.name));
-    let keyed = offered.map(|(name, offered)| (format!("{name}\u{0}{}", offered.name), (name, offered)));
-    let (prices, token) = place.take(call, keyed, |(name, offered)| {
-        if !catalogue::instance_type(name)?.usage_classes().iter().any(|class| class == "spot") {
-            return None;
-        }
-        let price = world.account.spot_price(world.region, name, offered.name)?;
+    let pools: Vec<(&'static str, Zone)> = offered
+        .filter(|(_, at)| {
+            zone.is_none_or(|zone| zone == at.name)
+                && zone_id.is_none_or(|id| id == at.id)
+                && filters.pass_path("AvailabilityZone", at.name)
+        })
+        .collect();
+    let after = place.after().and_then(|key| key.get(..TIME_DIGITS)?.parse::<i64>().ok()).map(|inverted| i64::MAX - inverted);
+    let until = after.and_then(|millis| Timestamp::from_millisecond(millis).ok()).map_or(end, |at| at.min(end));
+    let (account, region) = (&*world.account, &*world.region);
+    let rows = History { account, region, pools: &pools, start, high: Some(until), still: hour(end) };
+    let (prices, token) = place.take(call, rows.flatten(), |(name, at, row)| {
         let row = json!({
-            "AvailabilityZone": offered.name, "AvailabilityZoneId": offered.id, "InstanceType": name,
-            "ProductDescription": PRODUCTS[0], "SpotPrice": price.to_decimal(), "Timestamp": at,
+            "AvailabilityZone": at.name, "AvailabilityZoneId": at.id, "InstanceType": name,
+            "ProductDescription": PRODUCTS[0], "SpotPrice": row.price.to_decimal(), "Timestamp": stamp(row.since),
         });
         filters.pass(&row).then_some(row)
     });
+    world.note_priced(start, |effect| pools.iter().any(|(name, at)| effect.spot_price(name, at.name).is_some()));
     // EC2 sends an empty token after the last page, and SDKs stop there.
     Ok(Out::new().with("SpotPriceHistory", prices).with("NextToken", token.unwrap_or_default()).done())
 }
 
-fn price_instant(now: Timestamp, call: &Call) -> Result<Timestamp, AwsError> {
-    let hour = now.round(TimestampRound::new().smallest(Unit::Hour).mode(jiff::RoundMode::Trunc)).unwrap_or(now);
-    let Some(end) = call.input.text("EndTime") else { return Ok(hour) };
-    let end: Timestamp = end.parse().map_err(|_| errors::invalid(end, "endTime", "Expecting a timestamp."))?;
-    Ok(hour.min(end))
+/// Digits of an instant in a row's key; the later, the smaller.
+const TIME_DIGITS: usize = 19;
+
+type Row = (String, (&'static str, Zone, SpotRow));
+
+/// Rows, the latest first, made a stretch of time after the other as a page asks for them.
+struct History<'a> {
+    account: &'a Account,
+    region: &'a Region,
+    pools: &'a [(&'static str, Zone)],
+    start: Timestamp,
+    /// The end of the next stretch; `None` after the last.
+    high: Option<Timestamp>,
+    /// As of when prices are told that hold still.
+    still: Timestamp,
+}
+
+impl Iterator for History<'_> {
+    type Item = Vec<Row>;
+
+    fn next(&mut self) -> Option<Vec<Row>> {
+        let high = self.high.take()?;
+        let mut rows: Vec<Row> = Vec::new();
+        let mut push = |name: &'static str, zone: Zone, row: SpotRow| {
+            let inverted = i64::MAX - row.since.as_millisecond();
+            rows.push((format!("{inverted:0TIME_DIGITS$}\u{0}{name}\u{0}{}", zone.name), (name, zone, row)));
+        };
+        if !self.account.spot_moves() {
+            for (name, zone) in self.pools {
+                if let Some(price) = self.account.spot_price(self.region, name, zone.name, self.still) {
+                    push(name, *zone, SpotRow { since: self.still, price });
+                }
+            }
+        } else if high > self.start {
+            let low = self.account.spot_step().and_then(|step| high.checked_sub(step).ok()).unwrap_or(self.start).max(self.start);
+            self.high = Some(low);
+            for (name, zone) in self.pools {
+                for row in self.account.spot_changes(self.region, name, zone.name, low, high) {
+                    push(name, *zone, row);
+                }
+            }
+        } else {
+            for (name, zone) in self.pools {
+                if let Some(row) = self.account.spot_in_force(self.region, name, zone.name, self.start) {
+                    push(name, *zone, row);
+                }
+            }
+        }
+        rows.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
+        Some(rows)
+    }
+}
+
+fn hour(at: Timestamp) -> Timestamp {
+    at.round(TimestampRound::new().smallest(Unit::Hour).mode(jiff::RoundMode::Trunc)).unwrap_or(at)
+}
+
+/// From when to when prices are asked for.
+fn span(now: Timestamp, call: &Call) -> Result<(Timestamp, Timestamp), AwsError> {
+    let read = |member: &str, named: &str| {
+        let text = call.input.text(member);
+        text.map(|text| text.parse::<Timestamp>().map_err(|_| errors::invalid(text, named, "Expecting a timestamp."))).transpose()
+    };
+    let end = read("EndTime", "endTime")?.map_or(now, |end| end.min(now));
+    let oldest = now.checked_sub(spot::HISTORY).unwrap_or(now);
+    let start = read("StartTime", "startTime")?.map_or(oldest, |start| start.max(oldest));
+    Ok((start.min(end), end))
 }
 
 const ZONE_FILTERS: Table = &[

@@ -420,3 +420,107 @@ fn tags_of_spot_requests_need_spot() {
             .is_some_and(|text| text.starts_with("You cannot specify tags for Spot instances requests"))
     );
 }
+
+/// Prices of the moment decide, not those of the start.
+#[rstest]
+#[case("lowest-price")]
+#[case("price-capacity-optimized")]
+fn a_moved_spot_price_moves_the_choice(#[case] strategy: &str) {
+    let price = |name: &str, micro| SpotPrice { instance_type: name.into(), zone: None, per_hour: MicroUsd(micro) };
+    let settings = Settings { spot_prices: vec![price("m5.large", 2_000), price("c5.large", 3_000)], ..Settings::default() };
+    let (mut desk, lab) = prepared(settings);
+    let input = request(&lab, "spot", strategy, &["m5.large", "c5.large"], 1);
+    assert_eq!(launched(&desk.ec2("CreateFleet", input.clone()).expect("a fleet")), ["m5.large"]);
+    let effect = crate::state::Effect::SpotPrice {
+        instance_types: vec!["m5.large".into()],
+        zones: Vec::new(),
+        price: crate::state::SpotPriceIs::PerHour(MicroUsd(4_000)),
+    };
+    desk.state.add_rule(crate::state::Rule { name: "p".into(), effect, count: None, since: Some(desk.now), until: None });
+    assert_eq!(launched(&desk.ec2("CreateFleet", input).expect("a fleet")), ["c5.large"]);
+    assert!(desk.state.rule_met("p") > Some(0));
+}
+
+/// Types that a fleet by attributes would take, from the operation that previews them.
+fn preview(desk: &mut Desk, asked: serde_json::Value) -> Vec<String> {
+    let input = json!({"ArchitectureTypes": ["x86_64"], "VirtualizationTypes": ["hvm"], "InstanceRequirements": asked});
+    texts(&desk.ec2("GetInstanceTypesFromInstanceRequirements", input).expect("types")["InstanceTypes"], "InstanceType")
+}
+
+#[test]
+fn attributes_find_types() {
+    let mut desk = Desk::new();
+    let small = json!({"VCpuCount": {"Min": 2, "Max": 2}, "MemoryMiB": {"Min": 8192, "Max": 8192}});
+    let plain = preview(&mut desk, small.clone());
+    assert!(plain.contains(&"m5.large".to_owned()) && plain.contains(&"m5d.large".to_owned()) && plain.len() > 10);
+    assert!(!plain.iter().any(|name| name.starts_with('t') || name.contains("metal") || name.starts_with("m6g")), "{plain:?}");
+    let with = |member: &str, value: serde_json::Value| {
+        let mut asked = small.clone();
+        asked[member] = value;
+        asked
+    };
+    let cases: [(&str, serde_json::Value, &[&str], &[&str]); 9] = [
+        ("BurstablePerformance", json!("required"), &["t3.large"], &["m5.large"]),
+        ("LocalStorage", json!("required"), &["m5d.large"], &["m5.large"]),
+        ("LocalStorage", json!("excluded"), &["m5.large"], &["m5d.large"]),
+        ("CpuManufacturers", json!(["amd"]), &["m5a.large"], &["m5.large"]),
+        ("ExcludedInstanceTypes", json!(["m5*"]), &["m6i.large"], &["m5.large", "m5d.large"]),
+        ("AllowedInstanceTypes", json!(["m5.*"]), &["m5.large"], &["m6i.large"]),
+        ("MemoryGiBPerVCpu", json!({"Min": 4.0, "Max": 4.0}), &["m5.large"], &[]),
+        ("TotalLocalStorageGB", json!({"Min": 70.0, "Max": 80.0}), &["m5d.large"], &["m5.large"]),
+        ("InstanceGenerations", json!(["previous"]), &["m5.large"], &["m7i.large"]),
+    ];
+    for (member, value, there, gone) in cases {
+        let found = preview(&mut desk, with(member, value));
+        assert!(there.iter().all(|name| found.iter().any(|found| found == name)), "{member}: {found:?}");
+        assert!(!gone.iter().any(|name| found.iter().any(|found| found == name)), "{member}: {found:?}");
+    }
+    let gpu =
+        json!({"VCpuCount": {"Min": 4, "Max": 4}, "MemoryMiB": {"Min": 0}, "AcceleratorNames": ["a10g"], "AcceleratorCount": {"Min": 1}});
+    assert_eq!(preview(&mut desk, gpu), ["g5.xlarge"]);
+    let dear = with("OnDemandMaxPricePercentageOverLowestPrice", json!(5));
+    assert!(preview(&mut desk, dear).len() < plain.len(), "price protection leaves the dear ones out");
+}
+
+#[test]
+fn a_fleet_takes_the_cheapest_type_with_the_attributes() {
+    let (mut desk, lab) = prepared(Settings::default());
+    let mut input = request(&lab, "on-demand", "lowest-price", &["m5.large"], 2);
+    let subnet = input["LaunchTemplateConfigs"][0]["Overrides"][0]["SubnetId"].clone();
+    let asked = json!({"VCpuCount": {"Min": 2, "Max": 4}, "MemoryMiB": {"Min": 4096, "Max": 16384}, "AllowedInstanceTypes": ["m5*.large", "c5*.large", "m5.xlarge"]});
+    input["LaunchTemplateConfigs"][0]["Overrides"] = json!([{"SubnetId": subnet, "InstanceRequirements": asked}]);
+    let answer = desk.ec2("CreateFleet", input.clone()).expect("a fleet");
+    let cheapest = launched(&answer)[0].clone();
+    assert_eq!((launched(&answer).len(), cheapest.as_str()), (2, "c5a.large"));
+    assert_eq!(answer["Errors"], json!([]));
+    input["LaunchTemplateConfigs"][0]["Overrides"][0]["InstanceType"] = json!("m5.large");
+    assert_eq!(code(&desk.ec2("CreateFleet", input.clone())), "InvalidParameterCombination");
+    input["LaunchTemplateConfigs"][0]["Overrides"] =
+        json!([{"SubnetId": subnet, "InstanceRequirements": {"VCpuCount": {"Min": 9999}, "MemoryMiB": {"Min": 1}}}]);
+    assert_eq!(code(&desk.ec2("CreateFleet", input)), "InvalidParameterValue");
+}
+
+#[test]
+fn a_fleet_is_told_to_those_who_name_it_and_goes_with_its_instances() {
+    let (mut desk, lab) = prepared(Settings::default());
+    let made = desk.ec2("CreateFleet", request(&lab, "on-demand", "lowest-price", &["m5.large"], 2)).expect("a fleet");
+    let id = made["FleetId"].clone();
+    assert_eq!(desk.ec2("DescribeFleets", json!({})).expect("fleets")["Fleets"], json!([]));
+    let told = desk.ec2("DescribeFleets", json!({"FleetIds": [id]})).expect("fleets")["Fleets"][0].clone();
+    assert_eq!((&told["FleetState"], &told["Type"], &told["FulfilledCapacity"]), (&json!("active"), &json!("instant"), &json!(2.0)));
+    assert_eq!(told["Instances"], made["Instances"]);
+    let unknown = json!({"FleetIds": ["fleet-0"]});
+    assert_eq!(code(&desk.ec2("DescribeFleets", unknown)), "InvalidFleetId.NotFound");
+    let delete = |desk: &mut Desk, terminate: bool| {
+        desk.ec2("DeleteFleets", json!({"FleetIds": [id, "fleet-0"], "TerminateInstances": terminate})).expect("told")
+    };
+    let kept = delete(&mut desk, false);
+    assert_eq!(
+        (texts(&kept["SuccessfulFleetDeletions"], "FleetId").len(), texts(&kept["UnsuccessfulFleetDeletions"], "FleetId").len()),
+        (0, 2)
+    );
+    let gone = delete(&mut desk, true);
+    assert_eq!(gone["SuccessfulFleetDeletions"][0]["CurrentFleetState"], "deleted_terminating");
+    assert_eq!(gone["UnsuccessfulFleetDeletions"][0]["Error"]["Code"], "fleetIdDoesNotExist");
+    assert!(desk.state.machines().iter().all(|machine| machine.phase == crate::state::Phase::ShuttingDown));
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Desk, texts};
 use crate::model::Service;
 use crate::state::incident::SPOT_NOTICE;
-use crate::state::{Body, Cause, Effect, Incident, IncidentError, Lab, Market, Pool, Rule, Settings};
+use crate::state::{Body, Cause, Disturbance, Effect, IamMode, Incident, IncidentError, Lab, Market, Pool, Rule, Settings};
 
 /// A lab, one Spot instance that runs, its id; the messages of its boot are gone.
 fn lab_with_spot() -> (Desk, Lab, String) {
@@ -267,4 +267,86 @@ fn a_machine_shows_its_disks() {
     let machine = desk.state.machines().remove(0);
     let shown: Vec<(&str, u64, bool)> = machine.devices.iter().map(|disk| (disk.name.as_str(), disk.size_gib, disk.root)).collect();
     assert_eq!((shown, machine.local_storage_gb), (vec![("/dev/xvda", 33, true), ("/dev/xvdb", 50, false)], 75));
+}
+
+fn disturb(desk: &mut Desk, does: Disturbance, count: Option<u64>) {
+    let effect = Effect::Events { kinds: vec!["EC2 Instance Rebalance Recommendation".into()], does };
+    desk.state.add_rule(Rule { name: "events".into(), effect, count, since: Some(desk.now), until: None });
+}
+
+/// Ids of the instances that recommendations are about, in the order of arrival.
+fn recommended(desk: &mut Desk, lab: &Lab) -> Vec<String> {
+    let about = |event: &Value| event["detail"]["instance-id"].as_str().unwrap_or_default().to_owned();
+    events(desk, lab).iter().filter(|event| event["detail-type"] == "EC2 Instance Rebalance Recommendation").map(about).collect()
+}
+
+#[rstest]
+#[case(Disturbance::Drop, 0, 0)]
+#[case(Disturbance::Duplicate, 2, 2)]
+#[case(Disturbance::Delay { by: SignedDuration::from_secs(60) }, 0, 1)]
+fn an_event_is_lost_doubled_or_late_if_told_so(#[case] does: Disturbance, #[case] soon: usize, #[case] later: usize) {
+    let (mut desk, lab, id) = lab_with_spot();
+    disturb(&mut desk, does, Some(1));
+    let told = Incident::RebalanceRecommendation { instances: vec![id] };
+    desk.state.befall(desk.now, &told).expect("told");
+    desk.pass(5);
+    let first = recommended(&mut desk, &lab).len();
+    desk.pass(65);
+    assert_eq!((first, first + recommended(&mut desk, &lab).len()), (soon, later));
+    assert_eq!(desk.state.rule_hits("events"), Some(1));
+    desk.state.befall(desk.now, &told).expect("told");
+    desk.pass(5);
+    assert_eq!(recommended(&mut desk, &lab).len(), 1, "the fault is used up");
+}
+
+#[test]
+fn events_of_a_stretch_arrive_in_reverse() {
+    let (mut desk, lab, id) = lab_with_spot();
+    let market = json!({"MarketType": "spot"});
+    let input = json!({"ImageId": desk.image(), "InstanceType": "m5.large", "MinCount": 2, "MaxCount": 2, "InstanceMarketOptions": market});
+    let mut ids = texts(&desk.ec2("RunInstances", input).expect("instances")["Instances"], "InstanceId");
+    ids.insert(0, id);
+    desk.pass(30);
+    told(&mut desk, &lab);
+    disturb(&mut desk, Disturbance::Reorder { within: SignedDuration::from_secs(30) }, None);
+    desk.state.befall(desk.now, &Incident::RebalanceRecommendation { instances: vec![ids[0].clone(), ids[1].clone()] }).expect("told");
+    desk.pass(2);
+    desk.state.befall(desk.now, &Incident::RebalanceRecommendation { instances: vec![ids[2].clone()] }).expect("told");
+    desk.pass(120);
+    ids.reverse();
+    assert_eq!(recommended(&mut desk, &lab), ids);
+}
+
+/// EventBridge asks the queue's policy as any caller would be asked; the lab's queue has the template's.
+#[rstest]
+#[case::as_furnished(None, 1, 0)]
+#[case::no_policy(Some(""), 0, 1)]
+#[case::another_sender(
+    Some(r#"{"Statement":{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:*","Resource":"*"}}"#),
+    0,
+    1
+)]
+#[case::another_rule(Some(r#"{"Statement":{"Effect":"Allow","Principal":{"Service":"events.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*","Condition":{"ArnEquals":{"aws:SourceArn":"arn:aws:events:us-west-2:123456789012:rule/other"}}}}"#), 0, 1)]
+#[case::this_rule(Some(r#"{"Statement":{"Effect":"Allow","Principal":{"Service":"events.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*","Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:events:us-west-2:123456789012:rule/lab-*"}}}}"#), 1, 0)]
+#[case::denied(Some(r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"},{"Sid":"No","Effect":"Deny","Principal":{"Service":"events.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*"}]}"#), 0, 1)]
+fn a_queues_policy_decides_whether_events_reach_it(#[case] policy: Option<&str>, #[case] delivered: u64, #[case] failed: u64) {
+    let (mut desk, lab, id) = lab_with_spot();
+    if let Some(policy) = policy {
+        let input = json!({"QueueUrl": lab.queue_url, "Attributes": {"Policy": policy}});
+        desk.ask(Service::Sqs, "SetQueueAttributes", input).expect("set");
+    }
+    let rebalance = |desk: &Desk| {
+        let counts = desk.state.deliveries().into_iter().find(|(rule, ..)| rule == "lab-RebalanceRule").expect("the rule").2;
+        (counts.delivered, counts.failed, counts.why)
+    };
+    for (mode, expected) in [(IamMode::Enforce, (delivered, failed)), (IamMode::Off, (delivered + 1, failed))] {
+        desk.state.set_iam_mode(mode);
+        desk.state.befall(desk.now, &Incident::RebalanceRecommendation { instances: vec![id.clone()] }).expect("told");
+        desk.pass(5);
+        let (delivered, failed, why) = rebalance(&desk);
+        assert_eq!((delivered, failed), expected, "{mode:?}: {why:?}");
+        assert_eq!(why.is_some(), failed > 0);
+    }
+    desk.state.set_iam_mode(IamMode::Off);
+    assert_eq!(recommended(&mut desk, &lab).len() as u64, delivered + 1);
 }

@@ -114,3 +114,26 @@ fn tags_come_and_go() {
     desk.ec2("DeleteTags", json!({"Resources": [id]})).expect("all gone");
     assert_eq!(desk.ec2("DescribeTags", json!({})).expect("tags")["Tags"], json!([]));
 }
+
+#[test]
+fn what_was_just_made_is_not_found_at_once_if_told_so() {
+    let late = crate::state::Delay::fixed(jiff::SignedDuration::from_secs(5));
+    let consistency = crate::state::Consistency { security_groups: late, subnets: late, ..Default::default() };
+    let mut desk = Desk::with(crate::state::Settings { consistency, ..Default::default() });
+    let vpc = desk.ec2("CreateVpc", json!({"CidrBlock": "10.9.0.0/16"})).expect("a VPC")["Vpc"]["VpcId"].clone();
+    let subnet =
+        desk.ec2("CreateSubnet", json!({"VpcId": vpc, "CidrBlock": "10.9.0.0/24"})).expect("a subnet")["Subnet"]["SubnetId"].clone();
+    let group =
+        desk.ec2("CreateSecurityGroup", json!({"GroupName": "g", "Description": "d", "VpcId": vpc})).expect("a group")["GroupId"].clone();
+    let by_id = |desk: &mut Desk| {
+        let subnets = desk.ec2("DescribeSubnets", json!({"SubnetIds": [subnet]}));
+        let groups = desk.ec2("DescribeSecurityGroups", json!({"GroupIds": [group]}));
+        (code(&subnets).to_owned(), code(&groups).to_owned())
+    };
+    assert_eq!(by_id(&mut desk), ("InvalidSubnetID.NotFound".into(), "InvalidGroup.NotFound".into()));
+    let listed =
+        desk.ec2("DescribeSubnets", json!({"Filters": super::filter("vpc-id", &[vpc.as_str().expect("an id")])})).expect("subnets");
+    assert_eq!(listed["Subnets"], json!([]));
+    desk.pass(5);
+    assert_eq!(by_id(&mut desk), ("no error".into(), "no error".into()));
+}

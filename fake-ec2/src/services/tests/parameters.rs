@@ -78,3 +78,23 @@ fn a_path_is_walked_in_pages() {
 fn refused(#[case] operation: &'static str, #[case] input: Value, #[case] expected: &str) {
     assert_eq!(code(&ssm(&mut Desk::new(), operation, input)), expected);
 }
+
+#[test]
+fn the_accounts_own_parameters_are_described() {
+    let mut desk = Desk::new();
+    for (name, kind) in [("/app/a", "String"), ("/app/deep/b", "SecureString"), ("other", "String")] {
+        desk.ask(Service::Ssm, "PutParameter", json!({"Name": name, "Type": kind, "Value": "v"})).expect("put");
+    }
+    let mut names = |filters: serde_json::Value| {
+        let answer = desk.ask(Service::Ssm, "DescribeParameters", json!({"ParameterFilters": filters}));
+        answer.map(|answer| texts(&answer["Parameters"], "Name"))
+    };
+    let all = names(json!([])).expect("parameters");
+    assert_eq!(all, ["/app/a", "/app/deep/b", "other"], "AWS's public ones are not among them");
+    let by = |key: &str, option: &str, value: &str| json!([{"Key": key, "Option": option, "Values": [value]}]);
+    assert_eq!(names(by("Name", "BeginsWith", "/app")).expect("parameters").len(), 2);
+    assert_eq!(names(by("Type", "Equals", "SecureString")).expect("parameters"), ["/app/deep/b"]);
+    assert_eq!(names(by("Path", "OneLevel", "/app")).expect("parameters"), ["/app/a"]);
+    assert_eq!(names(by("Path", "Recursive", "/app")).expect("parameters").len(), 2);
+    assert_eq!(names(by("Colour", "Equals", "red")).expect_err("unknown").code, "InvalidFilterKey");
+}

@@ -164,3 +164,86 @@ fn another_seed_gives_other_ids() {
     let ids = |seed| Desk::seeded(seed, Settings::default()).run("m5.large", 1);
     assert_ne!(ids(1), ids(2));
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever befalls the account, each event is in the queue once, in whatever order; unless a fault said otherwise, then as it said.
+    #[test]
+    fn no_event_is_lost_unless_told(steps in prop::collection::vec((0usize..4, 0usize..8, 0i64..40), 1..30), doubled in 0u64..4) {
+        let (mut desk, lab) = Desk::furnished(Settings::default());
+        let market = json!({"MarketType": "spot"});
+        let image = desk.image();
+        let run = json!({"ImageId": image, "InstanceType": "m5.large", "MinCount": 8, "MaxCount": 8, "InstanceMarketOptions": market});
+        let ids = super::texts(&desk.ec2("RunInstances", run).expect("instances")["Instances"], "InstanceId");
+        let effect = crate::state::Effect::Events {
+            kinds: vec!["EC2 Instance Rebalance Recommendation".into()],
+            does: crate::state::Disturbance::Duplicate,
+        };
+        if doubled > 0 {
+            desk.state.add_rule(crate::state::Rule { name: "twice".into(), effect, count: Some(doubled), since: None, until: None });
+        }
+        let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+        let mut rebalances = 0;
+        for (what, at, seconds) in steps {
+            let instances = vec![ids[at].clone()];
+            let (kind, incident) = match what {
+                0 => ("EC2 Spot Instance Interruption Warning", crate::state::Incident::SpotInterruption { instances, notice: crate::state::incident::SPOT_NOTICE }),
+                1 => ("EC2 Instance Rebalance Recommendation", crate::state::Incident::RebalanceRecommendation { instances }),
+                2 => ("AWS Health Event", crate::state::Incident::ScheduledChange { instances }),
+                _ => ("", crate::state::Incident::Vanish { instances, cause: Default::default() }),
+            };
+            if desk.state.befall(desk.now, &incident).is_ok() && !kind.is_empty() {
+                let times = if what == 1 && rebalances < doubled { 2 } else { 1 };
+                rebalances += u64::from(what == 1);
+                *expected.entry(kind.to_owned()).or_default() += times;
+            }
+            desk.pass(seconds);
+        }
+        desk.pass(200);
+        let (url, mut seen) = (lab.queue_url.expect("a queue"), BTreeMap::new());
+        loop {
+            let answer = desk.ask(crate::model::Service::Sqs, "ReceiveMessage", json!({"QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 3600}));
+            let bodies = super::texts(&answer.expect("messages")["Messages"], "Body");
+            if bodies.is_empty() {
+                break;
+            }
+            for body in bodies {
+                let event: Value = serde_json::from_str(&body).expect("JSON");
+                let kind = event["detail-type"].as_str().unwrap_or_default().to_owned();
+                if kind != "EC2 Instance State-change Notification" {
+                    *seen.entry(kind).or_insert(0u64) += 1;
+                }
+            }
+        }
+        // What is older than the queue keeps (five minutes in the lab) is gone, as told by the queue's own attribute.
+        for (kind, count) in &seen {
+            prop_assert!(count <= expected.get(kind).unwrap_or(&0), "{kind}: {count} of {expected:?}");
+        }
+        let whole: u64 = desk.state.deliveries().iter().filter(|(rule, ..)| !rule.ends_with("InstanceStateChangeRule")).map(|(.., counts)| counts.delivered).sum();
+        prop_assert_eq!(whole, expected.values().sum::<u64>(), "every event reached its queue");
+    }
+
+    /// A token belongs to the request that got it: any other filter, operation or region refuses it.
+    #[test]
+    fn tokens_are_bound(length in 5i64..20, noise in "[A-Za-z0-9_-]{0,60}") {
+        let mut desk = Desk::new();
+        desk.run("t3.micro", 25);
+        let first = desk.ec2("DescribeInstances", json!({"MaxResults": length})).expect("a page");
+        let token = first["NextToken"].clone();
+        prop_assert!(token.is_string());
+        let filters = json!([{"Name": "instance-type", "Values": ["t3.micro"]}]);
+        for (operation, input) in [
+            ("DescribeInstances", json!({"MaxResults": length, "NextToken": token, "Filters": filters})),
+            ("DescribeVolumes", json!({"MaxResults": length, "NextToken": token})),
+            ("DescribeInstances", json!({"MaxResults": length, "NextToken": noise})),
+        ] {
+            if input["NextToken"] == json!("") {
+                continue;
+            }
+            let refused = desk.ec2(operation, input);
+            prop_assert!(refused.is_err(), "{operation} took a token that is not its own");
+        }
+        prop_assert!(desk.ec2("DescribeInstances", json!({"MaxResults": 7, "NextToken": token})).is_ok(), "another length is the same list");
+    }
+}

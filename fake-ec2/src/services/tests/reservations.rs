@@ -174,7 +174,7 @@ fn quotas_count_vcpus_by_class_and_market(#[case] market: Market, #[case] more: 
 #[test]
 fn what_was_just_made_may_not_be_found_yet() {
     let wait = Delay::fixed(SignedDuration::from_secs(5));
-    let consistency = Consistency { instances: wait, launch_templates: wait };
+    let consistency = Consistency { instances: wait, launch_templates: wait, ..Default::default() };
     let mut desk = Desk::with(Settings { consistency, iam_propagation: wait, ..Settings::default() });
     let ids = texts(&launch(&mut desk, 1, json!({})).expect("run")["Instances"], "InstanceId");
     let tags = json!([{"Key": "a", "Value": "b"}]);

@@ -37,26 +37,7 @@ impl AwsCloud {
         clock: Clock,
         entropy: &Entropy,
     ) -> Result<Self, CloudError> {
-        let missing = |what: &str| CloudError {
-            operation: "configuration".to_owned(),
-            code: "NotConfigured".to_owned(),
-            message: format!("no {what} is configured"),
-            status: 0,
-            request_id: None,
-        };
-        let region = config.region().ok_or_else(|| missing("AWS region"))?.to_string();
-        let credentials = config.credentials_provider().ok_or_else(|| missing("AWS credentials provider"))?;
-        let surroundings = Surroundings {
-            region,
-            credentials,
-            identity_cache: config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().build()),
-            http,
-            clock,
-            endpoints: Service::ALL.into_iter().filter_map(|service| Some((service, endpoint(config, service)?))).collect(),
-            fips: config.use_fips().unwrap_or(false),
-            dual_stack: config.use_dual_stack().unwrap_or(false),
-        };
-        Ok(Self::new(settings, &surroundings, entropy))
+        Ok(Self::new(settings, &surroundings(config, http, clock)?, entropy))
     }
 
     /// No socket, no clock and no chance but those that are given: static credentials, and a client that answers in the process.
@@ -81,6 +62,29 @@ impl AwsCloud {
 }
 
 /// `AWS_ENDPOINT_URL_<SERVICE>` and the profile's `services` section before `AWS_ENDPOINT_URL`.
+/// What a client of single operations needs, from a configuration that was loaded. `Err` when it has no region or no credentials.
+pub fn surroundings(config: &SdkConfig, http: SharedHttpClient, clock: Clock) -> Result<Surroundings, CloudError> {
+    let missing = |what: &str| CloudError {
+        operation: "configuration".to_owned(),
+        code: "NotConfigured".to_owned(),
+        message: format!("no {what} is configured"),
+        status: 0,
+        request_id: None,
+    };
+    let region = config.region().ok_or_else(|| missing("AWS region"))?.to_string();
+    let credentials = config.credentials_provider().ok_or_else(|| missing("AWS credentials provider"))?;
+    Ok(Surroundings {
+        region,
+        credentials,
+        identity_cache: config.identity_cache().unwrap_or_else(|| IdentityCache::lazy().build()),
+        http,
+        clock,
+        endpoints: Service::ALL.into_iter().filter_map(|service| Some((service, endpoint(config, service)?))).collect(),
+        fips: config.use_fips().unwrap_or(false),
+        dual_stack: config.use_dual_stack().unwrap_or(false),
+    })
+}
+
 fn endpoint(config: &SdkConfig, service: Service) -> Option<String> {
     let own = config.service_config().and_then(|services| {
         let key = ServiceConfigKey::builder().service_id(service.id()).env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;

@@ -8,7 +8,7 @@ mod drift;
 mod launch;
 mod validate;
 
-pub use connect::{SIMULATED_ACCESS_KEY, SIMULATED_SECRET_KEY};
+pub use connect::{SIMULATED_ACCESS_KEY, SIMULATED_SECRET_KEY, surroundings};
 
 use crate::cache::Cache;
 use crate::launch::fleet::{self, Fleets};
@@ -108,6 +108,11 @@ impl AwsCloud {
     #[cfg(test)]
     pub(crate) fn made(&self) -> Vec<Call> {
         lock(&self.client.made).clone()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     pub fn region(&self) -> &str {

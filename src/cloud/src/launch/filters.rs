@@ -37,7 +37,6 @@ fn suits(offering: &Offering, wanted: &Wanted) -> bool {
 fn is_compatible_and_available(kind: &InstanceType, wanted: &Wanted) -> bool {
     wanted.requirements.is_compatible(&kind.requirements, aws::is_well_known)
         && wanted.requests.fits(&kind.allocatable)
-        // Requirements alone decide here, as upstream: an offering that was lost since is seen when overrides are made.
         && kind.offerings.iter().any(|offering| suits(offering, wanted))
 }
 

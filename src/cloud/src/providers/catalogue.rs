@@ -166,6 +166,12 @@ impl Catalogue {
         types.values().filter(|info| compatibility::is_compatible(info, family, &class.spec)).map(|info| info.name.clone()).collect()
     }
 
+    /// What EC2 says of each type, by name.
+    #[cfg(test)]
+    pub fn infos(&self) -> Arc<BTreeMap<String, TypeInfo>> {
+        lock(&self.known).types.clone()
+    }
+
     /// A node of this type, running a current image of the class, reported `bytes` of memory. The smallest report counts.
     pub fn observe_memory(&self, class: &EC2NodeClass, instance_type: &str, bytes: i64, now: Timestamp) {
         let key = (instance_type.to_owned(), images(class));

@@ -8,6 +8,7 @@ mod lab;
 mod launches;
 mod resolution;
 mod signed;
+mod sockets;
 mod wire;
 
 use crate::aws::AwsCloud;

@@ -16,6 +16,7 @@ use cluster::{Key, Kind, machine, pod};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kube::ResourceExt;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use vocabulary::labels;
 
@@ -190,7 +191,7 @@ impl Run<'_> {
             .map(|tier| waiting.iter().copied().filter(|p| drain_tier(p) == tier).collect::<Vec<_>>())
             .find(|group| !group.is_empty());
         if let Some(group) = group {
-            let evictable = group.iter().filter(|p| is_evictable(p));
+            let evictable = group.iter().filter(|p| is_evictable(p, self.now));
             self.step.enqueue.extend(evictable.map(|p| Work::Evict { pod: Key::of(&***p), uid: p.uid().unwrap_or_default().into() }));
             let message = format!("Failed to drain node, {} pods are waiting to be evicted", waiting.len());
             self.step.notes.push(EventSpec::new(&**self.node, true, "FailedDraining", message).into());
@@ -245,7 +246,10 @@ impl Run<'_> {
     fn volumes(&mut self) -> Option<SignedDuration> {
         let name: Arc<str> = self.node.name_any().into();
         let attached = match last(self.done, |e| matches!(e, Effect::ListVolumeAttachments { .. })) {
-            Some(Ok(Outcome::Names(names))) => names.clone(),
+            Some(Ok(Outcome::Attachments(attached))) => {
+                let staying = self.volumes_that_stay(&name);
+                attached.iter().filter(|(_, volume)| !staying.contains(volume)).map(|(name, _)| name.clone()).collect()
+            }
             Some(_) => Vec::new(),
             None => {
                 self.step.acts.push(Effect::ListVolumeAttachments { node: name }.into());
@@ -273,25 +277,33 @@ impl Run<'_> {
     }
 }
 
+impl Run<'_> {
+    /// PersistentVolumes of pods that are not drained, whose detachment nobody awaits (filterVolumeAttachments).
+    fn volumes_that_stay(&self, node: &str) -> BTreeSet<String> {
+        let staying = self.world.index.pods_on(node).filter(|pod| !is_drainable(pod, self.now));
+        staying.flat_map(|pod| self.world.index.volumes_of(pod)).collect()
+    }
+}
+
 fn tolerates_disruption(pod: &Pod) -> bool {
     let taint = vocabulary::Taint { key: labels::DISRUPTED_TAINT.into(), value: "".into(), effect: vocabulary::Effect::NoSchedule };
     pod::convert(pod, Timestamp::UNIX_EPOCH).tolerations.iter().any(|t| t.tolerates(&taint))
 }
 
-/// A pod that must be gone before the node may go (`C/pkg/utils/pod/scheduling.go`, IsWaitingEviction).
-pub fn is_waiting_eviction(pod: &Pod, now: Timestamp) -> bool {
+/// A pod that draining is about (`C/pkg/utils/pod/scheduling.go`, IsDrainable).
+pub fn is_drainable(pod: &Pod, now: Timestamp) -> bool {
     let stuck = pod.metadata.deletion_timestamp.as_ref().is_some_and(|at| now.duration_since(at.0) > SignedDuration::from_mins(1));
-    !pod::is_terminal(pod) && !tolerates_disruption(pod) && !stuck && !pod::is_owned_by(&pod.metadata, "v1", "Node")
+    !tolerates_disruption(pod) && !stuck && !pod::is_owned_by(&pod.metadata, "v1", "Node")
 }
 
-/// IsEvictable; do-not-disrupt pods stall the drain until the grace of the node ends.
-pub fn is_evictable(pod: &Pod) -> bool {
-    let wire = pod::convert(pod, Timestamp::UNIX_EPOCH);
-    !wire.terminal
-        && !wire.terminating
-        && !wire.do_not_disrupt
-        && !tolerates_disruption(pod)
-        && !pod::is_owned_by(&pod.metadata, "v1", "Node")
+/// A pod that must be gone before the node may go (IsWaitingEviction).
+pub fn is_waiting_eviction(pod: &Pod, now: Timestamp) -> bool {
+    !pod::is_terminal(pod) && is_drainable(pod, now)
+}
+
+/// IsEvictable; protected pods stall the drain, for as long as they are protected or until the grace of the node ends.
+pub fn is_evictable(pod: &Pod, now: Timestamp) -> bool {
+    planner::disruption::is_evictable(&pod::convert(pod, Timestamp::UNIX_EPOCH), now)
 }
 
 /// Ordinary pods, daemons, critical pods, critical daemons, in this order.
@@ -316,6 +328,8 @@ mod tests {
     #[case::stuck(json!({"metadata": {"deletionTimestamp": "1970-01-01T00:00:00Z"}}), false, false, 0)]
     #[case::finished(json!({"status": {"phase": "Succeeded"}}), false, false, 0)]
     #[case::protected(json!({"metadata": {"annotations": {"karpenter.sh/do-not-disrupt": "true"}}}), true, false, 0)]
+    #[case::protected_for_a_time(json!({"metadata": {"annotations": {"karpenter.sh/do-not-disrupt": "2m"}}, "status": {"startTime": "1970-01-01T00:00:00Z"}}), true, false, 0)]
+    #[case::protected_until_a_while_ago(json!({"metadata": {"annotations": {"karpenter.sh/do-not-disrupt": "1m"}}, "status": {"startTime": "1970-01-01T00:00:00Z"}}), true, true, 0)]
     #[case::tolerates_everything(json!({"spec": {"tolerations": [{"operator": "Exists"}]}}), false, false, 0)]
     #[case::static_pod(json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]}}), false, false, 0)]
     #[case::daemon(json!({"metadata": {"ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "n", "uid": "u"}]}}), true, true, 1)]
@@ -323,6 +337,6 @@ mod tests {
     fn who_is_drained_and_when(#[case] patch: Value, #[case] waits: bool, #[case] evictable: bool, #[case] tier: usize) {
         let pod = pod(&patch);
         let now = Timestamp::from_second(101).expect("in range");
-        assert_eq!((is_waiting_eviction(&pod, now), is_evictable(&pod), drain_tier(&pod)), (waits, evictable, tier));
+        assert_eq!((is_waiting_eviction(&pod, now), is_evictable(&pod, now), drain_tier(&pod)), (waits, evictable, tier));
     }
 }

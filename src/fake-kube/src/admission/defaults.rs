@@ -36,6 +36,13 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
                     set(condition, "lastProbeTime", Value::Null);
                     set(condition, "lastTransitionTime", Value::Null);
                 }
+                // Structs that Go holds by value.
+                for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
+                    for one in each(status, list) {
+                        child(one, "state");
+                        child(one, "lastState");
+                    }
+                }
             }
         }
         "apps/deployments" => deployment(child(map, "spec")),

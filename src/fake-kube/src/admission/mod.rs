@@ -2,6 +2,7 @@
 //! each module's header; what is not on a list is stored as it comes.
 
 mod defaults;
+mod limits;
 mod pods;
 mod services;
 mod validation;
@@ -30,7 +31,19 @@ pub(crate) fn on_create(api: &mut Api, now: Timestamp, kind: &Arc<Kind>, object:
         "services" => services::allocate(api, object),
         "namespaces" => object["status"] = json!({ "phase": "Active" }),
         "persistentvolumes" | "persistentvolumeclaims" => {
+            if kind.key == "persistentvolumeclaims"
+                && object["spec"].get("storageClassName").is_none()
+                && let Some(class) = default_class(api)
+            {
+                object["spec"]["storageClassName"] = json!(class);
+            }
+            if kind.key == "persistentvolumeclaims" {
+                limits::check_claim(api, kind, object)?;
+            }
             object["status"] = json!({ "phase": "Pending" });
+            if kind.key == "persistentvolumes" {
+                object["status"]["lastPhaseTransitionTime"] = json!(crate::time::seconds(now));
+            }
             protect(object, if kind.key == "persistentvolumes" { "kubernetes.io/pv-protection" } else { "kubernetes.io/pvc-protection" });
         }
         "batch/jobs" => {
@@ -49,10 +62,20 @@ pub(crate) fn on_update(now: Timestamp, kind: &Kind, old: &Value, new: &mut Valu
         ("pods", None) => pods::on_update(old, new),
         ("pods", Some("status")) => pods::on_status(old, new),
         ("services", None) => services::keep(old, new),
+        ("apps/daemonsets", None) => count_template(old, new),
         ("namespaces", None) => new["spec"]["finalizers"] = old["spec"]["finalizers"].clone(),
         ("apiextensions.k8s.io/customresourcedefinitions", None) => crate::crd::prepare(now, new, Some(old)),
         _ => {}
     }
+}
+
+/// The newest of the classes that are marked as default (`plugin/pkg/admission/storage/storageclass/setdefault`).
+pub(crate) fn default_class(api: &Api) -> Option<String> {
+    const MARKS: [&str; 2] = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+    let marked =
+        |class: &&Arc<crate::store::Object>| MARKS.iter().any(|mark| class.meta.annotations.get(*mark).is_some_and(|yes| yes == "true"));
+    let all = api.store().list("storage.k8s.io/storageclasses").filter(marked);
+    all.max_by_key(|class| (class.meta.creation, std::cmp::Reverse(class.meta.name.clone()))).map(|class| class.meta.name.clone())
 }
 
 /// TaintNodesByCondition: a new node takes no pods until its kubelet says that it is ready, and the node lifecycle controller has
@@ -68,6 +91,17 @@ fn taint_new_node(node: &mut Value) {
     {
         list.push(taint);
     }
+}
+
+/// A DaemonSet's template has a generation of its own (`pkg/registry/apps/daemonset/strategy.go`).
+fn count_template(old: &Value, new: &mut Value) {
+    const KEY: &str = "deprecated.daemonset.template.generation";
+    let before = old["metadata"]["annotations"][KEY].as_str().and_then(|text| text.parse::<i64>().ok()).unwrap_or(1);
+    let now = if old["spec"]["template"] == new["spec"]["template"] { before } else { before + 1 };
+    if !new["metadata"]["annotations"].is_object() {
+        new["metadata"]["annotations"] = json!({});
+    }
+    new["metadata"]["annotations"][KEY] = json!(now.to_string());
 }
 
 /// StorageObjectInUseProtection: what is in use goes last (`plugin/pkg/admission/storage/storageobjectinuseprotection`).

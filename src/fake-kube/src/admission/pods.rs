@@ -6,16 +6,18 @@
 
 use serde_json::{Map, Value, json};
 
+use super::limits;
 use crate::api::Api;
 use crate::kinds::Kind;
 use crate::quantity::Quantity;
 use crate::status::Status;
 
 pub(super) fn on_create(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), Status> {
-    limit_ranges(api, pod);
+    limits::defaults(api, pod);
     runtime_class(api, kind, pod)?;
     tolerate_failing_nodes(pod);
     priority(api, kind, pod)?;
+    merge_label_keys(pod);
     if pod["spec"]["serviceAccountName"].as_str().unwrap_or_default().is_empty() {
         pod["spec"]["serviceAccountName"] = json!("default");
         pod["spec"]["serviceAccount"] = json!("default");
@@ -28,7 +30,39 @@ pub(super) fn on_create(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), S
         }]);
     }
     pod["status"]["qosClass"] = json!(quality(&pod["spec"]));
-    Ok(())
+    limits::check_pod(api, kind, pod)
+}
+
+/// `matchLabelKeys` and `mismatchLabelKeys` become a part of the selector beside them, where there is one
+/// (`k8s.io/kubernetes/pkg/registry/core/pod/strategy.go`, mutatePodAffinity, mutateTopologySpreadConstraints).
+fn merge_label_keys(pod: &mut Value) {
+    const LISTS: [&str; 5] = [
+        "/spec/topologySpreadConstraints",
+        "/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+        "/spec/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution",
+        "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+        "/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution",
+    ];
+    let labels = pod["metadata"]["labels"].clone();
+    for list in LISTS {
+        for entry in pod.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(entry) = entry.as_object_mut() else { continue };
+            let term = if entry.contains_key("podAffinityTerm") { entry["podAffinityTerm"].as_object_mut() } else { Some(entry) };
+            let Some(term) = term.filter(|term| term.get("labelSelector").is_some_and(Value::is_object)) else { continue };
+            let mut expressions = Vec::new();
+            for (field, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+                let keys = term.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+                let known = keys.filter_map(|key| Some((key, labels.get(key)?.as_str()?)));
+                expressions.extend(known.map(|(key, value)| json!({ "key": key, "operator": operator, "values": [value] })));
+            }
+            if !expressions.is_empty()
+                && let Some(selector) = term.get_mut("labelSelector").and_then(Value::as_object_mut)
+                && let Value::Array(all) = selector.entry("matchExpressions").or_insert_with(|| json!([]))
+            {
+                all.extend(expressions);
+            }
+        }
+    }
 }
 
 /// The class does not change after creation, whatever the update says.
@@ -109,34 +143,6 @@ fn priority(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), Status> {
     }
     spec["preemptionPolicy"] = json!(policy);
     Ok(())
-}
-
-/// Requests and limits that a LimitRange of type Container gives to containers that name none.
-fn limit_ranges(api: &Api, pod: &mut Value) {
-    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
-    let ranges: Vec<Value> = api
-        .store()
-        .list_in("limitranges", &namespace)
-        .flat_map(|range| range.value()["spec"]["limits"].as_array().cloned().unwrap_or_default())
-        .filter(|limit| limit["type"] == "Container")
-        .collect();
-    for range in ranges {
-        for list in ["containers", "initContainers"] {
-            for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
-                for (from, to) in [("defaultRequest", "requests"), ("default", "limits")] {
-                    for (name, value) in range[from].as_object().into_iter().flatten() {
-                        let resources = &mut container["resources"];
-                        if resources[to].get(name).is_none() {
-                            if !resources[to].is_object() {
-                                resources[to] = json!({});
-                            }
-                            resources[to][name] = value.clone();
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 fn runtime_class(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), Status> {

@@ -217,7 +217,23 @@ fn workload(kind: &Kind, spec: &Value, errors: &mut Errors) {
         }
     }
     labels(&template["metadata"]["labels"], "spec.template.labels", errors);
-    pod_spec(&template["spec"], "spec.template.spec", errors);
+    let claims: Vec<Value> = spec["volumeClaimTemplates"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|claim| serde_json::json!({ "name": claim["metadata"]["name"] }))
+        .collect();
+    if claims.is_empty() {
+        pod_spec(&template["spec"], "spec.template.spec", errors);
+    } else {
+        // Claims are volumes that the controller adds.
+        let mut whole = template["spec"].clone();
+        match whole["volumes"].as_array_mut() {
+            Some(volumes) => volumes.extend(claims),
+            None => whole["volumes"] = Value::from(claims),
+        }
+        pod_spec(&whole, "spec.template.spec", errors);
+    }
     let policy = &template["spec"]["restartPolicy"];
     if policy != "Always" && template["spec"].is_object() {
         errors.push(FieldError::unsupported("spec.template.spec.restartPolicy", policy, &["Always"]));

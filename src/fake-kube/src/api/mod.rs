@@ -30,6 +30,8 @@ pub struct Api {
     acting: &'static str,
     /// The next address for a Service; see `admission::services`.
     pub(crate) next_address: u32,
+    usage: crate::usage::Usage,
+    auth: crate::auth::Auth,
 }
 
 /// The object a request is about.
@@ -53,7 +55,26 @@ impl Api {
             tracking: false,
             acting: "kube-apiserver",
             next_address: 10,
+            usage: crate::usage::Usage::default(),
+            auth: crate::auth::Auth::default(),
         }
+    }
+
+    /// What pods use, as the metrics server last saw it.
+    pub(crate) fn usage(&self) -> &crate::usage::Usage {
+        &self.usage
+    }
+
+    pub(crate) fn set_usage(&mut self, usage: crate::usage::Usage) {
+        self.usage = usage;
+    }
+
+    pub(crate) fn auth(&self) -> &crate::auth::Auth {
+        &self.auth
+    }
+
+    pub(crate) fn set_auth(&mut self, auth: crate::auth::Auth) {
+        self.auth = auth;
     }
 
     pub(crate) fn track(&mut self, always: bool) {

@@ -36,6 +36,7 @@ impl Api {
         }
         let mut new = (*value).clone();
         new["spec"]["nodeName"] = Value::from(node);
+        self.label_with_place(&mut new, node);
         set_condition(
             &mut new,
             json!({
@@ -47,6 +48,19 @@ impl Api {
         Ok(self.put(now, &kind, new))
     }
 
+    /// A bound pod says where it is (PodTopologyLabelsAdmission, `plugin/pkg/admission/podtopologylabels`; on by default since 1.35).
+    fn label_with_place(&self, pod: &mut Value, node: &str) {
+        let Some(node) = self.store.get("nodes", "", node) else { return };
+        for key in ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"] {
+            if let Some(value) = node.meta.labels.get(key) {
+                if !pod["metadata"]["labels"].is_object() {
+                    pod["metadata"]["labels"] = json!({});
+                }
+                pod["metadata"]["labels"][key] = Value::from(value.clone());
+            }
+        }
+    }
+
     /// `pods/eviction`: deletes the pod unless that breaks a budget.
     pub fn evict(&mut self, now: Timestamp, namespace: &str, pod: &str, options: &DeleteOptions) -> Result<(), Status> {
         let kind = self.known("pods")?;
@@ -56,7 +70,7 @@ impl Api {
         // Finished and pending pods, and those that terminate already, count for no budget (`canIgnorePDB`).
         let free = matches!(value["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending")) || old.meta.deletion.is_some();
         if free {
-            return self.delete_with(now, target, options).map(drop);
+            return self.delete_evicted(now, target, options);
         }
         let budgets: Vec<Arc<Object>> = self
             .store
@@ -72,7 +86,28 @@ impl Api {
                 return Err(Status::internal(message).plain(message));
             }
         }
-        self.delete_with(now, target, options).map(drop)
+        self.delete_evicted(now, target, options)
+    }
+
+    /// Says why the pod goes, then deletes it (`k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go`, addConditionAndDeletePod).
+    fn delete_evicted(&mut self, now: Timestamp, target: Target, options: &DeleteOptions) -> Result<(), Status> {
+        let mut options = options.clone();
+        if !options.dry_run {
+            // What is asked of the pod is asked before it is written to.
+            self.delete_with(now, target, &DeleteOptions { dry_run: true, ..options.clone() })?;
+            let mut new = (*self.existing(target.kind, target.namespace, target.name)?.value()).clone();
+            set_condition(
+                &mut new,
+                json!({
+                    "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+                    "lastProbeTime": null, "lastTransitionTime": time::seconds(now),
+                }),
+            );
+            super::metadata::arrange(&mut new, target.kind);
+            self.put(now, target.kind, new);
+            options.preconditions.resource_version = None;
+        }
+        self.delete_with(now, target, &options).map(drop)
     }
 
     /// Takes one disruption from a budget, or refuses.

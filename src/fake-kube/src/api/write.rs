@@ -41,7 +41,7 @@ impl Api {
         if meta.get("resourceVersion").and_then(Value::as_str).is_some_and(|text| !text.is_empty() && text != "0") {
             return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
-        self.generate_name(meta);
+        self.generate_name(target, meta);
         let name = meta.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         for key in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
             meta.shift_remove(key);
@@ -190,11 +190,18 @@ impl Api {
         Ok(())
     }
 
-    fn generate_name(&mut self, meta: &mut Map<String, Value>) {
+    /// A name that is taken is drawn again, up to seven times (`k8s.io/apiserver/pkg/registry/generic/registry/store.go`, Create).
+    fn generate_name(&mut self, target: Target, meta: &mut Map<String, Value>) {
         let has_name = meta.get("name").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
         if let Some(base) = meta.get("generateName").and_then(Value::as_str).filter(|base| !base.is_empty() && !has_name) {
             let base: String = base.chars().take(58).collect();
-            let name = format!("{base}{}", self.chance.suffix());
+            let mut name = format!("{base}{}", self.chance.suffix());
+            for _ in 0..7 {
+                if self.store.get(&target.kind.key, target.namespace, &name).is_none() {
+                    break;
+                }
+                name = format!("{base}{}", self.chance.suffix());
+            }
             meta.insert("name".to_owned(), Value::from(name));
         }
     }

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use scheduler::PodInfo;
 use serde_json::{Value, json};
 
-use super::deployments::template_hash;
 use super::events::Recorder;
 use super::facts;
+use super::history::{self, Labels};
 use super::owned::Owned;
 use super::pods::{Key, after, from_template, key_of, number, scaled};
 use super::replica_sets::set_or_remove;
@@ -21,6 +21,7 @@ use crate::store::{Change, EventType, Object};
 
 const PLURAL: &str = "apps/daemonsets";
 const HASH: &str = "controller-revision-hash";
+const LABELS: Labels = Labels { hash: HASH };
 
 /// What its pods tolerate beside what their template says (AddOrUpdateDaemonPodTolerations).
 const TOLERATIONS: [(&str, &str); 6] = [
@@ -172,7 +173,8 @@ impl DaemonSets {
         let set = api.store().get(PLURAL, &key.0, &key.1).filter(|set| set.meta.deletion.is_none()).cloned();
         let Some(set) = set else { return drop(self.found.remove(key)) };
         let value = set.value();
-        let hash = template_hash(&value["spec"]["template"], number(&value, "/status/collisionCount"));
+        let Ok(history) = history::sync(api, now, &set, &value, &LABELS) else { return };
+        let hash = history.update.meta.labels.get(HASH).cloned().unwrap_or_default();
         let Ok(probe) = PodInfo::from_json(&pod_for(&set, &value, &hash, None)) else { return };
         let looked = Looked { key, value: &value, hash: &hash, probe: &probe, now };
         let of = (set.meta.uid.clone(), set.meta.generation);
@@ -206,6 +208,14 @@ impl DaemonSets {
             roll(&looked, &on_node, &found.total, &mut work);
         }
         found.unfinished = self.carry_out(api, &looked, &set, &work);
+        if history.all.len() > 1 {
+            let hashes: BTreeSet<&String> = on_node.values().flatten().filter_map(|pod| pod.meta.labels.get(HASH)).collect();
+            let lives = |one: &&Arc<Object>| {
+                one.meta.uid == history.update.meta.uid || one.meta.labels.get(HASH).is_some_and(|hash| hashes.contains(hash))
+            };
+            let live = history.all.iter().filter(lives).map(|one| one.meta.name.clone()).collect();
+            history::truncate(api, now, &history.all, &live, value["spec"]["revisionHistoryLimit"].as_i64().unwrap_or(10));
+        }
         write_status(api, now, &set, &found.total);
         self.found.insert(key.clone(), found);
     }

@@ -137,11 +137,15 @@ impl Deployments {
         annotations.extend(size_annotations(value));
         annotations.insert(REVISION.to_owned(), json!((revision(sets) + 1).to_string()));
         let name = format!("{}-{hash}", deployment.meta.name);
-        let set = json!({
+        let mut set = json!({
             "apiVersion": "apps/v1", "kind": "ReplicaSet",
             "metadata": { "name": name, "labels": template["metadata"]["labels"], "annotations": annotations, "ownerReferences": [owner_reference(deployment)] },
-            "spec": { "replicas": replicas, "minReadySeconds": number(value, "/spec/minReadySeconds"), "selector": selector, "template": template },
+            "spec": { "replicas": replicas, "selector": selector, "template": template },
         });
+        // Go omits a zero.
+        if let seconds @ 1.. = number(value, "/spec/minReadySeconds") {
+            set["spec"]["minReadySeconds"] = json!(seconds);
+        }
         match api.create(now, SETS, &deployment.meta.namespace, set) {
             Ok(_) => {
                 if replicas > 0 {

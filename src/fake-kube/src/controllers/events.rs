@@ -2,7 +2,7 @@
 //!
 //! Source: `k8s.io/client-go/tools/record/{event,events_cache}.go`, `tools/events/event_recorder.go`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -15,15 +15,29 @@ use crate::time;
 /// An event repeated within this time is counted, not written again (`tools/events/event_broadcaster.go`, maxLifetime of a series).
 const SERIES: SignedDuration = SignedDuration::from_mins(6);
 
+/// `tools/record/events_cache.go`: so many different messages for one reason within that time, then they are told as one.
+const MOST_SIMILAR: usize = 10;
+const SIMILAR: SignedDuration = SignedDuration::from_mins(10);
+const COMBINED: &str = "(combined from similar events): ";
+/// An object's events: 25 at once, then one in five minutes (defaultSpamBurst, defaultSpamQPS).
+const BURST: f64 = 25.0;
+const REFILL_SECONDS: f64 = 300.0;
+const FULL: SignedDuration = SignedDuration::from_secs(25 * 300);
+
 /// Writes events for one component and counts those that repeat.
 pub(super) struct Recorder {
     component: &'static str,
     seen: BTreeMap<(String, &'static str, String), (Key, Timestamp)>,
+    /// What was said of each object for one reason: different messages, and when the last one was.
+    similar: BTreeMap<(String, &'static str), (BTreeSet<String>, Timestamp)>,
+    /// How many more events each object may have, and when that was.
+    allowance: BTreeMap<String, (f64, Timestamp)>,
     /// When what has passed was last forgotten.
     swept: Timestamp,
 }
 
 /// What there is to say about an object.
+#[derive(Clone, Copy)]
 pub(super) struct Note<'a> {
     pub warning: bool,
     pub reason: &'static str,
@@ -34,7 +48,7 @@ pub(super) struct Note<'a> {
 
 impl Recorder {
     pub fn new(component: &'static str) -> Self {
-        Recorder { component, seen: BTreeMap::new(), swept: Timestamp::MIN }
+        Recorder { component, seen: BTreeMap::new(), similar: BTreeMap::new(), allowance: BTreeMap::new(), swept: Timestamp::MIN }
     }
 
     pub fn normal(&mut self, api: &mut Api, now: Timestamp, about: &Object, reason: &'static str, message: &str) {
@@ -49,9 +63,16 @@ impl Recorder {
         let lasts = |last: Timestamp| last + SERIES > now;
         if !lasts(self.swept) {
             self.seen.retain(|_, (_, last)| lasts(*last));
+            self.similar.retain(|_, (_, last)| *last + SIMILAR > now);
+            self.allowance.retain(|_, (_, last)| *last + FULL > now);
             self.swept = now;
         }
-        let key = (about.meta.uid.clone(), note.reason, note.message.to_owned());
+        let combined = (note.action.is_none() && self.aggregates(now, about, note)).then(|| format!("{COMBINED}{}", note.message));
+        let key = (about.meta.uid.clone(), note.reason, if combined.is_some() { COMBINED.to_owned() } else { note.message.to_owned() });
+        let note = &Note { message: combined.as_deref().unwrap_or(note.message), ..*note };
+        if note.action.is_none() && !self.allows(now, about) {
+            return;
+        }
         if let Some((event, last)) = self.seen.get_mut(&key).filter(|(_, last)| lasts(*last)) {
             *last = now;
             let (namespace, name) = event.clone();
@@ -63,6 +84,33 @@ impl Recorder {
         if let Some(name) = self.write(api, now, about, namespace, note) {
             self.seen.insert(key, ((namespace.to_owned(), name), now));
         }
+    }
+
+    /// Whether so much has been said for this reason that the rest is told as one (EventAggregate).
+    fn aggregates(&mut self, now: Timestamp, about: &Object, note: &Note<'_>) -> bool {
+        let (messages, last) = self.similar.entry((about.meta.uid.clone(), note.reason)).or_insert_with(|| (BTreeSet::new(), now));
+        if *last + SIMILAR < now {
+            messages.clear();
+        }
+        *last = now;
+        messages.insert(note.message.to_owned());
+        let many = messages.len() >= MOST_SIMILAR;
+        if many {
+            messages.remove(note.message);
+        }
+        many
+    }
+
+    /// Whether the object may have one more event (EventSourceObjectSpamFilter).
+    fn allows(&mut self, now: Timestamp, about: &Object) -> bool {
+        let (left, last) = self.allowance.entry(about.meta.uid.clone()).or_insert((BURST, now));
+        *left = (*left + now.duration_since(*last).as_secs_f64() / REFILL_SECONDS).min(BURST);
+        *last = now;
+        let may = *left >= 1.0;
+        if may {
+            *left -= 1.0;
+        }
+        may
     }
 
     /// Its name carries the instant; within one instant the next nanosecond is taken. A refusal (a namespace that is going) loses it.
@@ -108,5 +156,6 @@ fn repeat(event: &mut Value, now: Timestamp, note: &Note<'_>) {
     } else {
         event["count"] = json!(event["count"].as_i64().unwrap_or(1) + 1);
         event["lastTimestamp"] = json!(time::seconds(now));
+        event["message"] = json!(note.message);
     }
 }

@@ -86,8 +86,12 @@ impl Jobs {
         } else {
             None
         };
-        let room = parallelism.min((wanted - tally.succeeded as i64).max(0));
-        let room = if completions.is_none() && tally.succeeded > 0 { tally.active.len() as i64 } else { room };
+        // Without completions the pods agree among themselves: once one has succeeded, no more are made.
+        let room = match completions {
+            Some(_) => parallelism.min((wanted - tally.succeeded as i64).max(0)),
+            None if tally.succeeded > 0 => tally.active.len() as i64,
+            None => parallelism,
+        };
         match &verdict {
             Some(_) => self.delete(api, now, &job, &tally.active),
             None if tally.active.len() as i64 > room => self.delete(api, now, &job, &tally.active[room.max(0) as usize..]),

@@ -4,34 +4,45 @@
 //!
 //! Each is level-triggered: changes say which objects to look at, the store says what is true. Map, in the order in which they run:
 //! [`nodes`] keeps nodes' taints and conditions, [`taint_eviction`] removes pods that do not
-//! tolerate them; [`deployments`], [`replica_sets`], [`daemon_sets`], [`jobs`] make pods; [`scheduling`] gives them nodes;
-//! [`disruption`] keeps budgets' numbers; [`pod_gc`] and [`garbage`] remove what nobody owns; [`event_ttl`] forgets old events.
-//! [`pods`], [`facts`], [`events`], [`owned`] and [`census`] are what several of them need. The end of namespaces is the server's own (`bootstrap`).
+//! tolerate them; [`usage`] measures
+//! what pods use, [`autoscalers`] (with [`autoscaling`]) change how many there shall be; [`deployments`], [`replica_sets`], [`daemon_sets`], [`stateful_sets`], [`jobs`] make pods; [`volumes`] and
+//! [`provisioner`] give their claims volumes, [`scheduling`] gives them nodes;
+//! [`endpoints`] says where services' pods are, [`disruption`] keeps budgets' numbers; [`pod_gc`] and [`garbage`] remove what nobody owns; [`event_ttl`] forgets old events.
+//! [`pods`], [`facts`], [`events`], [`owned`], [`census`] and [`history`] are what several of them need. The end of namespaces is the server's own (`bootstrap`).
 //!
 //! Not modelled: adoption of orphans by selector, rate limits of taint evictions per zone, finalizers that track pods of Jobs,
-//! indexed Jobs, StatefulSets, ControllerRevision objects.
+//! indexed Jobs.
 
+mod autoscalers;
+mod autoscaling;
 mod census;
+mod claims;
 mod daemon_sets;
 mod deployments;
 mod disruption;
+mod endpoints;
 mod event_ttl;
 mod events;
 mod facts;
 mod garbage;
+mod history;
 mod jobs;
 mod nodes;
 mod owned;
 mod pod_gc;
 mod pods;
+mod provisioner;
 mod quotas;
 mod ranking;
 mod replica_sets;
 mod rollout;
 mod scheduling;
+mod stateful_sets;
 mod taint_eviction;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod volumes;
 
 use crate::controller::Controller;
 
@@ -40,11 +51,17 @@ pub fn all(seed: u64) -> Vec<Box<dyn Controller>> {
     vec![
         Box::<nodes::Nodes>::default(),
         Box::<taint_eviction::TaintEviction>::default(),
+        Box::<usage::MetricsServer>::default(),
+        Box::<autoscalers::Autoscalers>::default(),
         Box::<deployments::Deployments>::default(),
         Box::<replica_sets::ReplicaSets>::default(),
         Box::<daemon_sets::DaemonSets>::default(),
+        Box::<stateful_sets::StatefulSets>::default(),
         Box::<jobs::Jobs>::default(),
+        Box::<volumes::Volumes>::default(),
+        Box::<provisioner::EbsProvisioner>::default(),
         Box::new(scheduling::Scheduling::new(seed)),
+        Box::<endpoints::Endpoints>::default(),
         Box::<disruption::Disruption>::default(),
         Box::<pod_gc::PodGc>::default(),
         Box::<garbage::Garbage>::default(),

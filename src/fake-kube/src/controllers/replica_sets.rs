@@ -12,7 +12,7 @@ use super::census::{Census, Counted};
 use super::events::Recorder;
 use super::facts;
 use super::owned::Owned;
-use super::pods::{Key, after, from_template, key_of, number, set_condition};
+use super::pods::{Key, after, condition, from_template, key_of, number, set_condition};
 use super::ranking::rank;
 use crate::api::{Api, DeleteOptions};
 use crate::controller::Controller;
@@ -182,6 +182,8 @@ impl ReplicaSets {
             status["terminatingReplicas"] = json!(counted.terminating);
             status["observedGeneration"] = json!(set.meta.generation);
             match failure {
+                // Its words stay those of the first failure (calculateStatus): they carry a name that is drawn anew each time.
+                Some(_) if condition(object, "ReplicaFailure").is_some() => {}
                 Some((reason, message)) => {
                     let condition = json!({ "type": "ReplicaFailure", "status": "True", "reason": reason, "message": message });
                     set_condition(object, now, condition);

@@ -2,19 +2,21 @@
 //!
 //! Source: `pkg/scheduler/{eventhandlers,schedule_one}.go`. Binding takes no time here; each placement sees the ones before it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use scheduler::preemption::Preemption;
 use scheduler::queue::QueuedPod;
-use scheduler::{ClusterView, Event, FitError, PodInfo, Queue, schedule};
+use scheduler::{Binding, ClusterView, Event, FitError, PodInfo, Queue, schedule};
 use serde_json::json;
 
 use super::events::{Note, Recorder};
 use super::facts;
 use super::pods::{disruption_target, set_condition};
+use super::volumes::{self, CLAIMS, CLASSES, VOLUMES};
 use crate::api::{Api, DeleteOptions};
 use crate::controller::Controller;
 use crate::store::{Change, EventType, Object};
@@ -30,7 +32,18 @@ pub(super) struct Scheduling {
     refused: Option<Refused>,
     queue: Queue,
     dice: ChaCha8Rng,
+    /// Pods that have a node and wait for their volumes, by key.
+    waiting: BTreeMap<String, Waiting>,
     recorder: Recorder,
+}
+
+/// `plugins/volumebinding` waits so long for volumes (DefaultBindTimeoutSeconds).
+const BIND_TIMEOUT: SignedDuration = SignedDuration::from_secs(600);
+
+struct Waiting {
+    queued: QueuedPod,
+    node: String,
+    until: Timestamp,
 }
 
 #[derive(Clone)]
@@ -51,7 +64,7 @@ impl Scheduling {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         dice.set_stream(1);
         let recorder = Recorder::new(scheduler::pod::DEFAULT_SCHEDULER);
-        Scheduling { view: ClusterView::new(), version: 0, refused: None, queue: Queue::new(), dice, recorder }
+        Scheduling { view: ClusterView::new(), version: 0, refused: None, queue: Queue::new(), dice, waiting: BTreeMap::new(), recorder }
     }
 }
 
@@ -64,17 +77,19 @@ impl Controller for Scheduling {
         for change in changed {
             self.take_in(change, now);
         }
+        self.bind_waiting(api, now);
         while let Some(queued) = self.queue.pop(now) {
             self.try_one(api, now, queued);
         }
     }
 
     fn next_due(&self) -> Option<Timestamp> {
-        self.queue.next_due()
+        self.queue.next_due().into_iter().chain(self.waiting.values().map(|waiting| waiting.until)).min()
     }
 
     fn unsettled(&self, _: &Api) -> Vec<String> {
-        self.queue.about_to_try().map(|queued| format!("pod {} is about to be scheduled", queued.pod.key())).collect()
+        let trying = self.queue.about_to_try().map(|queued| format!("pod {} is about to be scheduled", queued.pod.key()));
+        trying.chain(self.waiting.keys().map(|key| format!("pod {key} waits for its volumes"))).collect()
     }
 }
 
@@ -94,8 +109,26 @@ impl Scheduling {
             ("policy/poddisruptionbudgets", false) => drop(self.view_mut().set_budget(namespace, name, &change.object.value())),
             ("apps/replicasets", _) => self.workload(change, "ReplicaSet", gone),
             ("apps/statefulsets", _) => self.workload(change, "StatefulSet", gone),
+            (CLAIMS | VOLUMES | CLASSES | "storage.k8s.io/csinodes", _) => self.storage(change, gone, now),
             _ => {}
         }
+    }
+
+    fn storage(&mut self, change: &Change, gone: bool, now: Timestamp) {
+        let (namespace, name, value) = (change.namespace(), change.name(), change.object.value());
+        let storage = self.view_mut().storage_mut();
+        match (change.plural(), gone) {
+            (CLAIMS, true) => storage.remove_claim(namespace, name),
+            (CLAIMS, false) => drop(storage.set_claim(&value)),
+            (VOLUMES, true) => storage.remove_volume(name),
+            (VOLUMES, false) => drop(storage.set_volume(&value)),
+            (CLASSES, true) => storage.remove_class(name),
+            (CLASSES, false) => drop(storage.set_class(&value)),
+            (_, true) => storage.remove_limits(name),
+            (_, false) => drop(storage.set_limits(&value)),
+        }
+        let event = if change.plural() == CLAIMS { Event::Claim(namespace, name) } else { Event::Storage };
+        self.queue.on_event(event, &self.view, now);
     }
 
     fn workload(&mut self, change: &Change, kind: &'static str, gone: bool) {
@@ -127,6 +160,13 @@ impl Scheduling {
         let key = pod.key();
         let gone = change.event == EventType::Deleted || pod.finished;
         if !gone && pod.node_name.is_empty() {
+            if let Some(waiting) = self.waiting.get_mut(&key).filter(|waiting| waiting.queued.pod.uid == pod.uid && !pod.terminating) {
+                waiting.queued.pod = pod;
+                return;
+            }
+            if self.waiting.remove(&key).is_some() {
+                self.view_mut().remove_pod(&key);
+            }
             if pod.terminating || pod.scheduler_name != scheduler::pod::DEFAULT_SCHEDULER {
                 self.queue.remove(&key);
             } else {
@@ -137,6 +177,7 @@ impl Scheduling {
             return;
         }
         self.queue.remove(&key);
+        self.waiting.remove(&key);
         if gone {
             if let Some(had) = self.view_mut().remove_pod(&key) {
                 self.queue.on_event(Event::PodRemoved(&had), &self.view, now);
@@ -168,7 +209,7 @@ impl Scheduling {
         match schedule(&self.view, &queued.pod, draw) {
             Ok(placement) => {
                 self.view_mut().advance_start(placement.examined);
-                self.bind(api, now, queued, &object, &placement.node);
+                self.place(api, now, queued, &object, &placement.node);
             }
             Err(why) => {
                 // Whoever looks at all nodes leaves the start where it was.
@@ -184,8 +225,70 @@ impl Scheduling {
         }
     }
 
+    /// Binds a pod to its node, at once or when its volumes are there.
+    fn place(&mut self, api: &mut Api, now: Timestamp, queued: QueuedPod, object: &Object, node: &str) {
+        let bindings = if queued.pod.claims.is_empty() { Vec::new() } else { self.view.bindings(&queued.pod, node) };
+        if bindings.is_empty() {
+            return self.bind(api, now, queued, object, node);
+        }
+        for (claim, binding) in &bindings {
+            if !self.ask_for_volume(api, now, &queued.pod.namespace, claim, binding, node) {
+                self.queue.failed(queued, now);
+                return;
+            }
+        }
+        // It takes its room from now on.
+        let pod = Arc::new(PodInfo { node_name: node.to_owned(), ..(*queued.pod).clone() });
+        let until = now.saturating_add(BIND_TIMEOUT).unwrap_or(Timestamp::MAX);
+        self.waiting.insert(pod.key(), Waiting { queued, node: node.to_owned(), until });
+        self.view_mut().set_pod(pod);
+    }
+
+    /// Tells the volume controller, or the provisioner, what a claim shall get (`bindAPIUpdate`).
+    fn ask_for_volume(&mut self, api: &mut Api, now: Timestamp, namespace: &str, claim: &str, binding: &Binding, node: &str) -> bool {
+        let Some(object) = api.store().get(CLAIMS, namespace, claim).cloned() else { return false };
+        match binding {
+            Binding::Provision => {
+                let told =
+                    api.update_with(now, CLAIMS, namespace, claim, None, |claim| volumes::annotate(claim, volumes::SELECTED_NODE, node));
+                told.is_ok_and(|claim| self.view_mut().storage_mut().set_claim(&claim.value()).is_ok())
+            }
+            Binding::Volume(name) => {
+                let told = api.update_with(now, VOLUMES, "", name, None, |volume| {
+                    volume["spec"]["claimRef"] = volumes::reference(&object);
+                    volumes::annotate(volume, "pv.kubernetes.io/bound-by-controller", "yes");
+                });
+                told.is_ok_and(|volume| self.view_mut().storage_mut().set_volume(&volume.value()).is_ok())
+            }
+        }
+    }
+
+    fn bind_waiting(&mut self, api: &mut Api, now: Timestamp) {
+        let storage = self.view.storage();
+        let bound = |pod: &PodInfo| pod.claims.iter().all(|(name, _)| storage.claim(&pod.namespace, name).is_some_and(|claim| claim.bound));
+        let over = self.waiting.iter().filter(|(_, waiting)| bound(&waiting.queued.pod) || waiting.until <= now);
+        let keys: Vec<String> = over.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let Some(Waiting { queued, node, .. }) = self.waiting.remove(&key) else { continue };
+            let pod = &queued.pod;
+            let object = api.store().get("pods", &pod.namespace, &pod.name).filter(|found| found.meta.uid == pod.uid).cloned();
+            let ready = pod.claims.iter().all(|(name, _)| self.view.storage().claim(&pod.namespace, name).is_some_and(|claim| claim.bound));
+            match object {
+                Some(object) if ready => self.bind(api, now, queued, &object, &node),
+                object => {
+                    self.view_mut().remove_pod(&key);
+                    if object.is_some() {
+                        self.queue.failed(queued, now);
+                    }
+                }
+            }
+        }
+    }
+
     fn bind(&mut self, api: &mut Api, now: Timestamp, queued: QueuedPod, object: &Object, node: &str) {
         if api.bind(now, &queued.pod.namespace, &queued.pod.name, node).is_err() {
+            // One that waited for its volumes had its room already.
+            self.view_mut().remove_pod(&queued.pod.key());
             self.queue.failed(queued, now);
             return;
         }

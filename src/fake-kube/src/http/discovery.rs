@@ -91,18 +91,23 @@ pub(crate) fn paths(store: &Store) -> Vec<String> {
 
 pub(crate) fn core(store: &Store, form: Form) -> Response {
     if form == Form::Discovery {
-        return aggregated(store, true);
+        return aggregated(store, true, false);
     }
     let addresses = json!([{ "clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1:443" }]);
     json_reply(StatusCode::OK, &json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses }))
 }
 
-pub(crate) fn groups(store: &Store, form: Form) -> Response {
+/// With `metrics`, metrics.k8s.io is there, too.
+pub(crate) fn groups(store: &Store, form: Form, metrics: bool) -> Response {
     if form == Form::Discovery {
-        return aggregated(store, false);
+        return aggregated(store, false, metrics);
     }
-    let groups: Vec<Value> =
+    let mut groups: Vec<Value> =
         versions(store).iter().filter(|(group, _)| !group.is_empty()).map(|(group, versions)| one_group(group, versions)).collect();
+    if metrics {
+        let version = json!({ "groupVersion": "metrics.k8s.io/v1beta1", "version": "v1beta1" });
+        groups.push(json!({ "name": super::metrics::GROUP, "versions": [version], "preferredVersion": version }));
+    }
     json_reply(StatusCode::OK, &json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups }))
 }
 
@@ -242,8 +247,8 @@ impl Entry<'_> {
     }
 }
 
-fn aggregated(store: &Store, core: bool) -> Response {
-    let groups: Vec<Value> = versions(store)
+fn aggregated(store: &Store, core: bool, metrics: bool) -> Response {
+    let mut groups: Vec<Value> = versions(store)
         .iter()
         .filter(|(group, _)| group.is_empty() == core)
         .map(|(group, versions)| {
@@ -253,6 +258,9 @@ fn aggregated(store: &Store, core: bool) -> Response {
             json!({ "metadata": meta, "versions": versions })
         })
         .collect();
+    if metrics {
+        groups.push(super::metrics::aggregated());
+    }
     let list = json!({ "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups });
     let mut body = Vec::new();
     write_json(&mut body, &list);

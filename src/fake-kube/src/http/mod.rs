@@ -8,6 +8,7 @@
 mod dialect;
 mod discovery;
 mod media;
+mod metrics;
 mod openapi;
 mod query;
 mod read;

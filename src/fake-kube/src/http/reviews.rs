@@ -1,14 +1,15 @@
-//! Requests that are answered and forgotten: access reviews (everything is allowed), token requests and reviews, bindings.
+//! Requests that are answered and forgotten: access reviews, token requests and reviews, bindings.
 
 use http::{Method, StatusCode};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::serve::{Asked, json_reply};
+use crate::User;
 use crate::api::Api;
+use crate::auth::Asks;
 use crate::kube::Response;
 use crate::status::Status;
-use crate::time;
 
 pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, plural: &str, namespace: &str) -> Result<Response, Status> {
     if *asked.method != Method::POST {
@@ -38,17 +39,19 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
         ));
     }
     let status = match plural {
-        "selfsubjectaccessreviews" => json!({ "allowed": true }),
-        "subjectaccessreviews" => json!({ "allowed": true }),
-        "localsubjectaccessreviews" => json!({ "allowed": true }),
-        "selfsubjectrulesreviews" => json!({
-                "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }], "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }],
-                "incomplete": false,
-        }),
-        "selfsubjectreviews" => {
-            json!({ "userInfo": { "username": "admin", "uid": "admin", "groups": ["system:masters", "system:authenticated"] } })
+        "selfsubjectaccessreviews" => access(api, &asked.user, &body["spec"], ""),
+        "subjectaccessreviews" | "localsubjectaccessreviews" => {
+            let user = subject(&body["spec"])?;
+            access(api, &user, &body["spec"], namespace)
         }
-        "tokenreviews" => json!({ "authenticated": true, "user": { "username": "admin", "groups": ["system:masters"] } }),
+        "selfsubjectrulesreviews" => {
+            let place = body["spec"]["namespace"].as_str().unwrap_or_default();
+            let rules = api.auth().rules(api, &asked.user, place);
+            let (paths, resources): (Vec<Value>, Vec<Value>) = rules.into_iter().partition(|rule| rule["nonResourceURLs"].is_array());
+            json!({ "resourceRules": resources, "nonResourceRules": paths, "incomplete": false })
+        }
+        "selfsubjectreviews" => json!({ "userInfo": asked.user.info() }),
+        "tokenreviews" => token_review(api, now, &body["spec"]),
         _ => return Err(Status::no_such_resource()),
     };
     body["kind"] = json!(kind);
@@ -60,20 +63,57 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
     Ok(json_reply(StatusCode::CREATED, &body))
 }
 
-/// `serviceaccounts/token`: a token that names its account and signs nothing.
-pub(crate) fn token(now: Timestamp, namespace: &str, name: &str, uid: &str, body: &Value) -> Value {
-    use base64::Engine as _;
-    let seconds = body["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
-    let expires = now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
-    let encode = |value: Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
-    let claims = json!({
-        "aud": body["spec"]["audiences"], "exp": expires.as_second(), "iat": now.as_second(), "sub": format!("system:serviceaccount:{namespace}:{name}"),
-    });
-    let token = format!("{}.{}.unsigned", encode(json!({ "alg": "none" })), encode(claims));
-    json!({
-        "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
-        "metadata": { "name": name, "namespace": namespace, "creationTimestamp": time::seconds(now), "uid": uid },
-        "spec": { "audiences": body["spec"]["audiences"], "expirationSeconds": seconds, "boundObjectRef": body["spec"]["boundObjectRef"] },
-        "status": { "token": token, "expirationTimestamp": time::seconds(expires) },
-    })
+/// The user that a review is about.
+fn subject(spec: &Value) -> Result<User, Status> {
+    let (name, groups) = (spec["user"].as_str().unwrap_or_default(), crate::schema::strings(&spec["groups"]));
+    if name.is_empty() && groups.is_empty() {
+        let why = "SubjectAccessReview.authorization.k8s.io \"\" is invalid: [spec.user: Invalid value: \"\": at least one of user or group must be specified, spec.groups: Invalid value: \"\": at least one of user or group must be specified]";
+        return Err(Status::new(422, "Invalid", why.to_owned()));
+    }
+    Ok(User { name: name.to_owned(), uid: spec["uid"].as_str().unwrap_or_default().to_owned(), groups })
+}
+
+/// Whether the user may (`pkg/registry/authorization`).
+fn access(api: &Api, user: &User, spec: &Value, namespace: &str) -> Value {
+    let text = |value: &'_ Value| value.as_str().unwrap_or_default().to_owned();
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let [verb, group, place, name, sub, plural] =
+        ["verb", "group", "namespace", "name", "subresource", "resource"].map(|key| text(&resource[key]));
+    let (path_verb, path_text) = (text(&path["verb"]), text(&path["path"]));
+    let asks = if resource.is_object() {
+        let resource = if sub.is_empty() { plural } else { format!("{plural}/{sub}") };
+        let place = if place.is_empty() { namespace } else { &place };
+        Asks { verb: &verb, group: &group, resource, namespace: place, name: &name, path: "" }
+    } else {
+        Asks { verb: &path_verb, path: &path_text, ..Asks::default() }
+    };
+    match api.auth().allowed(api, user, &asks) {
+        Ok(why) if why.is_empty() => json!({ "allowed": true }),
+        Ok(why) => json!({ "allowed": true, "reason": why }),
+        Err(_) => json!({ "allowed": false }),
+    }
+}
+
+fn token_review(api: &Api, now: Timestamp, spec: &Value) -> Value {
+    match api.auth().of_token(api, now, spec["token"].as_str().unwrap_or_default()) {
+        Some(user) => json!({ "authenticated": true, "user": user.info(), "audiences": [crate::auth::ISSUER] }),
+        None => json!({ "user": {}, "error": "invalid bearer token" }),
+    }
+}
+
+/// The body of a TokenRequest, checked (`pkg/apis/authentication/validation`).
+pub(crate) fn token_request(asked: &Asked) -> Result<Value, Status> {
+    const LEAST: i64 = 600;
+    const MOST: i64 = 1 << 32;
+    let body = asked.value_as("authentication.k8s.io/v1", "TokenRequest")?;
+    let why = match body["spec"]["expirationSeconds"].as_i64() {
+        Some(seconds) if seconds < LEAST => "may not specify a duration less than 10 minutes",
+        Some(seconds) if seconds > MOST => "may not specify a duration larger than 2^32 seconds",
+        _ => return Ok(body),
+    };
+    let message = format!(
+        "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: {}: {why}",
+        body["spec"]["expirationSeconds"]
+    );
+    Err(Status::new(422, "Invalid", message))
 }

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::media::{self, Form};
 use super::query::Query;
 use super::route::{Resource, Route, route};
-use super::{discovery, openapi, reviews, watch};
+use super::{discovery, metrics, openapi, reviews, watch};
 use crate::api::{Api, WriteOptions};
+use crate::auth::Asks;
 use crate::kinds::Kind;
 use crate::kube::{Request, Response};
 use crate::protobuf;
@@ -36,6 +37,7 @@ const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 /// A request, taken apart.
 pub(crate) struct Asked<'a> {
     pub(crate) now: Timestamp,
+    pub(crate) user: crate::User,
     pub(crate) method: &'a Method,
     pub(crate) query: Query,
     pub(crate) form: Form,
@@ -51,6 +53,9 @@ impl Server {
     }
 
     fn answer(&self, api: &mut Api, now: Timestamp, request: &Request) -> Result<Answer, Status> {
+        let user = api.auth().who(api, now, request.headers())?;
+        let watching = Query::parse(request.uri().query().unwrap_or_default()).flag("watch");
+        api.auth().require(api, &user, &asks(request.method(), request.uri().path(), watching))?;
         if request.uri().path() == "/openapi/v2" {
             return Ok(Answer::Reply(openapi::second(request.headers())));
         }
@@ -62,6 +67,7 @@ impl Server {
             |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let asked = Asked {
             now,
+            user,
             method: request.method(),
             query: Query::parse(request.uri().query().unwrap_or_default()),
             form,
@@ -71,6 +77,9 @@ impl Server {
         };
         let get = *asked.method == Method::GET;
         let path = request.uri().path();
+        if let Some(answer) = metrics::answer(api, path, &asked) {
+            return answer.map(Answer::Reply);
+        }
         // A group that does not exist is no path of the server at all.
         if let Some(group) = path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next()).filter(|group| !group.is_empty())
             && !discovery::has_group(api.store(), group)
@@ -80,7 +89,7 @@ impl Server {
         match route(api.store(), path)? {
             Route::Other(path) => Ok(Answer::Reply(self.other(api, &path))),
             Route::Core if get => Ok(Answer::Reply(discovery::core(api.store(), form))),
-            Route::Groups if get => Ok(Answer::Reply(discovery::groups(api.store(), form))),
+            Route::Groups if get => Ok(Answer::Reply(discovery::groups(api.store(), form, api.usage().at.is_some()))),
             Route::Group(group) if get => discovery::group(api.store(), &group).map(Answer::Reply),
             Route::Version { group, version } if get => discovery::version(api.store(), &group, &version).map(Answer::Reply),
             Route::Resource(resource) => self.resource(api, now, &resource, &asked),
@@ -135,6 +144,53 @@ impl Server {
             _ => Err(Status::method_not_allowed()),
         }
     }
+}
+
+/// What a path and a method mean to an authorizer (`endpoints/request/requestinfo.go`).
+fn asks<'a>(method: &Method, path: &'a str, watching: bool) -> Asks<'a> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let (group, mut rest) = match parts.as_slice() {
+        ["api", _, rest @ ..] => ("", rest),
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        _ => ("", &[][..]),
+    };
+    let mut old_watch = false;
+    if let ["watch", more @ ..] = rest {
+        (old_watch, rest) = (true, more);
+    }
+    let mut namespace = "";
+    if let ["namespaces", name, more @ ..] = rest {
+        namespace = *name;
+        if !(more.is_empty() || group.is_empty() && matches!(more[0], "status" | "finalize")) {
+            rest = more;
+        }
+    }
+    let Some(plural) = rest.first() else {
+        let verb = match method.as_str() {
+            "GET" => "get",
+            "HEAD" => "head",
+            "POST" => "post",
+            "PUT" => "put",
+            "PATCH" => "patch",
+            "DELETE" => "delete",
+            _ => "options",
+        };
+        return Asks { verb, path, ..Asks::default() };
+    };
+    let name = rest.get(1).copied().unwrap_or_default();
+    let verb = match (method.as_str(), name.is_empty()) {
+        ("GET" | "HEAD", _) if old_watch || watching => "watch",
+        ("GET" | "HEAD", true) => "list",
+        ("GET" | "HEAD", false) => "get",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", true) => "deletecollection",
+        ("DELETE", false) => "delete",
+        _ => "",
+    };
+    let resource = rest.get(2).map_or_else(|| (*plural).to_owned(), |sub| format!("{plural}/{sub}"));
+    Asks { verb, group, resource, namespace, name, path }
 }
 
 impl Asked<'_> {

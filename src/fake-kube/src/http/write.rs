@@ -106,7 +106,21 @@ impl Api {
         value = resource.dialect.say(value);
         self.change(&mut value, resource, asked)?;
         value = resource.dialect.read(value);
-        let written = self.update_to(now, target(resource, name, subresource), value, &options)?;
+        let written = self.update_to(now, target(resource, name, subresource), value, &options).map_err(|status| {
+            let plain = matches!(asked.content_type.as_str(), "application/merge-patch+json" | "application/json-patch+json");
+            let why = status.message.split_once(&format!("cannot be handled as a {}: ", kind.kind)).map(|(_, why)| why.to_owned());
+            match why {
+                // What such a patch makes is shown as a whole (`handlers/patch.go`, applyPatchToCurrentObject).
+                Some(why) if plain && status.code == 400 => {
+                    let mut again = resource.dialect.say(in_version(&stored, &resource.version));
+                    match self.change(&mut again, resource, asked) {
+                        Ok(()) => unreadable_patch(&again, &why),
+                        Err(status) => status,
+                    }
+                }
+                _ => status,
+            }
+        })?;
         Ok(answer(StatusCode::OK, &written, resource, asked))
     }
 
@@ -175,6 +189,12 @@ impl Api {
             let found = json_type(&config);
             return Err(Status::bad_request(format!(
                 "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+            )));
+        }
+        if !config["metadata"].is_null() && !config["metadata"].is_object() {
+            let found = json_type(&config["metadata"]);
+            return Err(Status::bad_request(format!(
+                "json: cannot unmarshal {found} into Go struct field .metadata of type v1.ObjectMeta"
             )));
         }
         if !config["metadata"]["managedFields"].is_null() {
@@ -267,11 +287,9 @@ impl Api {
                 Ok(done(StatusCode::CREATED))
             }
             ("serviceaccounts", "token") => {
-                let account = self.existing(&resource.kind, namespace, name)?.meta.uid.clone();
-                Ok(json_reply(
-                    StatusCode::CREATED,
-                    &super::reviews::token(now, namespace, name, &account, &asked.value_as("authentication.k8s.io/v1", "TokenRequest")?),
-                ))
+                let account = self.existing(&resource.kind, namespace, name)?.clone();
+                let body = super::reviews::token_request(asked)?;
+                Ok(json_reply(StatusCode::CREATED, &self.auth().issue(now, &account, &body)))
             }
             ("pods", "exec" | "attach" | "portforward" | "proxy") => {
                 self.existing(&resource.kind, namespace, name)?;
@@ -329,6 +347,29 @@ fn typed(kind: &Kind, body: Value) -> Result<Value, Status> {
         return Err(Status::bad_request(message));
     }
     Ok(body)
+}
+
+fn unreadable_patch(patched: &Value, why: &str) -> Status {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => map
+                .iter()
+                .map(|(key, value)| (key, sorted(value)))
+                .collect::<std::collections::BTreeMap<_, _>>()
+                .into_iter()
+                .map(|(key, value)| (key.clone(), value))
+                .collect(),
+            Value::Array(list) => list.iter().map(sorted).collect(),
+            other => other.clone(),
+        }
+    }
+    let error = FieldError::invalid("patch", &Value::from(sorted(patched).to_string()), why);
+    let message = format!(" \"\" is invalid: {error}");
+    Status::new(422, "Invalid", message).with_cause(
+        "FieldValueInvalid",
+        error.to_string().trim_start_matches("patch: ").to_owned(),
+        "patch",
+    )
 }
 
 fn patch_body(asked: &Asked) -> Result<Value, Status> {

@@ -11,6 +11,10 @@ use crate::status::Status;
 /// More operations than this are refused (`k8s.io/apiserver/pkg/endpoints/handlers/patch.go`).
 const MOST_OPERATIONS: usize = 10_000;
 
+/// Bytes that all copies of a patch may add (`jsonpatch.AccumulatedCopySizeLimit`, set to the limit of a request in
+/// `k8s.io/apiserver/pkg/server/config.go`).
+const MOST_COPIED: usize = 3 * 1024 * 1024;
+
 /// RFC 6902. Applied as a whole or not at all.
 pub(crate) fn json(target: &mut Value, patch: &[u8]) -> Result<(), Status> {
     let patch: json_patch::Patch =
@@ -19,7 +23,22 @@ pub(crate) fn json(target: &mut Value, patch: &[u8]) -> Result<(), Status> {
         let message = format!("The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}", patch.0.len());
         return Err(Status::new(413, "RequestEntityTooLarge", message));
     }
-    json_patch::patch(target, &patch).map_err(|_| rejected())
+    // One by one: each copy may double what there is.
+    let mut copied = 0;
+    let mut changed = target.clone();
+    for operation in patch.0 {
+        if let json_patch::PatchOperation::Copy(copy) = &operation
+            && let Some(source) = changed.pointer(copy.from.as_str())
+        {
+            copied += source.to_string().len();
+            if copied > MOST_COPIED {
+                return Err(rejected());
+            }
+        }
+        json_patch::patch(&mut changed, &[operation]).map_err(|_| rejected())?;
+    }
+    *target = changed;
+    Ok(())
 }
 
 /// What kube-apiserver says of a patch that cannot be applied.

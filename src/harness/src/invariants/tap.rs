@@ -62,8 +62,10 @@ impl Tap for Listener {
 
 const ICE: &[u8] = b"InsufficientInstanceCapacity";
 
+/// Ours says `karpenter`, upstream `karpenter/VERSION` (`C/pkg/operator/operator.go`).
 fn from_controller(request: &Request) -> bool {
-    request.headers().get(http::header::USER_AGENT).is_some_and(|agent| agent == CONTROLLER)
+    let agent = request.headers().get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    agent.is_some_and(|agent| agent.split('/').next() == Some(CONTROLLER))
 }
 
 /// The pod that a request evicts or deletes.

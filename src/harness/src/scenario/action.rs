@@ -7,6 +7,7 @@ use super::mistake::Site;
 use super::select::{self, Nodes};
 use super::units;
 use crate::yaml::{Kind, Node};
+use fake_ec2::model::Service;
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::path::Path;
@@ -51,8 +52,20 @@ pub enum Action {
     },
     /// Lets time pass.
     Advance(SignedDuration),
+    /// The account's owner asks AWS for something, past every policy and fault.
+    Ask(Ask),
     /// The cloud does something, not a client.
     Fault(Fault),
+}
+
+/// A call of an AWS operation.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub service: Service,
+    pub operation: &'static str,
+    /// By the names of the service's model.
+    pub input: Value,
+    pub site: Site,
 }
 
 const VERBS: [&str; 5] = ["scale", "apply", "delete", "patch", "advance"];
@@ -99,7 +112,7 @@ pub fn action(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Opti
 }
 
 fn mapping(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Option<Action> {
-    let fields = reader.map(node, "do", &["patch", "with", "apply", "advance", "delete", "of", "count"]);
+    let fields = reader.map(node, "do", &["patch", "with", "apply", "advance", "delete", "of", "count", "aws"]);
     if let Some(kind) = fields.get("delete") {
         let kind = reader.parsed(kind, "do.delete", |text| match text {
             "node" | "nodeclaim" => Ok(text.to_owned()),
@@ -114,6 +127,11 @@ fn mapping(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Option<
     if let Some(time) = fields.get("advance") {
         return reader.parsed(time, "do.advance", units::duration).map(Action::Advance);
     }
+    if let Some(call) = fields.get("aws") {
+        let (service, operation) = reader.parsed(call, "do.aws", called)?;
+        let input = fields.get("with").map_or_else(|| Value::Object(Default::default()), Node::to_json);
+        return Some(Action::Ask(Ask { service, operation, input, site: reader.site(&node.span) }));
+    }
     let (Some(object), Some(with)) = (fields.get("patch"), fields.get("with")) else {
         reader.wrong(&node.span, "an action as a mapping is {patch: KIND/NAME, with: {…}}", None);
         return None;
@@ -121,6 +139,15 @@ fn mapping(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Option<
     let target =
         reader.parsed(object, "do.patch", |text| target(text).ok_or_else(|| "write KIND/NAMESPACE/NAME, or KIND/NAME".to_owned()))?;
     Some(Action::Patch { target, patch: with.to_json() })
+}
+
+/// `ec2 CreateTags`: a service and one of its operations.
+fn called(text: &str) -> Result<(Service, &'static str), String> {
+    let help = || "write a service and one of its operations, for example: ec2 CreateTags".to_owned();
+    let (service, name) = text.split_once(' ').ok_or_else(help)?;
+    let service = Service::from_signing_name(service).ok_or_else(help)?;
+    let operation = service.model().operations.keys().find(|known| **known == name.trim()).copied();
+    Ok((service, operation.ok_or_else(help)?))
 }
 
 pub fn target(text: &str) -> Option<Target> {

@@ -1,14 +1,17 @@
 //! Names that AWS gives: instance types, zones, operations. A name that nothing bears is a mistake before anything runs.
 
 use super::fields::{Reader, near};
-use crate::yaml::Node;
+use crate::yaml::{Node, Span};
 use fake_ec2::catalogue;
 use fake_ec2::model::Service;
 use std::collections::BTreeSet;
 
 /// Instance types that the region offers.
 pub fn types(reader: &Reader, node: &Node, region: &str) -> Vec<String> {
-    let offered = |name: &str| catalogue::region(region).is_none_or(|region| !region.offerings_of(name).is_empty());
+    let offered = |name: &str| {
+        // A type that is not built in came with a file, which says where it is.
+        !catalogue::types().contains_key(name) || catalogue::region(region).is_none_or(|region| !region.offerings_of(name).is_empty())
+    };
     let list = reader.list(node).into_iter();
     list.filter_map(|item| {
         let name = reader.text_of(item, "an instance type")?;
@@ -67,15 +70,20 @@ pub fn capacity(reader: &Reader, node: &Node) -> Vec<String> {
 /// An operation's name, or the beginning of some and `*`.
 pub fn operation(reader: &Reader, node: &Node) -> Option<String> {
     let name = reader.text_of(node, "operation")?;
+    operation_named(reader, &name, &node.span);
+    Some(name)
+}
+
+/// Says so when there is no such operation.
+pub fn operation_named(reader: &Reader, name: &str, span: &Span) {
     let known: BTreeSet<&str> = Service::ALL.iter().flat_map(|service| service.model().operations.keys().copied()).collect();
     let matched = match name.strip_suffix('*') {
         Some(start) => known.iter().any(|operation| operation.starts_with(start)),
-        None => known.contains(name.as_str()),
+        None => known.contains(name),
     };
     if !matched {
         let help = near(name.trim_end_matches('*'), known.iter().copied());
         let help = help.unwrap_or_else(|| "write an operation such as CreateFleet, or Describe* for all that begin so".to_owned());
-        reader.wrong(&node.span, format!("no service has an operation {name:?}"), help);
+        reader.wrong(span, format!("no service has an operation {name:?}"), help);
     }
-    Some(name)
 }

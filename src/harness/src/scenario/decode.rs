@@ -61,7 +61,7 @@ fn decode(reader: &Reader, path: &Path, node: &Node) -> Scenario {
         seed: fields.get("seed").and_then(|n| reader.whole(n, "seed")).unwrap_or(1),
         given,
         steps,
-        always: fields.get("always").map(|n| expect::expectations(reader, n, "always")).unwrap_or_default(),
+        always: fields.get("always").map(|n| expect::always(reader, n)).unwrap_or_default(),
         without: fields.get("without").map(|n| without(reader, n)).unwrap_or_default(),
         on_wire: fields.get("on").map(|n| on(reader, n)).unwrap_or_default(),
     }

@@ -89,10 +89,15 @@ pub enum Expectation {
         operation: String,
         count: Count,
     },
-    /// Conditions that must be True on an object, `nodepool/default: [Ready]`.
+    /// What an object's conditions must say, `nodepool/default: [Ready]`.
     Conditions {
         object: super::Target,
-        kinds: Vec<String>,
+        wanted: Vec<Condition>,
+    },
+    /// What an object holds among other things; null means that there is no such object.
+    Shows {
+        object: super::Target,
+        wanted: serde_json::Value,
     },
     /// What the autoscaler does to nodes in this step, in order; each entry with its alternatives.
     Actions(Vec<Vec<super::Phrase>>),
@@ -102,7 +107,11 @@ impl std::fmt::Display for Expectation {
     /// For those of which one key holds several; the others are shown as they are written.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Expectation::Conditions { object, kinds } => write!(f, "conditions: {{ {object}: [{}] }}", kinds.join(", ")),
+            Expectation::Conditions { object, wanted } => {
+                let shown: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+                write!(f, "conditions: {{ {object}: {{ {} }} }}", shown.join(", "))
+            }
+            Expectation::Shows { object, wanted } => write!(f, "shows: {{ {object}: {wanted} }}"),
             Expectation::AwsCalls { operation, count } => write!(f, "aws: {{ calls: {{ {operation}: {count} }} }}"),
             Expectation::AwsDenied(count) => write!(f, "aws: {{ denied: {count} }}"),
             Expectation::Cost { of, compare, amount, pool } => {
@@ -116,6 +125,31 @@ impl std::fmt::Display for Expectation {
             }
             other => write!(f, "{other:?}"),
         }
+    }
+}
+
+/// `SubnetsReady: False because SubnetsNotFound`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// The condition's reason, if it is asked for.
+    pub reason: Option<String>,
+}
+
+impl Condition {
+    /// Whether a condition as [`crate::objects`] shows it is this one.
+    pub fn holds(&self, shown: &str) -> bool {
+        let Some(rest) = shown.strip_prefix(self.status.as_str()) else { return false };
+        self.reason.as_ref().is_none_or(|reason| rest.strip_prefix(" (").is_some_and(|why| why.starts_with(&format!("{reason}:"))))
+    }
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind, self.status)?;
+        self.reason.as_ref().map_or(Ok(()), |reason| write!(f, " because {reason}"))
     }
 }
 
@@ -191,8 +225,30 @@ pub enum Aggregate {
     Percentile(u8),
 }
 
-const KNOWN: [&str; 11] =
-    ["pods", "nodes", "nodeclaims", "cost", "latency", "launches", "disruptions", "aws", "conditions", "actions", "controller"];
+const KNOWN: [&str; 12] =
+    ["pods", "nodes", "nodeclaims", "cost", "latency", "launches", "disruptions", "aws", "conditions", "shows", "actions", "controller"];
+
+/// The expectations of `always`, which are judged once, at the end: of what is counted over the run. Of a state that would say
+/// nothing of the time before.
+pub fn always(reader: &Reader, node: &Node) -> Vec<Placed<Expectation>> {
+    let found = expectations(reader, node, "always");
+    for expectation in &found {
+        let counted = match &expectation.value {
+            Expectation::Pods(pods) => pods.ready.is_none() && pods.pending.is_none() && pods.reason.is_none(),
+            Expectation::Nodes { .. } | Expectation::NodeClaims { .. } => false,
+            Expectation::Conditions { .. } | Expectation::Shows { .. } => false,
+            Expectation::Cost { of, .. } => *of == CostOf::Total,
+            _ => true,
+        };
+        if !counted {
+            let what = format!("{} is a state, and always is judged at the end", expectation.text);
+            let help =
+                "write it under expect of the last step, or what must not be under never of each step, which is watched all the time";
+            reader.wrong(&node.span, what, help.to_owned());
+        }
+    }
+    found
+}
 
 /// The expectations of one block, each with its own place.
 pub fn expectations(reader: &Reader, node: &Node, what: &str) -> Vec<Placed<Expectation>> {
@@ -200,7 +256,13 @@ pub fn expectations(reader: &Reader, node: &Node, what: &str) -> Vec<Placed<Expe
     let fields = reader.map(node, what, &[&KNOWN[..], &["aws.denied"]].concat());
     for (key, value) in fields.iter() {
         let span = key.span.start..value.span.end;
+        let mistakes = reader.mistakes();
         let several = one(reader, &key.name, value);
+        // What came to nothing without a word would hold of anything.
+        if several.is_empty() && reader.mistakes() == mistakes {
+            let help = "say what is expected of it; `dryfit test --help` and docs/scenarios.md list what can be";
+            reader.wrong(&span, format!("{} expects nothing", key.name), help.to_owned());
+        }
         let alone = several.len() == 1;
         for expectation in several {
             let text = if alone { reader.text(&span) } else { expectation.to_string() };
@@ -230,7 +292,23 @@ fn one(reader: &Reader, name: &str, node: &Node) -> Vec<Expectation> {
         "disruptions" => count(reader, node, "disruptions").map(Expectation::Disruptions).into_iter().collect(),
         "aws.denied" => count(reader, node, "aws.denied").map(Expectation::AwsDenied).into_iter().collect(),
         "aws" => aws(reader, node),
-        "conditions" => conditions(reader, node),
+        "conditions" => {
+            let found = by_object(reader, node, "conditions", "{nodepool/default: [Ready]}");
+            found
+                .into_iter()
+                .map(|(object, value)| {
+                    let wanted = wanted(reader, value);
+                    if wanted.is_empty() {
+                        reader.wrong(&value.span, format!("no condition of {object} is expected"), "for example [Ready]".to_owned());
+                    }
+                    Expectation::Conditions { object, wanted }
+                })
+                .collect()
+        }
+        "shows" => {
+            let found = by_object(reader, node, "shows", "{node/a: {spec: {unschedulable: true}}}");
+            found.into_iter().map(|(object, value)| Expectation::Shows { object, wanted: value.to_json() }).collect()
+        }
         "controller" => {
             let fields = reader.map(node, "controller", &["errors"]);
             fields
@@ -378,23 +456,49 @@ fn aws(reader: &Reader, node: &Node) -> Vec<Expectation> {
             return found;
         };
         for (key, value) in entries {
+            super::catalogue::operation_named(reader, &key.name, &key.span);
             found.extend(count(reader, value, "aws.calls").map(|count| Expectation::AwsCalls { operation: key.name.clone(), count }));
         }
     }
     found
 }
 
-fn conditions(reader: &Reader, node: &Node) -> Vec<Expectation> {
+/// A mapping by objects.
+fn by_object<'n>(reader: &Reader, node: &'n Node, what: &str, example: &str) -> Vec<(super::Target, &'n Node)> {
     let Kind::Map(entries) = &node.kind else {
-        reader.wrong(&node.span, "conditions must map objects to conditions", "for example {nodepool/default: [Ready]}".to_owned());
+        reader.wrong(&node.span, format!("{what} must be a mapping by objects"), format!("for example {example}"));
         return Vec::new();
     };
+    if entries.is_empty() {
+        reader.wrong(&node.span, format!("{what} expects nothing"), format!("for example {example}"));
+    }
     let mut found = Vec::new();
     for (key, value) in entries {
         match super::action::target(&key.name) {
-            Some(object) => found.push(Expectation::Conditions { object, kinds: reader.texts(value, "a condition") }),
+            Some(object) => found.push((object, value)),
             None => reader.wrong(&key.span, format!("{:?} is no object", key.name), "write KIND/NAME or KIND/NAMESPACE/NAME".to_owned()),
         }
     }
     found
+}
+
+/// `[Ready]`: these are True; or a mapping of conditions to what each must say.
+fn wanted(reader: &Reader, node: &Node) -> Vec<Condition> {
+    let Kind::Map(entries) = &node.kind else {
+        let is_true = |kind| Condition { kind, status: "True".to_owned(), reason: None };
+        return reader.texts(node, "a condition").into_iter().map(is_true).collect();
+    };
+    let condition = |kind: &str, text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (status, reason) = match words.as_slice() {
+            [status] => (*status, None),
+            [status, "because", reason] => (*status, Some((*reason).to_owned())),
+            _ => ("", None),
+        };
+        // YAML reads a bare True as a boolean, which comes here in lower case.
+        let known = ["True", "False", "Unknown"].into_iter().find(|known| known.eq_ignore_ascii_case(status));
+        let status = known.ok_or("write True, False or Unknown, and because REASON after it")?.to_owned();
+        Ok(Condition { kind: kind.to_owned(), status, reason })
+    };
+    entries.iter().filter_map(|(key, value)| reader.parsed(value, "a condition", |text| condition(&key.name, text))).collect()
 }

@@ -59,6 +59,17 @@ pub enum Force {
     Deny {
         actions: Vec<String>,
     },
+    /// What becomes of events on their way; no kinds mean all.
+    Events {
+        kinds: Vec<String>,
+        does: fake_ec2::state::Disturbance,
+    },
+    /// What Spot costs; empty lists mean all.
+    SpotPrice {
+        types: Vec<String>,
+        zones: Vec<String>,
+        price: fake_ec2::state::SpotPriceIs,
+    },
 }
 
 impl Force {
@@ -69,6 +80,8 @@ impl Force {
             Force::Throttle { .. } => "throttle",
             Force::Deny { .. } => "deny",
             Force::ZoneDown { .. } => "az-down",
+            Force::SpotPrice { .. } => "spot-price",
+            Force::Events { .. } => "events",
         }
     }
 }
@@ -99,8 +112,8 @@ pub enum Body {
     Foreign,
 }
 
-const FORCES: [&str; 5] = ["ice", "error", "throttle", "deny", "az-down"];
-const WORDS: [&str; 13] = [
+const FORCES: [&str; 7] = ["ice", "error", "throttle", "deny", "az-down", "spot-price", "events"];
+const WORDS: [&str; 15] = [
     "ice",
     "spot-interruption",
     "rebalance",
@@ -112,6 +125,8 @@ const WORDS: [&str; 13] = [
     "throttle",
     "deny",
     "az-down",
+    "spot-price",
+    "events",
     "ami-release",
     "lift",
 ];
@@ -203,6 +218,17 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
             let zones = needed(reader, node, &fields, "az-down", "zones").map(|n| catalogue::zones(reader, n, region))?;
             Some(What::Force { force: Force::ZoneDown { zones }, lasting: lasting(reader, &fields), times: None })
         }
+        "spot-price" => {
+            let fields = reader.map(node, "spot-price", &["types", "zones", "price", "for"]);
+            let price =
+                needed(reader, node, &fields, "spot-price", "price").and_then(|n| reader.parsed(n, "spot-price.price", spot_price))?;
+            let types = fields.get("types").map(|n| catalogue::types(reader, n, region)).unwrap_or_default();
+            let zones = fields.get("zones").map(|n| catalogue::zones(reader, n, region)).unwrap_or_default();
+            let force = Force::SpotPrice { types, zones, price };
+            offered_somewhere(reader, node, &force, region);
+            Some(What::Force { force, lasting: lasting(reader, &fields), times: None })
+        }
+        "events" => events(reader, node),
         "ami-release" => {
             reader.map(node, "ami-release", &[]);
             Some(What::ImageRelease)
@@ -223,6 +249,39 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
         }
         _ => blow(reader, word, node, region),
     }
+}
+
+/// Kinds of events by their words here, and as EventBridge calls them.
+const EVENTS: [(&str, &str); 4] = [
+    ("spot-interruption", "EC2 Spot Instance Interruption Warning"),
+    ("rebalance", "EC2 Instance Rebalance Recommendation"),
+    ("health-event", "AWS Health Event"),
+    ("state-change", "EC2 Instance State-change Notification"),
+];
+
+fn events(reader: &Reader, node: &Node) -> Option<What> {
+    use fake_ec2::state::Disturbance;
+    let fields = reader.map(node, "events", &["kind", "do", "by", "times", "for"]);
+    let kind = |n: &Node| {
+        reader.parsed(n, "events.kind", |text| {
+            let known = EVENTS.iter().find(|(word, _)| *word == text).map(|(_, kind)| (*kind).to_owned());
+            known.ok_or_else(|| format!("write one of {}", EVENTS.map(|(word, _)| word).join(", ")))
+        })
+    };
+    let kinds: Vec<String> = fields.get("kind").map(|n| reader.list(n)).unwrap_or_default().into_iter().filter_map(kind).collect();
+    let by = fields.get("by").and_then(|n| reader.parsed(n, "events.by", units::duration));
+    let does = needed(reader, node, &fields, "events", "do").and_then(|n| {
+        reader.parsed(n, "events.do", |text| match (text, by) {
+            ("drop", None) => Ok(Disturbance::Drop),
+            ("duplicate", None) => Ok(Disturbance::Duplicate),
+            ("drop" | "duplicate", Some(_)) => Err("by belongs to delay and reorder".to_owned()),
+            ("delay", by) => Ok(Disturbance::Delay { by: by.unwrap_or(SignedDuration::from_mins(1)) }),
+            ("reorder", by) => Ok(Disturbance::Reorder { within: by.unwrap_or(SignedDuration::from_secs(30)) }),
+            _ => Err("write drop, duplicate, delay or reorder".to_owned()),
+        })
+    })?;
+    let times = fields.get("times").and_then(|n| positive(reader, n, "times"));
+    Some(What::Force { force: Force::Events { kinds, does }, lasting: lasting(reader, &fields), times })
 }
 
 fn blow(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
@@ -334,9 +393,23 @@ fn rate(text: &str) -> Result<u64, String> {
     text.strip_suffix("/s").and_then(|digits| digits.parse().ok()).ok_or_else(help)
 }
 
+/// `$0.05`, or `x2` of what it would be.
+fn spot_price(text: &str) -> Result<fake_ec2::state::SpotPriceIs, String> {
+    use fake_ec2::state::SpotPriceIs;
+    match text.strip_prefix('x') {
+        Some(_) => units::factor(text).map(|factor| SpotPriceIs::Permille((factor * 1000.0).round() as u64)),
+        None => units::money(text).map(|price| SpotPriceIs::PerHour(crate::world::machines::micro_usd(price))),
+    }
+    .map_err(|_| "write a price per hour such as $0.05, or a factor such as x2".to_owned())
+}
+
 /// A type and a zone that are each known may still be no pool together.
 fn offered_somewhere(reader: &Reader, node: &Node, force: &Force, region: &str) {
-    let (Force::Ice { types, zones, .. }, Some(region)) = (force, fake_ec2::catalogue::region(region)) else { return };
+    let (Force::Ice { types, zones, .. } | Force::SpotPrice { types, zones, .. }, Some(region)) =
+        (force, fake_ec2::catalogue::region(region))
+    else {
+        return;
+    };
     if types.is_empty() || zones.is_empty() {
         return;
     }

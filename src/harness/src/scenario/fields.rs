@@ -24,6 +24,11 @@ impl Reader {
         self.mistakes.borrow_mut().push(mistake);
     }
 
+    /// How many mistakes were found so far.
+    pub fn mistakes(&self) -> usize {
+        self.mistakes.borrow().len()
+    }
+
     /// A place, for mistakes that show only in the run.
     pub fn site(&self, span: &Span) -> Site {
         Site { file: self.file.clone(), source: self.source.clone(), span: span.clone() }

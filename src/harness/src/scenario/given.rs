@@ -74,6 +74,10 @@ pub struct Aws {
     pub ready: SignedDuration,
     /// On-demand prices per hour that replace the catalogue's.
     pub prices: BTreeMap<String, UsdPerHour>,
+    /// What the region offers, from a file.
+    pub catalogue: Option<Arc<crate::catalogue::File>>,
+    /// What Spot costs, and how it moves.
+    pub spot: super::spot::Spot,
     /// The interruption queue's name; the cluster's when the scenario says only that there is one.
     pub queue: Queue,
     /// In force from the controller's start; their time counts from the story's.
@@ -154,6 +158,8 @@ impl Default for Aws {
             registered: Span { low: SignedDuration::from_secs(25), high: SignedDuration::from_secs(45) },
             ready: SignedDuration::from_secs(5),
             prices: BTreeMap::new(),
+            catalogue: None,
+            spot: Default::default(),
             queue: Queue::default(),
             faults: Vec::new(),
             capacity: Vec::new(),
@@ -280,6 +286,8 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
         "role",
         "boot",
         "prices",
+        "catalog",
+        "spot",
         "queue",
         "faults",
         "capacity",
@@ -292,6 +300,9 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
     let text = |name: &str| fields.get(name).and_then(|n| reader.text_of(n, &format!("given.aws.{name}")));
     made.cluster = text("cluster").unwrap_or(made.cluster);
     made.region = fields.get("region").and_then(|n| catalogue::region(reader, n)).unwrap_or(made.region);
+    if let Some(node) = fields.get("catalog") {
+        made.catalogue = catalogue_file(reader, folder, node, &made.region);
+    }
     made.node_role = text("role").unwrap_or(made.node_role);
     if let Some(node) = fields.get("zones") {
         made.zones = reader.texts(node, "given.aws.zones");
@@ -311,14 +322,23 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
     if let Some(node) = fields.get("capacity") {
         made.capacity = reader.list(node).into_iter().filter_map(|n| capacity(reader, n, &made.region)).collect();
     }
+    if let Some(node) = fields.get("spot") {
+        made.spot = super::spot::spot(reader, super::spot::Traces::In(folder), node, &made.region);
+    }
     made.quotas = fields.get("quotas").map(|n| quotas(reader, n)).unwrap_or_default();
     if let Some(node) = fields.get("consistency") {
-        let fields = reader.map(node, "given.aws.consistency", &["instances", "launchTemplates", "instanceProfiles"]);
+        let fields =
+            reader.map(node, "given.aws.consistency", &["instances", "launchTemplates", "instanceProfiles", "securityGroups", "subnets"]);
         let delay = |name: &str| {
             let span = fields.get(name).and_then(|n| reader.parsed(n, name, units::span));
             span.map_or(fake_ec2::state::Delay::ZERO, |span| fake_ec2::state::Delay { least: span.low, most: span.high })
         };
-        made.consistency = fake_ec2::state::Consistency { instances: delay("instances"), launch_templates: delay("launchTemplates") };
+        made.consistency = fake_ec2::state::Consistency {
+            instances: delay("instances"),
+            launch_templates: delay("launchTemplates"),
+            security_groups: delay("securityGroups"),
+            subnets: delay("subnets"),
+        };
         made.iam_propagation = delay("instanceProfiles");
     }
     if let Some(node) = fields.get("reservations") {
@@ -334,6 +354,22 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
             entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.parsed(value, "price", units::money)?))).collect();
     }
     made
+}
+
+/// A file that `dryfit catalog refresh` wrote. Its types are known from here on.
+fn catalogue_file(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Option<Arc<crate::catalogue::File>> {
+    let path = folder.join(reader.text_of(node, "given.aws.catalog")?);
+    let read = crate::catalogue::read(&path).and_then(|file| crate::catalogue::of_region(&file, region, &path).map(drop).map(|()| file));
+    match read {
+        Ok(file) => {
+            file.apply(&mut fake_ec2::state::Settings::default());
+            Some(Arc::new(file))
+        }
+        Err(error) => {
+            reader.wrong(&node.span, error.to_string(), "write a file's path from the scenario".to_owned());
+            None
+        }
+    }
 }
 
 /// `{standard: 64, standard-spot: 32, g: 0}`: vCPUs by class; those of Spot have their own.

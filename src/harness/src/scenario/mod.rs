@@ -13,10 +13,11 @@ mod given;
 mod mistake;
 mod phrase;
 mod select;
+pub mod spot;
 mod units;
 
-pub use action::{Action, Target};
-pub use expect::{Aggregate, Compare, CostOf, Count, Expectation, LatencyOf, NodeTypes, Noun, PodExpectation};
+pub use action::{Action, Ask, Target};
+pub use expect::{Aggregate, Compare, Condition, CostOf, Count, Expectation, LatencyOf, NodeTypes, Noun, PodExpectation};
 pub use fault::Fault;
 pub use given::{Aws, Capacity, Daemonsets, Given, Kubernetes, Manifest, NodeGroup, Queue, Span as DurationRange};
 pub use mistake::{Mistake, Mistakes, Site};

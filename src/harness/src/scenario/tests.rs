@@ -41,6 +41,20 @@ fn the_good_one_is_read() {
 #[case("pods: { ready: 5 }", "cost: { totl: $1 }", "did you mean \"total\"?")]
 #[case("pods: { ready: 5 }", "cost: { total: 5 }", "such as $0.096")]
 #[case("pods: { ready: 5 }", "cost: { pool: default, total: $5 }", "leave pool out")]
+#[case("pods: { ready: 5 }", "conditions: { nodepool/default: { Ready: Maybe } }", "True, False or Unknown")]
+#[case("pods: { ready: 5 }", "conditions: { default: [Ready] }", "write KIND/NAME")]
+#[case("pods: { ready: 5 }", "shows: [a]", "mapping by objects")]
+#[case("do: scale deployment/other/inflate to 5", "do: { aws: ec2 CreateTag }", "a service and one of its operations")]
+#[case("do: scale deployment/other/inflate to 5", "do: { aws: s3 CreateBucket }", "a service and one of its operations")]
+#[case("pods: { ready: 5 }", "nodeclaims: { pool: default }", "nodeclaims expects nothing")]
+#[case("pods: { ready: 5 }", "latency: {}", "latency expects nothing")]
+#[case("pods: { ready: 5 }", "aws: {}", "aws expects nothing")]
+#[case("pods: { ready: 5 }", "aws: { calls: { TerminateInstance: 0 } }", "did you mean \"TerminateInstances\"?")]
+#[case("pods: { ready: 5 }", "controller: {}", "controller expects nothing")]
+#[case("pods: { ready: 5 }", "conditions: {}", "conditions expects nothing")]
+#[case("pods: { ready: 5 }", "conditions: { nodepool/default: [] }", "no condition of nodepool/default")]
+#[case("steps:", "always: { nodes: { count: 1 } }\nsteps:", "watched all the time")]
+#[case("steps:", "always: { pods: { pending: 0 } }\nsteps:", "is a state")]
 #[case("pods: { ready: 5 }", "actions: [disrupt m5.large]", "an action begins with")]
 #[case("pods: { ready: 5 }", "actions: [delte m5.large]", "did you mean \"delete\"?")]
 #[case("pods: { ready: 5 }", "actions: [delete m5.lage]", "did you mean \"m5.large\"?")]
@@ -49,6 +63,18 @@ fn the_good_one_is_read() {
 #[case("pods: { ready: 5 }", "actions: [launch m5.large because Empty]", "have no reason")]
 #[case("pods: { ready: 5 }", "actions: [delete 0 m5.large]", "whole number from 1")]
 #[case("pods: { ready: 5 }", "actions: [delete]", "write an instance type")]
+#[case("given:\n", "given:\n  aws: { spot: movng }\n", "write moving, still")]
+#[case("given:\n", "given:\n  aws: { spot: { moves: 20 } }\n", "such as 20%")]
+#[case("given:\n", "given:\n  aws: { spot: { every: 1s } }\n", "a minute or more")]
+#[case("given:\n", "given:\n  aws: { spot: { trace: none.csv } }\n", "none.csv cannot be read")]
+#[case("given:\n", "given:\n  aws: { spot: { prices: { m5.lagre: $1 } } }\n", "did you mean \"m5.large\"?")]
+#[case("given:\n", "given:\n  aws: { spot: { trace: inflate.yaml } }\n", "begin with timestamp,instance_type,availability_zone,spot_price")]
+#[case("given:\n", "given:\n  aws: { catalog: inflate.yaml }\n", "not a catalogue")]
+#[case("    expect:", "    fault: { spot-price: { types: [m5.large] } }\n    expect:", "spot-price needs price")]
+#[case("    expect:", "    fault: { spot-price: { price: 0.05 } }\n    expect:", "such as $0.05, or a factor such as x2")]
+#[case("    expect:", "    fault: { events: { do: lose } }\n    expect:", "write drop, duplicate, delay or reorder")]
+#[case("    expect:", "    fault: { events: { kind: [spot], do: drop } }\n    expect:", "write one of spot-interruption")]
+#[case("    expect:", "    fault: { events: { do: drop, by: 1m } }\n    expect:", "belongs to delay and reorder")]
 #[case("    expect:", "    fault: { icce: {} }\n    expect:", "did you mean \"ice\"?")]
 #[case("    expect:", "    fault: { ice: { types: [m5.lagre] } }\n    expect:", "did you mean \"m5.large\"?")]
 #[case("    expect:", "    fault: { ice: { zones: [us-west-2x] } }\n    expect:", "did you mean \"us-west-2a\"?")]
@@ -139,6 +165,16 @@ fn several_mistakes_are_shown_at_once_with_their_lines() {
     let lines: Vec<String> = parsed.0.iter().map(ToString::to_string).collect();
     assert!(lines.iter().any(|l| l.contains("test.yaml:2: unknown key \"gven\"")), "{lines:?}");
     assert!(lines.iter().any(|l| l.contains("test.yaml:6: unknown key \"redy\"")), "{lines:?}");
+}
+
+#[test]
+fn conditions_say_what_they_must() {
+    let wanted = "conditions: { nodepool/default: { Ready: False because Unready, Other: Unknown } }";
+    let scenario = parse(&folder(), &GOOD.replace("pods: { ready: 5 }", wanted)).unwrap_or_else(|m| panic!("{}", m.render(false)));
+    let Expectation::Conditions { wanted, .. } = &scenario.steps[0].expect[0].value else { panic!("not conditions") };
+    assert!(wanted[0].holds("False (Unready: for a reason)"));
+    assert!(!wanted[0].holds("False (UnreadyYet: for another)") && !wanted[0].holds("True"));
+    assert!(wanted[1].holds("Unknown (AnyReason: x)"));
 }
 
 proptest::proptest! {

@@ -7,6 +7,7 @@ use super::iam;
 use super::keeper::Keeper;
 use crate::pump::{Line, Request, Response};
 use crate::scenario::fault::{self, Fault, What};
+use crate::scenario::spot::{self, Traces};
 use crate::scenario::{Mistake, Mistakes, Nodes};
 use crate::world::inject;
 use bytes::Bytes;
@@ -20,7 +21,8 @@ use vocabulary::labels;
 /// All that is not AWS's lies under this.
 const PREFIX: &str = "/_dryfit/";
 /// What there is, for those who ask for something else.
-const PATHS: &str = "/_dryfit/faults, /_dryfit/iam, /_dryfit/denials, /_dryfit/machines, /_dryfit/openapi.json";
+const PATHS: &str =
+    "/_dryfit/faults, /_dryfit/spot, /_dryfit/iam, /_dryfit/denials, /_dryfit/deliveries, /_dryfit/machines, /_dryfit/openapi.json";
 /// The description of this interface.
 const OPENAPI: &str = include_str!("openapi.json");
 
@@ -56,6 +58,22 @@ pub fn answer(line: Line<Cloud>, keeper: &Keeper, request: Request) -> Result<im
                 }
                 Err(why) => reply(StatusCode::BAD_REQUEST, &json!({ "error": why })),
             },
+            ("spot", &Method::GET) => {
+                let types = request.uri().query().and_then(|query| query.strip_prefix("types=")).unwrap_or_default();
+                let types: Vec<String> = types.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+                told(line.visit(move |cloud, now| Ok(spot_prices(cloud, &types, now))).await)
+            }
+            ("spot", &Method::PUT) => match spot::read("the request", &text, &keeper.region, Traces::Said) {
+                Ok(spot) => {
+                    let kept = move |cloud: &mut Cloud, now| {
+                        keeper.note(now, &request);
+                        Ok(set_spot(cloud, now, spot))
+                    };
+                    told(line.visit(kept).await)
+                }
+                Err(mistakes) => reply(StatusCode::BAD_REQUEST, &refusal(&mistakes)),
+            },
+            ("deliveries", &Method::GET) => told(line.visit(|cloud, _| Ok(deliveries(cloud))).await),
             ("denials", &Method::GET) => {
                 let about = request.uri().query().and_then(|query| query.strip_prefix("request=")).map(str::to_owned);
                 told(line.visit(move |cloud, _| Ok(iam::denials(cloud, about.as_deref()))).await)
@@ -65,7 +83,7 @@ pub fn answer(line: Line<Cloud>, keeper: &Keeper, request: Request) -> Result<im
                 Ok(description) => reply(StatusCode::OK, &description),
                 Err(_) => reply(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "the description is no JSON"})),
             },
-            ("faults" | "iam" | "denials" | "machines" | "openapi.json", _) => {
+            ("faults" | "spot" | "iam" | "denials" | "deliveries" | "machines" | "openapi.json", _) => {
                 reply(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": format!("{path} does not take {}", request.method())}))
             }
             _ => reply(StatusCode::NOT_FOUND, &json!({"error": format!("there is nothing at {PREFIX}{path}; there are {PATHS}")})),
@@ -79,6 +97,7 @@ pub(super) fn replay(cloud: &mut Cloud, now: Timestamp, region: &str, request: &
     match request.uri().path().strip_prefix(PREFIX) {
         // What failed then fails now, and did nothing either time.
         Some("faults") => _ = fault::read("the request", &text, region).map(|faults| inject_all(cloud, now, &faults)),
+        Some("spot") => _ = spot::read("the request", &text, region, Traces::Said).map(|spot| set_spot(cloud, now, spot)),
         Some("iam") => _ = iam::read(&text).map(|change| iam::change(cloud, change)),
         _ => {}
     }
@@ -97,6 +116,34 @@ fn machines(cloud: &Cloud) -> Value {
         })
     });
     json!({ "machines": shown.collect::<Vec<_>>() })
+}
+
+fn spot_prices(cloud: &Cloud, types: &[String], now: Timestamp) -> Value {
+    let prices = cloud.state().spot_prices(types, now);
+    let shown = prices.into_iter().map(|(name, zones)| {
+        let zones: serde_json::Map<String, Value> = zones.into_iter().map(|(zone, price)| (zone, price.to_decimal().into())).collect();
+        (name, Value::Object(zones))
+    });
+    let market = cloud.state().spot_market();
+    let moves = market.moves.map(|moves| json!({"swingPermille": moves.swing, "every": format!("{:#}", moves.every)}));
+    json!({"moves": moves, "tracedPools": market.trace.as_ref().map(|trace| trace.pools()), "prices": shown.collect::<serde_json::Map<_, _>>()})
+}
+
+pub(super) fn set_spot(cloud: &mut Cloud, now: Timestamp, spot: spot::Spot) -> Value {
+    let state = cloud.state_mut();
+    let set = spot.prices.len();
+    state.settings_mut().spot_prices = spot.prices;
+    state.set_spot_market(spot.market);
+    state.begin_spot_trace(now);
+    let market = state.spot_market();
+    json!({"set": set, "moving": market.moves.is_some(), "tracedPools": market.trace.as_ref().map(|trace| trace.pools())})
+}
+
+fn deliveries(cloud: &Cloud) -> Value {
+    let shown = cloud.state().deliveries().into_iter().map(|(rule, target, counts)| {
+        json!({"rule": rule, "target": target, "invocations": counts.delivered, "failedInvocations": counts.failed, "why": counts.why})
+    });
+    json!({ "deliveries": shown.collect::<Vec<_>>() })
 }
 
 fn told(done: Result<Result<Value, Mistake>, crate::pump::Ended>) -> Response {
@@ -143,7 +190,7 @@ fn one(cloud: &mut Cloud, now: Timestamp, fault: &Fault) -> Result<Value, Mistak
         What::Force { force, lasting, times } => {
             let name = format!("{} {}", force.word(), cloud.state().rules().count() + 1);
             let until = lasting.map(|lasting| now.saturating_add(lasting).unwrap_or(Timestamp::MAX));
-            let rule = Rule { name: name.clone(), effect: inject::effect(force), count: *times, since: None, until };
+            let rule = Rule { name: name.clone(), effect: inject::effect(force), count: *times, since: Some(now), until };
             cloud.state_mut().add_rule(rule);
             Ok(json!({"inForce": name, "until": until.map(|until| until.to_string())}))
         }

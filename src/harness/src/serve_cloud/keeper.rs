@@ -6,6 +6,7 @@
 
 use super::control;
 use crate::pump::{Request, Tap};
+use crate::wires;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -44,7 +45,7 @@ impl Keeper {
     pub fn admits(&self, request: &Request) -> bool {
         let Some(token) = &self.token else { return true };
         let given = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        given.and_then(|value| value.strip_prefix("Bearer ")) == Some(token)
+        given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|given| wires::same(given.as_bytes(), token.as_bytes()))
     }
 
     /// Brings a fresh cloud to where the file left it, and keeps from now on what changes it. `start` is what both must have in common.

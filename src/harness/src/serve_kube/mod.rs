@@ -27,6 +27,8 @@ pub struct KubeOptions {
     /// How many nodes there are, each with a kubelet that runs pods.
     pub nodes: u32,
     pub seed: u64,
+    /// Whether roles and bindings decide what others than the administrator may do.
+    pub rbac: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,10 +69,15 @@ impl Server {
         Ok(Server { listener, acceptor, credentials, url })
     }
 
+    /// Whose tokens the server takes, and what signs those that it gives out.
+    pub fn users(&self) -> (Vec<(String, fake_kube::User)>, Vec<u8>) {
+        let secret = format!("service accounts {}", self.credentials.token).into_bytes();
+        (vec![(self.credentials.token.clone(), fake_kube::User::administrator())], secret)
+    }
+
     /// Serves until the task is dropped.
     pub async fn serve(self, line: Line<fake_kube::Kube>) -> std::io::Result<()> {
-        let expected = format!("Bearer {}", self.credentials.token);
-        let gate = move |_: Line<fake_kube::Kube>, request: Request| admit(&expected, request);
+        let gate = move |_: Line<fake_kube::Kube>, request: Request| admit(request);
         loop {
             let (stream, _) = self.listener.accept().await?;
             // Small answers shall not wait for more; a connection that cannot promise it serves all the same.
@@ -85,11 +92,11 @@ impl Server {
     }
 }
 
-/// Answers itself who may not be let in; gives the request back for the server otherwise.
-fn admit(expected: &str, request: Request) -> Result<Ready<Response>, Box<Request>> {
+/// Answers itself who says nothing of himself; gives the request back for the server, which knows the tokens, otherwise.
+fn admit(request: Request) -> Result<Ready<Response>, Box<Request>> {
     let open = matches!(request.uri().path(), "/healthz" | "/livez" | "/readyz" | "/version");
-    let said = request.headers().get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    if open || same(said, expected.as_bytes()) {
+    let said = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if open || said.starts_with("Bearer ") {
         return Err(Box::new(request));
     }
     let status = serde_json::json!({
@@ -99,11 +106,6 @@ fn admit(expected: &str, request: Request) -> Result<Ready<Response>, Box<Reques
     *reply.status_mut() = http::StatusCode::UNAUTHORIZED;
     reply.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     Ok(ready(reply))
-}
-
-/// Takes as long for a nearly right token as for a wrong one.
-fn same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 /// Serves until a signal ends the process. Prints the address when requests are welcome.
@@ -116,8 +118,17 @@ async fn run(options: &KubeOptions) -> Result<(), ServeError> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(ServeError::Runtime)?;
     let clock = Clock::machine();
     let server = Server::open(options.listen, &options.kubeconfig).await?;
-    let mut kube =
-        fake_kube::Kube::new(fake_kube::Config { seed: options.seed, start: clock.now(), managed_fields: true, ..Default::default() });
+    let (tokens, secret) = server.users();
+    let config = fake_kube::Config {
+        seed: options.seed,
+        start: clock.now(),
+        managed_fields: true,
+        tokens,
+        secret,
+        rbac: options.rbac,
+        ..Default::default()
+    };
+    let mut kube = fake_kube::Kube::new(config);
     for controller in fake_kube::controllers::all(options.seed) {
         kube.add_controller(controller);
     }
@@ -149,10 +160,10 @@ mod tests {
             if let Some(said) = said {
                 request = request.header("authorization", said);
             }
-            admit("Bearer secret", request.body(bytes::Bytes::new()).unwrap()).is_err()
+            admit(request.body(bytes::Bytes::new()).unwrap()).is_err()
         };
         assert!(ask("/api/v1/pods", Some("Bearer secret")));
-        assert!(!ask("/api/v1/pods", Some("Bearer secreT")));
+        assert!(!ask("/api/v1/pods", Some("Basic secret")));
         assert!(!ask("/api/v1/pods", None));
         assert!(ask("/readyz", None));
     }

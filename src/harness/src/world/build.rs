@@ -134,7 +134,8 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
             let seed = entropy.stream("fake-kube").next_u64();
             let version = format!("{}.3", scenario.given.kubernetes.version);
             let managed_fields = mode == Mode::Wire;
-            let config = fake_kube::Config { seed, start: clock.now(), version, managed_fields, ..Default::default() };
+            let (tokens, secret) = served.as_ref().map(|(server, _)| server.users()).unwrap_or_default();
+            let config = fake_kube::Config { seed, start: clock.now(), version, managed_fields, tokens, secret, ..Default::default() };
             let mut kube = fake_kube::Kube::new(config);
             for controller in fake_kube::controllers::all(seed) {
                 kube.add_controller(controller);
@@ -186,6 +187,7 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
         _folder: folder,
         tasks,
         own_prices: !scenario.given.aws.prices.is_empty(),
+        spot_source: spot_source(&scenario.given.aws.spot),
         region: scenario.given.aws.region.clone(),
         queue: scenario.given.aws.queue_name(),
         forces: Vec::new(),
@@ -195,6 +197,15 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     let client = world.kube.clone().map_or(client, |line| KubeService::client_of(line, invariants::CONTROLLER));
     start_controller(&mut world, scenario, options, client, &entropy, Outside { aws_url, wire }, cluster_endpoint).await?;
     Ok(world)
+}
+
+fn spot_source(spot: &crate::scenario::spot::Spot) -> &'static str {
+    match (spot.market.trace.is_some(), spot.market.moves.is_some(), spot.prices.is_empty()) {
+        (true, _, _) => "Spot prices are played from a trace where it names a pool",
+        (_, true, _) => "Spot prices are derived and move by the seed",
+        (_, _, false) => "Spot prices are the scenario's own where it names a type, else derived",
+        _ => "Spot prices are derived",
+    }
 }
 
 fn spawn(tasks: &mut JoinSet<&'static str>, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {

@@ -35,6 +35,8 @@ pub fn effect(force: &Force) -> Effect {
         Force::Throttle { operation, burst, per_second } => Effect::Throttle { operation, burst, per_second },
         Force::Deny { actions } => Effect::Deny { actions },
         Force::ZoneDown { zones } => Effect::ZoneDown { zones },
+        Force::Events { kinds, does } => Effect::Events { kinds, does },
+        Force::SpotPrice { types, zones, price } => Effect::SpotPrice { instance_types: types, zones, price },
     }
 }
 
@@ -103,6 +105,17 @@ impl World {
         }
     }
 
+    /// Asks AWS for something as the account's owner. A refusal is a mistake of the scenario.
+    pub async fn ask(&mut self, ask: &scenario::Ask) -> Result<(), DriveError> {
+        let (service, operation, input) = (ask.service, ask.operation, ask.input.clone());
+        let asked = self.aws.visit(move |cloud, now| cloud.state_mut().ask(now, service, operation, input));
+        let refused = asked.await.map_err(WorldError::from)?.err();
+        let mistake = |refused: fake_ec2::protocol::AwsError| {
+            mistaken(ask.site.mistake(format!("{operation}: {}: {}", refused.code, refused.message), None))
+        };
+        refused.map_or(Ok(()), |refused| Err(mistake(refused)))
+    }
+
     async fn befall(&self, incident: Incident, site: &Site) -> Result<(), DriveError> {
         let done = self.aws.visit(move |cloud, now| cloud.state_mut().befall(now, &incident)).await.map_err(WorldError::from)?;
         done.map_err(|why| mistaken(site.mistake(why.to_string(), None)))
@@ -118,7 +131,9 @@ impl World {
     ) -> Result<(), WorldError> {
         let word = force.word();
         let name = format!("{word} {}", self.forces.len() + 1);
-        let rule = Rule { name: name.clone(), effect: effect(force), count: times, since: None, until };
+        // A price has a history: what was before the fault stays as it was. A world's own faults were there from its beginning.
+        let since = standing.is_none().then(|| self.clock.now());
+        let rule = Rule { name: name.clone(), effect: effect(force), count: times, since, until };
         self.aws.visit(move |cloud, _| cloud.state_mut().add_rule(rule)).await?;
         self.forces.push(InForce { name, word, site: site.clone(), ends: until, standing });
         Ok(())
@@ -147,6 +162,7 @@ impl World {
         // The world before the story was made long ago.
         let (consistency, propagation) = (given.consistency, given.iam_propagation);
         self.aws.visit(move |cloud, _| cloud.state_mut().set_consistency(consistency, propagation)).await?;
+        self.aws.visit(|cloud, now| cloud.state_mut().begin_spot_trace(now)).await?;
         for fault in &given.faults {
             if let What::Force { force, lasting, times } = &fault.what {
                 self.put_in_force(force, *times, None, *lasting, &fault.site).await?;
@@ -181,6 +197,8 @@ impl World {
         let met = met.await?;
         let unmet = self.forces.iter().zip(met).filter(|(_, met)| *met == 0);
         let help = |word: &str| match word {
+            "events" => "no rule wanted such an event while it was in force",
+            "spot-price" => "nobody asked for these prices, or for a Spot machine there, while it was in force",
             "ice" => "no launch asked for such a machine while it was in force",
             _ => "no such call was made while it was in force",
         };

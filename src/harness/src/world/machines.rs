@@ -160,18 +160,14 @@ fn dollars(price: Option<MicroUsd>) -> UsdPerHour {
     price.and_then(|MicroUsd(micro)| UsdPerHour::new(micro as f64 / 1e6)).unwrap_or_default()
 }
 
-pub fn price(machine: &Machine) -> UsdPerHour {
-    dollars(machine.price_per_hour)
+/// What runs, each machine with what it costs per hour now.
+pub fn priced(cloud: &fake_ec2::Cloud, now: jiff::Timestamp) -> Vec<(Machine, UsdPerHour)> {
+    let running = cloud.state().machines().into_iter().filter(runs);
+    running.map(|machine| (cloud.state().price_at(&machine, now), machine)).map(|(price, machine)| (machine, dollars(price))).collect()
 }
 
 pub fn ledger_price(entry: &LedgerEntry) -> UsdPerHour {
     dollars(entry.price_per_hour)
-}
-
-/// Dollars that an entry has cost between two instants.
-pub fn spent(entry: &LedgerEntry, from: jiff::Timestamp, to: jiff::Timestamp) -> f64 {
-    let (from, to) = (entry.start.max(from), entry.end.unwrap_or(to).min(to));
-    ledger_price(entry).dollars() * to.duration_since(from).as_secs_f64().max(0.0) / 3600.0
 }
 
 pub fn micro_usd(price: UsdPerHour) -> MicroUsd {
@@ -180,16 +176,12 @@ pub fn micro_usd(price: UsdPerHour) -> MicroUsd {
 }
 
 /// One sentence on where prices come from.
-pub fn price_source(region: &str, own: bool) -> String {
+pub fn price_source(region: &str, own: bool, spot: &str) -> String {
     let known = fake_ec2::catalogue::on_demand_price(region, "m5.large");
     let listed = match known {
         Some(price) if !price.derived => format!("on-demand list prices of {region}, from Karpenter's bundled price list"),
         Some(_) => format!("on-demand prices of {region} derived from us-east-1's list"),
         None => format!("no list prices for {region}"),
     };
-    if own {
-        format!("the scenario's own where it names a type, else {listed}; Spot prices are derived")
-    } else {
-        format!("{listed}; Spot prices are derived")
-    }
+    if own { format!("the scenario's own where it names a type, else {listed}; {spot}") } else { format!("{listed}; {spot}") }
 }

@@ -2,7 +2,7 @@
 
 mod build;
 pub(crate) mod inject;
-mod machines;
+pub(crate) mod machines;
 mod operator;
 mod running;
 
@@ -102,6 +102,8 @@ pub struct World {
     tasks: JoinSet<&'static str>,
     story: Timestamp,
     own_prices: bool,
+    /// How Spot prices come about, in words.
+    spot_source: &'static str,
     region: String,
     /// The interruption queue, if there is one.
     queue: Option<String>,
@@ -160,10 +162,9 @@ impl World {
 
     /// What runs costs per hour: all under `None`, and by pool.
     pub async fn hourly(&self) -> Result<BTreeMap<Option<String>, UsdPerHour>, WorldError> {
-        let machines = self.aws.visit(|cloud, _| cloud.state().machines()).await?;
+        let machines = self.aws.visit(|cloud, now| machines::priced(cloud, now)).await?;
         let mut sums: BTreeMap<Option<String>, UsdPerHour> = BTreeMap::from([(None, UsdPerHour::ZERO)]);
-        for machine in machines.iter().filter(|m| machines::runs(m)) {
-            let price = machines::price(machine);
+        for (machine, price) in machines {
             *sums.entry(None).or_default() += price;
             if let Some(pool) = machine.tags.get(vocabulary::labels::NODEPOOL) {
                 *sums.entry(Some(pool.clone())).or_default() += price;
@@ -196,7 +197,7 @@ impl World {
     /// Dollars that the machines have cost since an instant.
     pub async fn spent_since(&self, from: Option<Timestamp>) -> Result<f64, WorldError> {
         let (now, from) = (self.clock.now(), from.unwrap_or(self.story));
-        let spent = self.aws.visit(move |cloud, _| cloud.state().ledger().iter().map(|entry| machines::spent(entry, from, now)).sum());
+        let spent = self.aws.visit(move |cloud, _| cloud.state().ledger().iter().map(|entry| cloud.state().spent(entry, from, now)).sum());
         Ok(spent.await?)
     }
 
@@ -212,7 +213,13 @@ impl World {
     /// The timeline with prices, the story's length and what it cost.
     pub async fn account(&self) -> Result<(Vec<Entry>, f64, Costs), WorldError> {
         let now = self.clock.now();
-        let (machines, ledger) = self.aws.visit(|cloud, _| (cloud.state().machines(), cloud.state().ledger().to_vec())).await?;
+        let story = self.story;
+        let visited = self.aws.visit(move |cloud, now| {
+            let ledger = cloud.state().ledger();
+            let spent: f64 = ledger.iter().map(|entry| cloud.state().spent(entry, story, now)).sum();
+            (machines::priced(cloud, now), ledger.to_vec(), spent)
+        });
+        let (machines, ledger, spent) = visited.await?;
         let mut entries = self.observer.lock().timeline.entries.clone();
         let prices: BTreeMap<&str, UsdPerHour> =
             ledger.iter().map(|entry| (entry.instance_id.as_str(), machines::ledger_price(entry))).collect();
@@ -223,10 +230,10 @@ impl World {
             }
         }
         let mut hourly: BTreeMap<String, UsdPerHour> = BTreeMap::new();
-        for machine in machines.iter().filter(|m| machines::runs(m)) {
+        for (machine, price) in machines {
             let pool =
                 machine.tags.get(vocabulary::labels::NODEPOOL).map_or_else(|| "other nodes".to_owned(), |pool| format!("pool {pool}"));
-            *hourly.entry(pool).or_default() += machines::price(machine);
+            *hourly.entry(pool).or_default() += price;
         }
         let acts = self.observer.lock().history.acts(self.story);
         for entry in &mut entries {
@@ -237,11 +244,10 @@ impl World {
                 *command = begun.or_else(|| acts.iter().find(of)).map(ToString::to_string);
             }
         }
-        let spent = ledger.iter().map(|entry| machines::spent(entry, self.story, now));
         let costs = Costs {
             hourly: hourly.into_iter().map(|(pool, price)| (pool, price.dollars())).collect(),
-            spent: spent.sum(),
-            source: machines::price_source(&self.region, self.own_prices),
+            spent,
+            source: machines::price_source(&self.region, self.own_prices, self.spot_source),
         };
         Ok((entries, now.duration_since(self.story).as_secs_f64(), costs))
     }
@@ -275,12 +281,14 @@ fn cloud_config(
         instance_type: instance_type.clone(),
         per_hour: machines::micro_usd(*price),
     });
-    fake_ec2::Config {
+    let mut config = fake_ec2::Config {
         seed,
         region: aws.region.clone(),
         keys: controller_keys(aws),
         world: fake_ec2::state::Settings {
             on_demand_prices: prices.collect(),
+            spot_prices: aws.spot.prices.clone(),
+            spot: aws.spot.market.clone(),
             queue_url_base,
             cluster_endpoint,
             iam: aws.iam.mode,
@@ -289,7 +297,11 @@ fn cloud_config(
             ..Default::default()
         },
         ..Default::default()
+    };
+    if let Some(file) = &aws.catalogue {
+        file.apply(&mut config.world);
     }
+    config
 }
 
 /// The role that a controller has where policies decide.

@@ -78,13 +78,15 @@ struct Present {
     /// The effect's number at which it crashed, until the next process runs.
     crashed: Option<u64>,
     crashes: u64,
+    /// Why no further process runs.
+    dead: Option<String>,
 }
 
 impl Operator {
     /// The operator, and the task that keeps the controller running. The task ends when the controller was asked to stop.
     pub fn start(recipe: Recipe) -> Result<(Operator, impl Future<Output = ()> + 'static), WorldError> {
         let (first, handle) = recipe.make(0)?;
-        let operator = Operator(Arc::new(Mutex::new(Present { handle, crashed: None, crashes: 0 })));
+        let operator = Operator(Arc::new(Mutex::new(Present { handle, crashed: None, crashes: 0, dead: None })));
         let present = operator.0.clone();
         let task = async move {
             let mut controller = first;
@@ -97,9 +99,15 @@ impl Operator {
                     present.crashes += 1;
                 }
                 recipe.clock.sleep(RESTART).await;
-                // What could be made once can be made again.
-                let Ok((next, handle)) = recipe.make(life) else { return };
+                let made = recipe.make(life);
                 let mut present = present.lock().unwrap_or_else(PoisonError::into_inner);
+                let (next, handle) = match made {
+                    Ok(made) => made,
+                    Err(error) => {
+                        present.dead = Some(error.to_string());
+                        return;
+                    }
+                };
                 (present.handle, present.crashed) = (handle, None);
                 controller = next;
             }
@@ -112,9 +120,10 @@ impl Operator {
     }
 
     pub fn unsettled(&self) -> Vec<String> {
-        self.look(|present| match present.crashed {
-            Some(number) => vec![format!("the controller is started again after its crash at effect {number}")],
-            None => present.handle.unsettled(),
+        self.look(|present| match (present.crashed, &present.dead) {
+            (_, Some(error)) => vec![format!("the controller crashed and cannot be started again: {error}")],
+            (Some(number), _) => vec![format!("the controller is started again after its crash at effect {number}")],
+            (None, _) => present.handle.unsettled(),
         })
     }
 

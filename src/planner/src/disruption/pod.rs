@@ -19,19 +19,15 @@ pub fn is_disruptable(pod: &Pod, now: Timestamp) -> bool {
     !is_under_way(pod) || !is_protected(pod, now)
 }
 
-fn owned_by(pod: &Pod, kind: &str) -> bool {
-    pod.owner.as_ref().is_some_and(|owner| &*owner.kind == kind)
-}
-
 /// Needs a place elsewhere when its node goes. Pods of a StatefulSet come back only once they are gone, so they count until then.
 pub fn is_reschedulable(pod: &Pod) -> bool {
-    (is_under_way(pod) || pod.terminating && owned_by(pod, "StatefulSet")) && !pod.daemon && !owned_by(pod, "Node")
+    (is_under_way(pod) || pod.terminating && pod.stateful) && !pod.daemon && !pod.mirror
 }
 
 /// Is evicted when its node is drained.
 pub fn is_evictable(pod: &Pod, now: Timestamp) -> bool {
     let taint = Taint { key: labels::DISRUPTED_TAINT.into(), value: "".into(), effect: vocabulary::Effect::NoSchedule };
-    is_under_way(pod) && !pod.tolerations.iter().any(|t| t.tolerates(&taint)) && !owned_by(pod, "Node") && !is_protected(pod, now)
+    is_under_way(pod) && !pod.tolerations.iter().any(|t| t.tolerates(&taint)) && !pod.mirror && !is_protected(pod, now)
 }
 
 /// Needs a place elsewhere, and will get to leave: not protected, and no budget forbids every eviction.

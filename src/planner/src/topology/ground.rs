@@ -179,8 +179,9 @@ fn universe(pools: &[(Arc<Pool>, Arc<Vec<InstanceType>>)], key: &str) -> Univers
 }
 
 impl Ground {
-    /// Whether a host is what the requirement asks; a NodeClaim has a name that nobody asks for.
+    /// Whether a host is what the requirement asks; a NodeClaim has a name that nobody asks for, as upstream's has
+    /// (`C/pkg/controllers/provisioning/scheduling/nodeclaim.go`, NewNodeClaim).
     pub fn is_in(&self, asked: &Requirement, host: usize) -> bool {
-        asked.has(self.hosts.get_index(host).map_or("hostname-placeholder", |name| name))
+        asked.has(self.hosts.get_index(host).map_or("hostname-placeholder-0000", |name| name))
     }
 }

@@ -51,6 +51,8 @@ pub fn pod(name: &str, cpu: &str, memory: &str) -> Pod {
         deletion_cost: 0.0,
         terminating: false,
         terminal: false,
+        stateful: false,
+        mirror: false,
         phase_pending: false,
         unhealthy: false,
         undecided: Vec::new(),

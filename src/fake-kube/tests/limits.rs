@@ -1,0 +1,72 @@
+//! LimitRange, the default class, patches that nobody can read.
+
+mod common;
+
+use common::World;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+fn limited(limit: Value) -> World {
+    let mut world = World::new();
+    world.make("/api/v1/namespaces/default/limitranges", json!({ "metadata": { "name": "l" }, "spec": { "limits": [limit] } }));
+    world
+}
+
+fn pod(resources: Value) -> Value {
+    json!({ "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "c", "image": "i", "resources": resources }] } })
+}
+
+// The words are those of kube-apiserver 1.36.3 (`limits.story` of ci/controllers compares them).
+#[rstest]
+#[case::too_much(json!({ "type": "Container", "max": { "memory": "1Gi" } }), json!({ "limits": { "memory": "2Gi" } }), "maximum memory usage per Container is 1Gi, but limit is 2Gi")]
+#[case::too_little(json!({ "type": "Container", "min": { "cpu": "100m" } }), json!({ "requests": { "cpu": "50m" } }), "minimum cpu usage per Container is 100m, but request is 50m")]
+#[case::nothing_asked(json!({ "type": "Container", "min": { "cpu": "100m" } }), json!({}), "minimum cpu usage per Container is 100m.  No request is specified")]
+#[case::no_limit(json!({ "type": "Pod", "max": { "cpu": "1" } }), json!({ "requests": { "cpu": "50m" } }), "maximum cpu usage per Pod is 1.  No limit is specified")]
+#[case::ratio(json!({ "type": "Container", "maxLimitRequestRatio": { "cpu": "2" } }), json!({ "requests": { "cpu": "100m" }, "limits": { "cpu": "300m" } }), "cpu max limit to request ratio per Container is 2, but provided ratio is 3.000000")]
+fn refused(#[case] limit: Value, #[case] resources: Value, #[case] words: &str) {
+    let (code, body) = limited(limit).ask("POST", PODS, pod(resources));
+    assert_eq!((code, body["message"].as_str().unwrap()), (403, format!("pods \"p\" is forbidden: {words}").as_str()));
+}
+
+#[test]
+fn what_is_within_bounds_passes() {
+    let mut world =
+        limited(json!({ "type": "Container", "min": { "cpu": "100m" }, "max": { "cpu": "1" }, "maxLimitRequestRatio": { "cpu": "2" } }));
+    world.make(PODS, pod(json!({ "requests": { "cpu": "500m" }, "limits": { "cpu": "1" } })));
+}
+
+#[test]
+fn a_claim_may_be_too_large() {
+    let mut world = limited(json!({ "type": "PersistentVolumeClaim", "max": { "storage": "10Gi" } }));
+    let claim = json!({ "metadata": { "name": "c" }, "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "11Gi" } } } });
+    let (code, body) = world.ask("POST", "/api/v1/namespaces/default/persistentvolumeclaims", claim);
+    let expected =
+        "persistentvolumeclaims \"c\" is forbidden: maximum storage usage per PersistentVolumeClaim is 10Gi, but request is 11Gi";
+    assert_eq!((code, body["message"].as_str().unwrap()), (403, expected));
+}
+
+#[test]
+fn a_claim_without_a_class_gets_the_default_one() {
+    let mut world = World::new();
+    let class = json!({ "metadata": { "name": "gp3", "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } }, "provisioner": "ebs.csi.aws.com" });
+    world.make("/apis/storage.k8s.io/v1/storageclasses", class);
+    let spec = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } });
+    let made = world.make("/api/v1/namespaces/default/persistentvolumeclaims", json!({ "metadata": { "name": "c" }, "spec": spec }));
+    assert_eq!(made["spec"]["storageClassName"], "gp3");
+}
+
+#[test]
+fn a_merge_patch_with_an_unknown_field_shows_what_it_would_have_made() {
+    let mut world = World::new();
+    world.make("/api/v1/namespaces/default/configmaps", json!({ "metadata": { "name": "m" } }));
+    let (code, body) = world.ask("PATCH", "/api/v1/namespaces/default/configmaps/m?fieldValidation=Strict", json!({ "nonsense": 1 }));
+    let message = body["message"].as_str().unwrap();
+    assert_eq!(code, 422);
+    assert!(
+        message.starts_with(" \"\" is invalid: patch: Invalid value: \"{\\\"apiVersion\\\":\\\"v1\\\"")
+            && message.ends_with("strict decoding error: unknown field \"nonsense\""),
+        "{message}"
+    );
+}
