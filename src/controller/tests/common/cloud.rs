@@ -211,7 +211,6 @@ impl Cloud for MemoryCloud {
                     labels: all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
                     annotations: BTreeMap::from([(labels::INSTANCE_PROFILE_NAME.to_owned(), "lab_1".to_owned())]),
                     capacity: resources(*cpu, *gib),
-                    overlaid: false,
                     allocatable: resources(cpu - 70, *gib).with("memory", (gib << 30) - (600 << 20)),
                     price: UsdPerHour::new(*price).expect("a price"),
                 })

@@ -142,7 +142,8 @@ fn reserve(dice: &mut Dice, made: &mut InstanceType, n: i64, zones: &[&str]) {
     for k in 0..dice.between(1, 2) {
         let id: Arc<str> = format!("cr-{n}-{k}").into();
         let kind = *dice.pick(&["default", "default", "capacity-block"]);
-        let mut reserved = offering(dice.pick(zones), CapacityType::Reserved, 0.000_001 * n as f64 + 0.000_000_01 * k as f64);
+        let zone: &str = zones[usize::try_from(dice.between(0, zones.len() as i64 - 1)).unwrap()];
+        let mut reserved = offering(zone, CapacityType::Reserved, 0.000_001 * n as f64 + 0.000_000_01 * k as f64);
         reserved.requirements.add(Requirement::is_in(labels::CAPACITY_RESERVATION_ID, id.clone()));
         reserved.requirements.add(Requirement::is_in(labels::CAPACITY_RESERVATION_TYPE, kind));
         reserved.available = dice.percent(90);
