@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1 "sigs.k8s.io/karpenter/pkg/apis/v1"
+	"sigs.k8s.io/karpenter/pkg/apis/v1alpha1"
 	"sigs.k8s.io/karpenter/pkg/cloudprovider"
 	"sigs.k8s.io/karpenter/pkg/controllers/provisioning/scheduling"
 	"sigs.k8s.io/karpenter/pkg/controllers/state"
@@ -36,6 +37,7 @@ type Answer struct {
 	Claims []Claim             `json:"claims"`
 	Nodes  map[string][]string `json:"nodes"`
 	Errors map[string]string   `json:"errors"`
+	Fixed  map[string]Claim    `json:"fixed"`
 }
 
 // Claim is a NodeClaim to create.
@@ -47,6 +49,8 @@ type Claim struct {
 	Requests     Resources           `json:"requests"`
 	Labels       map[string]string   `json:"labels"`
 	Relaxed      string              `json:"relaxed"`
+	// Whether a price, or a resource, is an overlay's.
+	Overlaid [2]string `json:"overlaid"`
 }
 
 func init() {
@@ -85,6 +89,10 @@ func solve(world *World) (*Answer, error) {
 			instanceTypes[pool.Name] = append(instanceTypes[pool.Name], it.instanceType())
 		}
 	}
+	instanceTypes, err = overlaid(ctx, world, nodePools, instanceTypes)
+	if err != nil {
+		return nil, err
+	}
 	pods := lo.Map(world.Snapshot.Pending, func(p Pod, _ int) *corev1.Pod { return p.pod("") })
 	for _, node := range world.Snapshot.Nodes {
 		for _, pod := range node.Pods {
@@ -99,13 +107,18 @@ func solve(world *World) (*Answer, error) {
 	})
 	daemons := lo.Map(world.Snapshot.Daemons, func(d Daemon, _ int) *corev1.Pod { return d.Pod.pod("") })
 	if len(pods) == 0 || len(nodePools) == 0 {
-		return &Answer{}, nil
+		return &Answer{Fixed: fixed(world)}, nil
 	}
 	results, err := run(ctx, world, kubeClient, cluster, nodePools, instanceTypes, pods, daemons, opts.MinValuesPolicy)
 	if err != nil {
 		return nil, err
 	}
-	return answer(results.TruncateInstanceTypes(ctx, scheduling.MaxInstanceTypes))
+	made, err := answer(results.TruncateInstanceTypes(ctx, scheduling.MaxInstanceTypes))
+	if err != nil {
+		return nil, err
+	}
+	made.Fixed = fixed(world)
+	return made, nil
 }
 
 func run(ctx context.Context, world *World, kubeClient client.Client, cluster *state.Cluster, nodePools []*v1.NodePool,
@@ -220,6 +233,9 @@ func answer(results scheduling.Results) (*Answer, error) {
 			Requests:     amounts(claim.Spec.Resources.Requests),
 			Labels:       claim.Labels,
 			Relaxed:      claim.Annotations[v1.NodeClaimMinValuesRelaxedAnnotationKey],
+			Overlaid: [2]string{
+				claim.Annotations[v1alpha1.PriceOverlayAppliedAnnotationKey], claim.Annotations[v1alpha1.CapacityOverlayAppliedAnnotationKey],
+			},
 		})
 	}
 	for _, node := range results.ExistingNodes {

@@ -24,6 +24,16 @@ type World struct {
 	Snapshot  Snapshot                  `json:"snapshot"`
 	Offerings map[string][]InstanceType `json:"offerings"`
 	Options   Options                   `json:"options"`
+	Overlays  []Overlay                 `json:"overlays"`
+}
+
+// Overlay is a NodeOverlay; its price is text, an adjustment where it begins with a sign.
+type Overlay struct {
+	Name         string       `json:"name"`
+	Weight       int32        `json:"weight"`
+	Requirements Requirements `json:"requirements"`
+	Price        *string      `json:"price"`
+	Capacity     Resources    `json:"capacity"`
 }
 
 type Snapshot struct {

@@ -23,7 +23,7 @@ pub struct EC2NodeClassSpec {
     #[serde(default)]
     pub security_group_selector_terms: Vec<SecurityGroupSelectorTerm>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub capacity_reservation_selector_terms: Vec<serde_json::Value>,
+    pub capacity_reservation_selector_terms: Vec<CapacityReservationSelectorTerm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement_group_selector: Option<serde_json::Value>,
     #[serde(default, rename = "associatePublicIPAddress", skip_serializing_if = "Option::is_none")]
@@ -78,6 +78,20 @@ pub struct SecurityGroupSelectorTerm {
     pub id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CapacityReservationSelectorTerm {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(default, rename = "ownerID", skip_serializing_if = "Option::is_none")]
+    pub owner_id: Option<String>,
+    /// `open` or `targeted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_match_criteria: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,7 +203,7 @@ pub struct EC2NodeClassStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub security_groups: Vec<SecurityGroup>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub capacity_reservations: Vec<serde_json::Value>,
+    pub capacity_reservations: Vec<CapacityReservation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub amis: Vec<Ami>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,6 +225,35 @@ pub struct SecurityGroup {
     pub id: String,
     #[serde(default)]
     pub name: String,
+}
+
+/// On-demand capacity that the account has set aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CapacityReservation {
+    pub availability_zone: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<jiff::Timestamp>,
+    pub id: String,
+    /// `open` or `targeted`.
+    pub instance_match_criteria: String,
+    pub instance_type: String,
+    #[serde(rename = "ownerID")]
+    pub owner_id: String,
+    /// `default` or `capacity-block`.
+    #[serde(default)]
+    pub reservation_type: String,
+    #[serde(default)]
+    pub interruptible: bool,
+    /// `active`, or `expiring` in the last forty minutes of a capacity block.
+    #[serde(default)]
+    pub state: String,
+}
+
+impl CapacityReservation {
+    pub fn is_expiring(&self) -> bool {
+        self.state == "expiring"
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,6 +27,16 @@ impl<K: Ord, V> Cache<K, V> {
         self.entries.insert(key, (value, lapses));
     }
 
+    /// Another value for as long as the one that is there would live.
+    pub fn keep<Q: Ord + ?Sized>(&mut self, key: &Q, value: V)
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.0 = value;
+        }
+    }
+
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: std::borrow::Borrow<Q>,

@@ -184,9 +184,16 @@ impl Case {
         wanted
             .map(|info| {
                 let amounts = capacity::amounts(info, family, &class.spec, &self.settings, None);
-                let requirements = requirements::requirements(info, REGION, &zones, &subnets, family);
+                let requirements = requirements::requirements(info, REGION, &zones, &subnets, family, &[]);
                 let name = Arc::from(info.name.as_str());
-                InstanceType { name, requirements, capacity: amounts.capacity, allocatable: amounts.allocatable, offerings: Vec::new() }
+                InstanceType {
+                    name,
+                    requirements,
+                    capacity: amounts.capacity,
+                    allocatable: amounts.allocatable,
+                    offerings: Vec::new(),
+                    overlaid: false,
+                }
             })
             .collect()
     }

@@ -27,5 +27,5 @@ pub mod userdata;
 pub mod wire;
 
 pub use aws::AwsCloud;
-pub use port::{Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message};
+pub use port::{Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, ReservationChange};
 pub use settings::Settings;

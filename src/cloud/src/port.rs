@@ -1,10 +1,11 @@
 //! What the controller knows of a cloud. Every call is an effect of its own; nothing here decides.
 
-use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
+use api::ec2nodeclass::{Ami, CapacityReservation, CapacityReservationSelectorTerm, SecurityGroup, Subnet};
 use api::{EC2NodeClass, NodeClaim};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use planner::InstanceType;
+use planner::overlay::Overlays;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{CapacityType, Requirements, Resources, UsdPerHour};
@@ -102,6 +103,8 @@ pub struct Instance {
     pub subnet_id: Option<String>,
     pub security_groups: Vec<String>,
     pub capacity_type: CapacityType,
+    /// The capacity reservation of a reserved machine.
+    pub reservation: Option<String>,
     pub launch_time: Timestamp,
     pub tags: BTreeMap<String, String>,
 }
@@ -111,6 +114,43 @@ impl Instance {
     pub fn provider_id(&self) -> String {
         format!("aws:///{}/{}", self.zone, self.id)
     }
+}
+
+/// What EC2's checks, or its plans, say against a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// The machine's own check has failed for two minutes.
+    Instance,
+    /// The check of what it runs on.
+    System,
+    /// It is to be stopped, rebooted or retired.
+    Event,
+}
+
+impl Trouble {
+    /// Upstream's name of the category.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trouble::Instance => "InstanceStatus",
+            Trouble::System => "SystemStatus",
+            Trouble::Event => "EventStatus",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unhealthy {
+    pub instance_id: String,
+    pub trouble: Trouble,
+}
+
+/// What became known of a capacity reservation between two answers of EC2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReservationChange {
+    /// A machine of it is gone.
+    Released,
+    /// Nothing is left of it.
+    Exhausted,
 }
 
 /// A message of the interruption queue, body as it came.
@@ -140,6 +180,10 @@ pub trait Cloud: Send + Sync {
     fn resolve_amis<'a>(&'a self, class: &'a EC2NodeClass, kubernetes_version: &'a str) -> Answer<'a, Vec<Ami>>;
     fn resolve_subnets<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, Vec<Subnet>>;
     fn resolve_security_groups<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, Vec<SecurityGroup>>;
+    /// What these terms select of the account's capacity reservations, by id; none without a term.
+    fn resolve_capacity_reservations<'a>(&'a self, _terms: &'a [CapacityReservationSelectorTerm]) -> Answer<'a, Vec<CapacityReservation>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
     /// Makes or finds the instance profile of `spec.role`; its name.
     fn ensure_instance_profile<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, String>;
     /// Launch template, fleet and instance dry runs. `labels` and `taints` as a NodePool of this class would launch.
@@ -170,6 +214,10 @@ pub trait Cloud: Send + Sync {
     }
     /// All machines of this cluster.
     fn list(&self) -> Answer<'_, Vec<Instance>>;
+    /// Machines of the account, ours or not, that are broken or about to be stopped.
+    fn unhealthy(&self) -> Answer<'_, Vec<Unhealthy>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
     /// `false` when there was nothing left to terminate.
     fn terminate<'a>(&'a self, instance_id: &'a str) -> Answer<'a, bool>;
     fn tag<'a>(&'a self, instance_id: &'a str, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()>;
@@ -185,6 +233,10 @@ pub trait Cloud: Send + Sync {
 
     /// Marks an offering as not to be had for a while (3 min), as an interruption does.
     fn mark_unavailable(&self, instance_type: &str, zone: &str, capacity_type: CapacityType, now: Timestamp);
+    /// Launches choose by these from now on.
+    fn overlay(&self, _overlays: Arc<Overlays>) {}
+    /// Keeps the count of the machines that are left in a reservation.
+    fn reservation_changed(&self, _id: &str, _change: ReservationChange, _now: Timestamp) {}
     /// A node of this type reported so many bytes of memory. The caller has made sure that it runs a current image of the class
     /// (`A/pkg/providers/instancetype/instancetype.go`, UpdateInstanceTypeCapacityFromNode).
     fn observe_memory(&self, _class: &EC2NodeClass, _instance_type: &str, _bytes: i64, _now: Timestamp) {}

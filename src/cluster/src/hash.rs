@@ -1,14 +1,11 @@
-//! Hashes of templates: equal hashes mean that a node made from the one is a node made from the other.
-//!
-//! NodePools have upstream's own hash, bit for bit (`api::hash`). Upstream's hash of an EC2NodeClass takes in the cluster's CA bundle
-//! (`A/pkg/apis/v1/ec2nodeclass.go`, Hash), which this room does not know: ours is another function under another version, and
-//! nodes with another version are stamped anew instead of being taken for drifted (`C/designs/drift-hash-versioning.md`).
+//! Hashes of templates: equal hashes mean that a node made from the one is a node made from the other. They are upstream's own, bit
+//! for bit (`api::hash`).
 
 use api::{EC2NodeClass, NodePool};
 use serde_json::Value;
 
 /// Value of the annotation `karpenter.k8s.aws/ec2nodeclass-hash-version`.
-pub const CLASS_VERSION: &str = "dryfit-v1";
+pub const CLASS_VERSION: &str = vocabulary::labels::EC2NODECLASS_HASH_VERSION_VALUE;
 /// Value of the annotation `karpenter.sh/nodepool-hash-version`.
 pub const POOL_VERSION: &str = vocabulary::labels::NODEPOOL_HASH_VERSION_VALUE;
 
@@ -17,26 +14,12 @@ pub fn node_pool(pool: &NodePool) -> String {
     api::hash::nodepool(&pool.spec.template)
 }
 
-/// Of the spec without the selectors, which are resolved into the status and compared there.
-pub fn node_class(class: &EC2NodeClass) -> String {
-    let mut spec = serde_json::to_value(&class.spec).unwrap_or_default();
-    if let Some(spec) = spec.as_object_mut() {
-        for selector in
-            ["subnetSelectorTerms", "securityGroupSelectorTerms", "capacityReservationSelectorTerms", "amiSelectorTerms", "ipPrefixCount"]
-        {
-            spec.remove(selector);
-        }
-        let alias = class.spec.ami_selector_terms.iter().find_map(|term| term.alias.as_deref()).and_then(|alias| alias.split('@').next());
-        if let (None, Some(family)) = (&class.spec.ami_family, alias) {
-            spec.insert("amiFamily".into(), family.to_lowercase().into());
-        } else if let Some(family) = &class.spec.ami_family {
-            spec.insert("amiFamily".into(), family.to_lowercase().into());
-        }
-    }
-    digest(&spec)
+/// Of the spec without the selectors, which are resolved into the status and compared there, with the cluster's authority.
+pub fn node_class(class: &EC2NodeClass, ca_bundle: Option<&str>) -> String {
+    api::hash::ec2nodeclass(&class.spec, ca_bundle)
 }
 
-/// FNV-1a over a canonical text: keys sorted, lists as sets, empty values left out.
+/// Of any value, for comparisons in this process alone: FNV-1a over a canonical text: keys sorted, lists as sets, empty values left out.
 pub fn digest(value: &Value) -> String {
     let mut text = String::new();
     canonical(value, &mut text);

@@ -4,7 +4,7 @@ use crate::machine::{self, Parts};
 use crate::store::{Key, Replaced, Store};
 use crate::volumes::{self, Storage};
 use crate::{daemon, pod, pod_budget, pool};
-use api::{EC2NodeClass, NodeClaim, NodePool};
+use api::{EC2NodeClass, NodeClaim, NodeOverlay, NodePool};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1 as core;
@@ -30,10 +30,12 @@ pub enum Kind {
     PersistentVolume,
     StorageClass,
     CSINode,
+    /// Watched only where the gate `NodeOverlay` is on.
+    NodeOverlay,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Pod,
         Kind::Node,
         Kind::NodeClaim,
@@ -46,6 +48,7 @@ impl Kind {
         Kind::PersistentVolume,
         Kind::StorageClass,
         Kind::CSINode,
+        Kind::NodeOverlay,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -62,6 +65,7 @@ impl Kind {
             Kind::PersistentVolume => "PersistentVolume",
             Kind::StorageClass => "StorageClass",
             Kind::CSINode => "CSINode",
+            Kind::NodeOverlay => "NodeOverlay",
         }
     }
 }
@@ -81,6 +85,7 @@ pub enum Object {
     PersistentVolume(Arc<core::PersistentVolume>),
     StorageClass(Arc<StorageClass>),
     CSINode(Arc<CSINode>),
+    NodeOverlay(Arc<NodeOverlay>),
 }
 
 /// What a watch, or the reply to a write, says.
@@ -126,6 +131,8 @@ pub struct Index {
     volumes: Store<core::PersistentVolume>,
     storage_classes: Store<StorageClass>,
     csi_nodes: Store<CSINode>,
+    overlays: Store<NodeOverlay>,
+    expects_overlays: bool,
 
     pods_by_node: BTreeMap<Arc<str>, BTreeSet<Key>>,
     nodes_by_provider: Names,
@@ -212,6 +219,7 @@ impl Index {
             Kind::PersistentVolume => self.volumes.begin(),
             Kind::StorageClass => self.storage_classes.begin(),
             Kind::CSINode => self.csi_nodes.begin(),
+            Kind::NodeOverlay => self.overlays.begin(),
         }
     }
 
@@ -230,6 +238,7 @@ impl Index {
             Kind::PersistentVolume => self.volumes.end().into_iter().map(|r| self.volume_changed(r)).collect(),
             Kind::StorageClass => self.storage_classes.end().into_iter().map(|r| self.storage_class_changed(r)).collect(),
             Kind::CSINode => self.csi_nodes.end().into_iter().map(|r| self.csi_node_changed(r)).collect(),
+            Kind::NodeOverlay => self.overlays.end().into_iter().map(|r| self.overlay_changed(r)).collect(),
         }
     }
 
@@ -254,6 +263,7 @@ impl Index {
             Object::PersistentVolume(o) => self.volumes.apply(Arc::unwrap_or_clone(o)).map(|r| self.volume_changed(r)),
             Object::StorageClass(o) => self.storage_classes.apply(Arc::unwrap_or_clone(o)).map(|r| self.storage_class_changed(r)),
             Object::CSINode(o) => self.csi_nodes.apply(Arc::unwrap_or_clone(o)).map(|r| self.csi_node_changed(r)),
+            Object::NodeOverlay(o) => self.overlays.apply(Arc::unwrap_or_clone(o)).map(|r| self.overlay_changed(r)),
         }
     }
 
@@ -272,6 +282,7 @@ impl Index {
             Object::PersistentVolume(o) => self.volumes.delete(o).map(|r| self.volume_changed(r)),
             Object::StorageClass(o) => self.storage_classes.delete(o).map(|r| self.storage_class_changed(r)),
             Object::CSINode(o) => self.csi_nodes.delete(o).map(|r| self.csi_node_changed(r)),
+            Object::NodeOverlay(o) => self.overlays.delete(o).map(|r| self.overlay_changed(r)),
         }
     }
 
@@ -420,6 +431,17 @@ impl Index {
         Touched { kind: Kind::NodePool, key, old: old.map(Object::NodePool), new: new.map(Object::NodePool) }
     }
 
+    fn overlay_changed(&mut self, change: Replaced<NodeOverlay>) -> Touched {
+        let Replaced { key, old, new } = change;
+        Touched { kind: Kind::NodeOverlay, key, old: old.map(Object::NodeOverlay), new: new.map(Object::NodeOverlay) }
+    }
+
+    /// Offerings are other ones now: a plan over the same snapshot may come out differently.
+    pub fn offerings_changed(&mut self) {
+        self.version += 1;
+        self.churn += 1;
+    }
+
     fn class_changed(&mut self, change: Replaced<EC2NodeClass>) -> Touched {
         let Replaced { key, old, new } = change;
         // Offerings depend on the class, so a plan over the same snapshot may come out differently.
@@ -549,6 +571,15 @@ impl Index {
         self.pools.iter().map(|(_, pool)| pool)
     }
 
+    pub fn overlays(&self) -> impl Iterator<Item = &Arc<NodeOverlay>> {
+        self.overlays.iter().map(|(_, overlay)| overlay)
+    }
+
+    /// NodeOverlays are watched as well, and waited for.
+    pub fn expect_overlays(&mut self) {
+        self.expects_overlays = true;
+    }
+
     pub fn classes(&self) -> impl Iterator<Item = &Arc<EC2NodeClass>> {
         self.classes.iter().map(|(_, class)| class)
     }
@@ -591,6 +622,7 @@ impl Index {
             Kind::PersistentVolumeClaim => self.volume_claims.is_listed(),
             Kind::PersistentVolume => self.volumes.is_listed(),
             Kind::StorageClass => self.storage_classes.is_listed(),
+            Kind::NodeOverlay => !self.expects_overlays || self.overlays.is_listed(),
             Kind::CSINode => self.csi_nodes.is_listed(),
         })
     }

@@ -52,6 +52,7 @@ pub fn convert(pool: &NodePool) -> Pool {
         termination_grace_period: spec.termination_grace_period.as_ref().and_then(|d| d.duration),
         hash: hash::node_pool(pool).into(),
         disruption: disruption(pool),
+        replicas: pool.spec.replicas,
     }
 }
 

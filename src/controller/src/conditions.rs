@@ -9,6 +9,7 @@ use kube::ResourceExt;
 /// The dependents of `Ready` of each kind (`C/pkg/apis/v1/*_status.go`, `A/pkg/apis/v1/ec2nodeclass_status.go`).
 pub const NODE_CLAIM: &[&str] = &["Launched", "Registered", "Initialized"];
 pub const NODE_POOL: &[&str] = &["ValidationSucceeded", "NodeClassReady"];
+pub const NODE_OVERLAY: &[&str] = &["ValidationSucceeded"];
 pub const EC2_NODE_CLASS: &[&str] = &[
     "AMIsReady",
     "SubnetsReady",
@@ -18,6 +19,9 @@ pub const EC2_NODE_CLASS: &[&str] = &[
     "PlacementGroupReady",
     "CapacityReservationsReady",
 ];
+
+/// While the gate `ReservedCapacity` is off.
+pub const EC2_NODE_CLASS_UNRESERVED: &[&str] = EC2_NODE_CLASS.split_last().expect("it has members").1;
 
 const ROOT: &str = "Ready";
 

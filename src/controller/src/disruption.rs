@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use planner::disruption::{Command, Method, Proposal, Stays, unchanged_until};
 use planner::{Offerings, Snapshot};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A pass that found nothing is remembered no longer than that (`C/pkg/controllers/state/cluster.go`, ConsolidationState).
@@ -20,6 +20,8 @@ pub struct Disruption {
     since: Option<Timestamp>,
     exhausted: BTreeMap<Method, u64>,
     pub answers: Answers,
+    /// Commands that are carried out after the present one, in the same pass.
+    pub queued: VecDeque<Command>,
     /// The index's version at the last pass that ran to its end.
     pub seen: Option<u64>,
     /// How many nodes each method could have taken, and why the others stay, as it last said it.

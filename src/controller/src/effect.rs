@@ -1,8 +1,8 @@
 //! What the controller can do to the outside, as data; and what came of it.
 
-use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
+use api::ec2nodeclass::{Ami, CapacityReservation, CapacityReservationSelectorTerm, SecurityGroup, Subnet};
 use api::{EC2NodeClass, NodeClaim};
-use cloud::port::{CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, Validation};
+use cloud::port::{CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, Unhealthy, Validation};
 use cluster::{Key, Kind, Object};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Event;
@@ -64,6 +64,9 @@ pub enum Effect {
         kubernetes: String,
     },
     ResolveSubnets(Arc<EC2NodeClass>),
+    ResolveCapacityReservations(Arc<EC2NodeClass>),
+    /// The same by terms that nobody wrote.
+    FindCapacityReservations(Vec<CapacityReservationSelectorTerm>),
     ResolveSecurityGroups(Arc<EC2NodeClass>),
     EnsureInstanceProfile(Arc<EC2NodeClass>),
     /// `pools`: requirements, labels included, of the NodePools of this class.
@@ -76,6 +79,7 @@ pub enum Effect {
         id: String,
     },
     ListInstances,
+    ListUnhealthy,
     Terminate {
         id: String,
     },
@@ -130,11 +134,14 @@ impl Effect {
             Effect::RefreshPrices => ("refresh-prices", String::new()),
             Effect::ResolveAmis { class: c, .. } => ("resolve-amis", class(c)),
             Effect::ResolveSubnets(c) => ("resolve-subnets", class(c)),
+            Effect::ResolveCapacityReservations(c) => ("resolve-capacity-reservations", class(c)),
+            Effect::FindCapacityReservations(_) => ("find-capacity-reservations", String::new()),
             Effect::ResolveSecurityGroups(c) => ("resolve-security-groups", class(c)),
             Effect::EnsureInstanceProfile(c) => ("ensure-instance-profile", class(c)),
             Effect::Validate { class: c, .. } => ("validate", class(c)),
             Effect::Launch(request) => ("launch", format!("nodeclaim/{}", request.claim.metadata.name.as_deref().unwrap_or(""))),
             Effect::GetInstance { id } => ("get-instance", id.clone()),
+            Effect::ListUnhealthy => ("list-unhealthy", String::new()),
             Effect::ListInstances => ("list-instances", String::new()),
             Effect::Terminate { id } => ("terminate", id.clone()),
             Effect::Tag { id, .. } => ("tag", id.clone()),
@@ -164,11 +171,13 @@ pub enum Outcome {
     Discovered(Discovery),
     Amis(Vec<Ami>),
     Subnets(Vec<Subnet>),
+    CapacityReservations(Vec<CapacityReservation>),
     SecurityGroups(Vec<SecurityGroup>),
     Validated(Validation),
     Launch(Result<Box<Launched>, LaunchError>),
     Instance(Option<Box<Instance>>),
     Instances(Vec<Instance>),
+    Unhealthy(Vec<Unhealthy>),
     Messages(Vec<Message>),
     Lease(Option<Box<Lease>>),
     /// `false`: there was nothing left to terminate.

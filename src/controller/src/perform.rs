@@ -1,7 +1,7 @@
 //! Performs effects. Decides nothing.
 
 use crate::effect::{Effect, Failure, Outcome, Target};
-use api::{EC2NodeClass, NodeClaim, NodePool};
+use api::{EC2NodeClass, NodeClaim, NodeOverlay, NodePool};
 use cloud::Cloud;
 use cluster::{Kind, Object};
 use k8s_openapi::NamespaceResourceScope;
@@ -82,11 +82,16 @@ async fn call(cloud: &dyn Cloud, effect: &Effect) -> Reply {
         Effect::RefreshPrices => cloud.refresh_prices().await.map(|()| Outcome::Done)?,
         Effect::ResolveAmis { class, kubernetes } => Outcome::Amis(cloud.resolve_amis(class, kubernetes).await?),
         Effect::ResolveSubnets(class) => Outcome::Subnets(cloud.resolve_subnets(class).await?),
+        Effect::ResolveCapacityReservations(class) => {
+            Outcome::CapacityReservations(cloud.resolve_capacity_reservations(&class.spec.capacity_reservation_selector_terms).await?)
+        }
+        Effect::FindCapacityReservations(terms) => Outcome::CapacityReservations(cloud.resolve_capacity_reservations(terms).await?),
         Effect::ResolveSecurityGroups(class) => Outcome::SecurityGroups(cloud.resolve_security_groups(class).await?),
         Effect::EnsureInstanceProfile(class) => Outcome::Text(Some(cloud.ensure_instance_profile(class).await?)),
         Effect::Validate { class, pools } => Outcome::Validated(cloud.validate_for(class, pools).await),
         Effect::Launch(request) => Outcome::Launch(cloud.launch(request.clone()).await.map(Box::new)),
         Effect::GetInstance { id } => Outcome::Instance(cloud.get(id).await?.map(Box::new)),
+        Effect::ListUnhealthy => Outcome::Unhealthy(cloud.unhealthy().await?),
         Effect::ListInstances => Outcome::Instances(cloud.list().await?),
         Effect::Terminate { id } => Outcome::Terminated(cloud.terminate(id).await?),
         Effect::Tag { id, tags } => cloud.tag(id, tags).await.map(|()| Outcome::Done)?,
@@ -132,6 +137,7 @@ async fn patch(client: Client, target: &Target, status: bool, body: &Value) -> R
         }
         Kind::PersistentVolume => patched!(Api::<PersistentVolume>::all(client), Object::PersistentVolume),
         Kind::StorageClass => patched!(Api::<StorageClass>::all(client), Object::StorageClass),
+        Kind::NodeOverlay => patched!(Api::<NodeOverlay>::all(client), Object::NodeOverlay),
         Kind::CSINode => patched!(Api::<CSINode>::all(client), Object::CSINode),
     })
 }
@@ -162,6 +168,7 @@ async fn delete(client: Client, target: &Target, uid: Option<String>, grace_seco
         Kind::PersistentVolumeClaim => deleted!(namespaced::<PersistentVolumeClaim>(client, target), Object::PersistentVolumeClaim),
         Kind::PersistentVolume => deleted!(Api::<PersistentVolume>::all(client), Object::PersistentVolume),
         Kind::StorageClass => deleted!(Api::<StorageClass>::all(client), Object::StorageClass),
+        Kind::NodeOverlay => deleted!(Api::<NodeOverlay>::all(client), Object::NodeOverlay),
         Kind::CSINode => deleted!(Api::<CSINode>::all(client), Object::CSINode),
     })
 }

@@ -14,6 +14,8 @@ pub type Observer = Arc<dyn Fn(Decision) + Send + Sync>;
 #[derive(Clone)]
 pub struct Settings {
     pub cluster_name: String,
+    /// `CLUSTER_CA_BUNDLE`, else the authority that the API server is trusted by, base64: it is part of a NodeClass's hash.
+    pub cluster_ca: Option<String>,
     /// `BATCH_IDLE_DURATION`, `BATCH_MAX_DURATION`.
     pub batch_idle: SignedDuration,
     pub batch_max: SignedDuration,
@@ -24,6 +26,9 @@ pub struct Settings {
     /// `INTERRUPTION_QUEUE` names a queue: messages are received.
     pub interruptions: bool,
     pub options: planner::Options,
+    /// The gates `StaticCapacity` and `NodeOverlay`.
+    pub static_capacity: bool,
+    pub node_overlay: bool,
     /// `LEADER_ELECTION_NAME`'s lease is taken before anything is decided; `None`: this process is alone.
     pub leader_election: Option<LeaderElection>,
     /// Receives every decision, effect and explanation, in order.
@@ -38,12 +43,15 @@ impl Settings {
     pub fn new(cluster_name: impl Into<String>) -> Self {
         Settings {
             cluster_name: cluster_name.into(),
+            cluster_ca: None,
             batch_idle: SignedDuration::from_secs(1),
             batch_max: SignedDuration::from_secs(10),
             disable_dry_run: false,
             isolated_vpc: false,
             interruptions: false,
             options: planner::Options::default(),
+            static_capacity: false,
+            node_overlay: false,
             leader_election: None,
             observer: None,
             crash_at: None,

@@ -4,7 +4,7 @@ use crate::effect::{Effect, Failure, Outcome};
 use crate::log::Line;
 use crate::recorder::EventSpec;
 use crate::work::Work;
-use cloud::port::{Discovery, Launched, Validation};
+use cloud::port::{Discovery, Launched, ReservationChange, Validation};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use vocabulary::CapacityType;
@@ -73,6 +73,8 @@ pub enum Note {
         zone: String,
         capacity_type: CapacityType,
     },
+    /// What became known of a capacity reservation, by its id.
+    Reservation(String, ReservationChange),
     /// The work is left alone until then, whatever happens.
     HoldUntil(Timestamp),
 }
@@ -123,6 +125,8 @@ pub enum Memo {
         id: u64,
         succeeded: bool,
     },
+    /// The NodeOverlays, held against all pools.
+    Overlaid(Arc<planner::overlay::Overlays>),
     /// The lease was written with this process as its holder.
     Leading(Timestamp),
     /// Holder and renewal of the lease, and since when this process knows them.

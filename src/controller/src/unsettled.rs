@@ -17,6 +17,8 @@ pub fn is_poll(world: &World, work: Option<&Work>, effect: &Effect) -> bool {
         | Effect::RefreshPrices
         | Effect::KubernetesVersion
         | Effect::ListInstances
+        | Effect::ListUnhealthy
+        | Effect::FindCapacityReservations(_)
         | Effect::GetLease { .. }
         | Effect::WriteLease { .. }
         | Effect::ReceiveMessages
@@ -24,6 +26,7 @@ pub fn is_poll(world: &World, work: Option<&Work>, effect: &Effect) -> bool {
         Effect::ResolveAmis { .. }
         | Effect::ResolveSubnets(_)
         | Effect::ResolveSecurityGroups(_)
+        | Effect::ResolveCapacityReservations(_)
         | Effect::EnsureInstanceProfile(_)
         | Effect::Validate { .. } => match work {
             Some(Work::NodeClass(name)) => world.index.class(name).is_some_and(|class| is_ready(class)),
@@ -114,6 +117,16 @@ fn of_world(world: &mut World) -> Vec<String> {
     list.extend(leaving.map(|node| format!("node {} terminates", node.name_any())));
     for pool in world.index.pools() {
         let counted = pool.status.as_ref().and_then(|s| s.nodes).unwrap_or(0);
+        let ready = pool.status.as_ref().is_some_and(|s| api::condition::is_true(&s.conditions, "Ready"));
+        if let Some(replicas) = pool.spec.replicas.filter(|_| ready && world.settings.static_capacity) {
+            let limit = pool.spec.limits.as_ref().and_then(|limits| limits.get("nodes")).map_or(i64::MAX, vocabulary::Quantity::ceil);
+            let name = pool.name_any();
+            let own = world.index.claims().filter(|c| c.labels().get(labels::NODEPOOL) == Some(&name));
+            let staying = own.filter(|c| c.metadata.deletion_timestamp.is_none()).count();
+            if i64::try_from(staying).is_ok_and(|staying| staying != replicas.min(limit)) {
+                list.push(format!("pool {name} has {staying} of {replicas} NodeClaims"));
+            }
+        }
         if world.index.synced() && counted != world.index.pool_usage(&pool.name_any()).get("nodes") {
             list.push(format!("the nodes of pool {} are counted", pool.name_any()));
         }

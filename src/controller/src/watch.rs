@@ -2,7 +2,7 @@
 
 use crate::shell::{Mail, Sender};
 use ambient::{Clock, Entropy, Stream};
-use api::{EC2NodeClass, NodeClaim, NodePool};
+use api::{EC2NodeClass, NodeClaim, NodeOverlay, NodePool};
 use cluster::{Change, Kind, Object};
 use futures::StreamExt;
 use jiff::SignedDuration;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// Starts all watches; they end with the set.
-pub fn start(tasks: &mut JoinSet<()>, client: &Client, sender: &Sender, clock: &Clock, entropy: &Entropy) {
+pub fn start(tasks: &mut JoinSet<()>, client: &Client, sender: &Sender, clock: &Clock, entropy: &Entropy, overlays: bool) {
     macro_rules! watch {
         ($kind:ident, $type:ty) => {
             let jitter = entropy.stream(Kind::$kind.as_str());
@@ -43,6 +43,9 @@ pub fn start(tasks: &mut JoinSet<()>, client: &Client, sender: &Sender, clock: &
     watch!(PersistentVolumeClaim, PersistentVolumeClaim);
     watch!(CSINode, CSINode);
     watch!(Pod, Pod);
+    if overlays {
+        watch!(NodeOverlay, NodeOverlay);
+    }
 }
 
 const FIRST: SignedDuration = SignedDuration::from_millis(800);

@@ -19,6 +19,10 @@ pub enum Work {
     NodeClass(Name),
     NodePool(Name),
     PoolCounter(Name),
+    /// A NodePool of fixed size gets or loses NodeClaims.
+    FixedSize(Name),
+    /// NodeOverlays are held against the instance types of all pools.
+    NodeOverlays,
     Lifecycle(Name),
     Expiration(Name),
     Tagging(Name),
@@ -40,6 +44,11 @@ pub enum Work {
     Interruption,
     InstanceGc,
     ClaimGc,
+    /// Machines that left their capacity reservation, and those of one that ends.
+    /// Machines that EC2 finds broken.
+    Health,
+    CapacityTypes,
+    ReservationExpiration,
     InstanceTypes,
     Prices,
     LaunchTemplates,
@@ -55,6 +64,8 @@ impl Work {
             Work::NodeClass(_) => "nodeclass",
             Work::NodePool(_) => "nodepool.readiness",
             Work::PoolCounter(_) => "nodepool.counter",
+            Work::FixedSize(_) => "static.provisioning",
+            Work::NodeOverlays => "nodeoverlay.controller",
             Work::Lifecycle(_) => "nodeclaim.lifecycle",
             Work::Expiration(_) => "nodeclaim.expiration",
             Work::Tagging(_) => "nodeclaim.tagging",
@@ -69,6 +80,9 @@ impl Work {
             Work::Interruption => "interruption",
             Work::InstanceGc => "instance.garbagecollection",
             Work::ClaimGc => "nodeclaim.garbagecollection",
+            Work::Health => "interruption.instancestatus",
+            Work::CapacityTypes => "capacityreservation.capacitytype",
+            Work::ReservationExpiration => "capacityreservation.expiration",
             Work::InstanceTypes => "providers.instancetype",
             Work::Prices => "providers.pricing",
             Work::LaunchTemplates => "providers.launchtemplate",
@@ -79,7 +93,7 @@ impl Work {
     pub fn object(&self) -> String {
         match self {
             Work::NodeClass(name) => format!("ec2nodeclass/{name}"),
-            Work::NodePool(name) | Work::PoolCounter(name) => format!("nodepool/{name}"),
+            Work::NodePool(name) | Work::PoolCounter(name) | Work::FixedSize(name) => format!("nodepool/{name}"),
             Work::Lifecycle(name) | Work::Expiration(name) | Work::Tagging(name) | Work::Marks(name) | Work::PodEvents(name) => {
                 format!("nodeclaim/{name}")
             }
@@ -112,6 +126,9 @@ impl Work {
                 | Work::Interruption
                 | Work::InstanceGc
                 | Work::ClaimGc
+                | Work::Health
+                | Work::CapacityTypes
+                | Work::ReservationExpiration
                 | Work::InstanceTypes
                 | Work::Prices
                 | Work::LaunchTemplates

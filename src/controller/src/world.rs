@@ -10,8 +10,10 @@ use api::{EC2NodeClass, NodeClaim};
 use cloud::port::{Discovery, Launched, Validation};
 use cluster::Index;
 use jiff::{SignedDuration, Timestamp};
+use planner::InstanceType;
+use planner::overlay::Overlays;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub struct World {
     pub index: Index,
@@ -28,8 +30,38 @@ pub struct World {
     pub disruption: Disruption,
     pub outlook: Outlook,
     pub election: Election,
+    pub overlays: Overlaid,
     /// By the claim's uid: when its instance type was last found to be on offer.
     pub types_checked: BTreeMap<String, Timestamp>,
+}
+
+/// The NodeOverlays as they were last held against the pools, and what became of their instance types.
+#[derive(Debug, Default)]
+pub struct Overlaid {
+    pub overlays: Arc<Overlays>,
+    /// By pool: types as the cloud gave them, and as the overlays made them.
+    made: Mutex<BTreeMap<Arc<str>, (Types, Types)>>,
+}
+
+type Types = Arc<Vec<InstanceType>>;
+
+impl Overlaid {
+    pub fn of(overlays: Arc<Overlays>) -> Self {
+        Overlaid { overlays, made: Mutex::default() }
+    }
+
+    /// `None` for a pool that was not there yet. The same types give the same answer, as long as the overlays stay.
+    pub fn apply(&self, pool: &Arc<str>, types: &Types) -> Option<Types> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((from, to)) = made.get(pool)
+            && Arc::ptr_eq(from, types)
+        {
+            return Some(to.clone());
+        }
+        let to = self.overlays.apply(pool, types)?;
+        made.insert(pool.clone(), (types.clone(), to.clone()));
+        Some(to)
+    }
 }
 
 /// Found out once at the start, or refreshed by polls.
@@ -90,8 +122,12 @@ impl Health {
 
 impl World {
     pub fn new(settings: Settings) -> Self {
+        let mut index = Index::new();
+        if settings.node_overlay {
+            index.expect_overlays();
+        }
         World {
-            index: Index::new(),
+            index,
             batch: Batcher::new(settings.batch_idle, settings.batch_max),
             settings,
             facts: Facts::default(),
@@ -104,6 +140,7 @@ impl World {
             disruption: Disruption::default(),
             outlook: Outlook::default(),
             election: Election::default(),
+            overlays: Overlaid::default(),
             types_checked: BTreeMap::new(),
         }
     }
@@ -148,6 +185,10 @@ impl World {
                 let fresh = at.saturating_sub(TYPE_CHECK).unwrap_or(Timestamp::MIN);
                 self.types_checked.retain(|_, when| *when > fresh);
                 self.types_checked.insert(uid, at);
+            }
+            Memo::Overlaid(overlays) => {
+                self.overlays = Overlaid::of(overlays);
+                self.index.offerings_changed();
             }
             Memo::Leading(at) => self.election.renewed = Some(at),
             Memo::LeaseSeen { holder, renewal, since } => self.election.seen = Some((holder, renewal, since)),

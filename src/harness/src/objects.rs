@@ -20,7 +20,7 @@ pub enum ObjectError {
 }
 
 /// Kinds by the names that scenarios use, so that no discovery is needed for them.
-const KNOWN: [(&[&str], &str, &str, &str); 14] = [
+const KNOWN: [(&[&str], &str, &str, &str); 15] = [
     (&["deployment", "deployments", "deploy"], "apps", "v1", "Deployment"),
     (&["statefulset", "statefulsets", "sts"], "apps", "v1", "StatefulSet"),
     (&["daemonset", "daemonsets", "ds"], "apps", "v1", "DaemonSet"),
@@ -34,6 +34,7 @@ const KNOWN: [(&[&str], &str, &str, &str); 14] = [
     (&["poddisruptionbudget", "poddisruptionbudgets", "pdb"], "policy", "v1", "PodDisruptionBudget"),
     (&["nodepool", "nodepools"], "karpenter.sh", "v1", "NodePool"),
     (&["nodeclaim", "nodeclaims"], "karpenter.sh", "v1", "NodeClaim"),
+    (&["nodeoverlay", "nodeoverlays", "overlays"], "karpenter.sh", "v1alpha1", "NodeOverlay"),
     (&["ec2nodeclass", "ec2nodeclasses", "ec2nc"], "karpenter.k8s.aws", "v1", "EC2NodeClass"),
 ];
 

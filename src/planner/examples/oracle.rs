@@ -27,6 +27,8 @@ struct Answer {
     claims: Option<Vec<Claim>>,
     nodes: Option<BTreeMap<String, Vec<String>>>,
     errors: Option<BTreeMap<String, String>>,
+    /// By pool, what it would get if its size were fixed.
+    fixed: Option<BTreeMap<String, Claim>>,
 }
 
 #[derive(Debug, Clone, PartialEq, PartialOrd, Deserialize)]
@@ -38,6 +40,8 @@ struct Claim {
     requests: BTreeMap<String, i64>,
     labels: BTreeMap<String, String>,
     relaxed: String,
+    /// Whether a price, or a resource, is a NodeOverlay's.
+    overlaid: [String; 2],
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -53,7 +57,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (mut different, mut claims, mut refused, mut nominated) = (0, 0, 0, 0);
     for seed in first..first + count {
         let world = random::world(seed);
-        let question = json!({ "snapshot": world.snapshot, "offerings": world.offerings, "options": world.options });
+        let overlays: Vec<_> = world.overlays.iter().map(written).collect();
+        let question = json!({ "snapshot": world.snapshot, "offerings": world.offerings, "options": world.options, "overlays": overlays });
         let ours = answer(&world);
         let mut differences = Vec::new();
         let mut requests = Requests::default();
@@ -80,9 +85,15 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn written((overlay, price): &(planner::overlay::Overlay, Option<String>)) -> serde_json::Value {
+    let requirements: BTreeMap<&str, _> = overlay.requirements.iter().map(|r| (&*r.key, r)).collect();
+    json!({ "name": overlay.name, "weight": overlay.weight, "requirements": requirements, "price": price, "capacity": overlay.capacity })
+}
+
 fn answer(world: &World) -> Answer {
     let (plan, explanation) = world.plan();
     let claim = |launch: &planner::output::NodeClaimPlan| {
+        let annotation = |key: &str| launch.annotations.get(key).map(ToString::to_string).unwrap_or_default();
         let mut pods: Vec<String> = launch.pods.iter().map(ToString::to_string).collect();
         pods.sort();
         let mut requirements: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -96,7 +107,8 @@ fn answer(world: &World) -> Answer {
             requirements,
             requests: launch.requests.iter().map(|(name, amount)| (name.to_owned(), amount)).collect(),
             labels: launch.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
-            relaxed: launch.annotations[vocabulary::labels::NODECLAIM_MIN_VALUES_RELAXED].to_string(),
+            relaxed: annotation(vocabulary::labels::NODECLAIM_MIN_VALUES_RELAXED),
+            overlaid: [vocabulary::labels::PRICE_OVERLAY_APPLIED, vocabulary::labels::CAPACITY_OVERLAY_APPLIED].map(annotation),
         }
     };
     let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -106,7 +118,8 @@ fn answer(world: &World) -> Answer {
     let refused =
         explanation.pods.iter().filter(|verdict| matches!(verdict.outcome, PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_)));
     let errors = refused.map(|verdict| (verdict.pod.to_string(), format!("{:?}", verdict.outcome))).collect();
-    Answer { claims: Some(plan.launches.iter().map(claim).collect()), nodes: Some(nodes), errors: Some(errors) }
+    let fixed = world.snapshot.pools.iter().map(|pool| (pool.name.to_string(), claim(&planner::fixed::claim(pool)))).collect();
+    Answer { claims: Some(plan.launches.iter().map(claim).collect()), nodes: Some(nodes), errors: Some(errors), fixed: Some(fixed) }
 }
 
 /// As upstream writes a requirement: bounds before values, each an entry.
@@ -145,6 +158,12 @@ fn compare(ours: &Answer, mut theirs: Answer, requests: &mut Requests) -> Vec<St
     let nodes = |answer: &Answer| answer.nodes.clone().unwrap_or_default();
     if nodes(ours) != nodes(theirs) {
         found.push(format!("  nodes: ours {:?}\n     upstream {:?}", nodes(ours), nodes(theirs)));
+    }
+    for (pool, left) in ours.fixed.iter().flatten() {
+        let right = theirs.fixed.as_ref().and_then(|fixed| fixed.get(pool));
+        if right.is_none_or(|right| !alike(left, right)) {
+            found.push(format!("  of fixed size: ours     {left:?}\n                 upstream {right:?}"));
+        }
     }
     let errors = |answer: &Answer| answer.errors.clone().unwrap_or_default();
     let keys = |answer: &Answer| errors(answer).into_keys().collect::<Vec<_>>();

@@ -78,6 +78,9 @@ pub struct Pool {
     pub termination_grace_period: Option<SignedDuration>,
     pub hash: Arc<str>,
     pub disruption: PoolDisruption,
+    /// A pool of fixed size: no pod gets a node of it.
+    #[serde(default)]
+    pub replicas: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -289,6 +292,9 @@ pub struct InstanceType {
     pub capacity: Resources,
     pub allocatable: Resources,
     pub offerings: Vec<Offering>,
+    /// A NodeOverlay added resources.
+    #[serde(default)]
+    pub overlaid: bool,
 }
 
 /// One way to buy an instance type: a zone and a market at a price.
@@ -304,6 +310,9 @@ pub struct Offering {
     pub requirements: Requirements,
     /// Machines left in a reservation.
     pub reservation_capacity: Option<u32>,
+    /// The price is a NodeOverlay's.
+    #[serde(default)]
+    pub overlaid: bool,
 }
 
 /// Settings that change decisions (`C/pkg/operator/options/options.go`).

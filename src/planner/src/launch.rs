@@ -3,7 +3,7 @@
 use crate::bits::Bits;
 use crate::claim::Claim;
 use crate::explain;
-use crate::input::{MinValuesPolicy, Pod};
+use crate::input::{InstanceType, MinValuesPolicy, Pod};
 use crate::intern::{Amounts, add};
 use crate::output::{Choice, ClaimRequirement, LaunchReason, NodeClaimPlan};
 use crate::schedule::Scheduler;
@@ -76,7 +76,7 @@ pub fn write(scheduler: &Scheduler<'_>, claim: &Claim, draft: Draft) -> (NodeCla
         pool_uid: pool.uid.clone(),
         node_class: pool.node_class.clone(),
         labels: template.labels.iter().map(|(key, value)| (key.clone(), value.clone())).chain(custom_labels(&requirements)).collect(),
-        annotations: annotations(template),
+        annotations: annotations(template, &chosen),
         taints: pool.taints.clone(),
         startup_taints: pool.startup_taints.clone(),
         requirements: written(requirements, claim),
@@ -148,7 +148,7 @@ fn written(requirements: Requirements, claim: &Claim) -> Vec<ClaimRequirement> {
 }
 
 /// Labels for the user's own keys. Where a requirement leaves a choice upstream draws one; here it is the least.
-fn custom_labels(requirements: &Requirements) -> impl Iterator<Item = (Arc<str>, Arc<str>)> + '_ {
+pub fn custom_labels(requirements: &Requirements) -> impl Iterator<Item = (Arc<str>, Arc<str>)> + '_ {
     let own = |r: &&Requirement| {
         !labels::is_well_known(&r.key) && ![labels::HOSTNAME, labels::REGISTERED, labels::INITIALIZED].contains(&&*r.key)
     };
@@ -169,11 +169,18 @@ fn any_value(requirement: &Requirement) -> Option<Arc<str>> {
     }
 }
 
-fn annotations(template: &Template) -> crate::input::Labels {
+fn annotations(template: &Template, chosen: &[(usize, UsdPerHour)]) -> crate::input::Labels {
     let mut made = template.pool.annotations.clone();
     made.insert(labels::NODEPOOL_HASH.into(), template.pool.hash.clone());
     made.insert(labels::NODEPOOL_HASH_VERSION.into(), labels::NODEPOOL_HASH_VERSION_VALUE.into());
     made.insert(labels::NODECLAIM_MIN_VALUES_RELAXED.into(), template.relaxed.to_string().into());
+    let any = |says: fn(&InstanceType) -> bool| chosen.iter().any(|(t, _)| says(&template.types[*t]));
+    if any(|t| t.offerings.iter().any(|offering| offering.overlaid)) {
+        made.insert(labels::PRICE_OVERLAY_APPLIED.into(), "true".into());
+    }
+    if any(|t| t.overlaid) {
+        made.insert(labels::CAPACITY_OVERLAY_APPLIED.into(), "true".into());
+    }
     made
 }
 

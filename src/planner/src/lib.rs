@@ -6,7 +6,7 @@
 //! May touch: `vocabulary`. Must never touch: clocks, randomness, async, Kubernetes or AWS clients, every other room.
 //! Planning an unchanged world again yields an empty plan.
 //!
-//! Map: [`input`] and [`output`] are the contract; `plan` is the way from one to the other; [`disruption`] says which nodes should go; `schedule` is the loop over pods;
+//! Map: [`input`] and [`output`] are the contract; `plan` is the way from one to the other; [`disruption`] says which nodes should go; [`fixed`] is about pools of fixed size, [`overlay`] changes what is offered; `schedule` is the loop over pods;
 //! `existing`, `claim` and `template` are the places a pod may go to, in the order in which they are tried; `quick` finds nodes that
 //! exist where many simulations share them; `shape`, `intern`,
 //! `bits`, `ports`, `order`, `daemons` and `reservation` are what they are made of; `topology` ties a pod's place to those of others; `launch` writes NodeClaims, `explain` the reasons;
@@ -18,11 +18,13 @@ mod daemons;
 pub mod disruption;
 mod existing;
 mod explain;
+pub mod fixed;
 pub mod input;
 mod intern;
 mod launch;
 mod order;
 pub mod output;
+pub mod overlay;
 mod plan;
 mod ports;
 mod quick;

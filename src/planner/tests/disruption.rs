@@ -325,6 +325,7 @@ impl Only for World {
             snapshot: self.snapshot.clone(),
             offerings: self.offerings.iter().map(|(pool, types)| (pool.clone(), only(types))).collect(),
             options: self.options.clone(),
+            overlays: Vec::new(),
         }
     }
 }
@@ -407,6 +408,6 @@ trait Again {
 
 impl Again for World {
     fn clone_world(&self) -> World {
-        World { snapshot: self.snapshot.clone(), offerings: self.offerings.clone(), options: self.options.clone() }
+        World { snapshot: self.snapshot.clone(), offerings: self.offerings.clone(), options: self.options.clone(), overlays: Vec::new() }
     }
 }

@@ -42,12 +42,13 @@ fn no_pod_is_lost(world: &World) {
 
 /// The pods of a launch fit into the smallest of its instance types.
 fn launches_fit_their_smallest_type(world: &World) {
+    let offerings = world.overlaid();
     let pods = pods(world);
     for launch in world.plan().0.launches {
         let asked = Resources::sum(launch.pods.iter().map(|pod| &pods[&**pod].requests));
         assert!(!launch.instance_types.is_empty());
         for choice in &launch.instance_types {
-            let chosen = world.offerings[&launch.pool].iter().find(|t| t.name == choice.instance_type).unwrap();
+            let chosen = offerings[&launch.pool].iter().find(|t| t.name == choice.instance_type).unwrap();
             assert_eq!(asked.first_exceeding(&chosen.allocatable), None, "{} in {}", asked.to_quantities().len(), chosen.name);
         }
     }
@@ -55,12 +56,13 @@ fn launches_fit_their_smallest_type(world: &World) {
 
 /// Launches of the largest option each would stay within what the limits leave.
 fn limits_hold(world: &World) {
+    let offerings = world.overlaid();
     let (plan, _) = world.plan();
     for pool in &world.snapshot.pools {
         let mine = plan.launches.iter().filter(|launch| launch.pool == pool.name);
         let largest = mine.map(|launch| {
             let mut most = Resources::new();
-            let types = &world.offerings[&pool.name];
+            let types = &offerings[&pool.name];
             launch
                 .instance_types
                 .iter()
@@ -105,7 +107,7 @@ fn order_of_input_is_nothing(world: &World) {
     turned.pending.reverse();
     turned.nodes.reverse();
     turned.pools.reverse();
-    let (other, why) = planner::plan(&turned, &world.offerings, now(), &world.options);
+    let (other, why) = planner::plan(&turned, &world.overlaid(), now(), &world.options);
     assert_eq!(plan, other);
     assert_eq!(explanation.launches, why.launches);
     let verdicts =

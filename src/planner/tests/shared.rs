@@ -96,7 +96,7 @@ fn found(search: &mut Search<'_>, busy: &BTreeSet<Arc<str>>) -> Vec<Proposal> {
 }
 
 fn compare(world: &World, busy: &BTreeSet<Arc<str>>, what: &str) -> Vec<Proposal> {
-    let World { snapshot, offerings, options } = world;
+    let World { snapshot, offerings, options, .. } = world;
     let slow = found(&mut Search::from_scratch(snapshot, offerings, later(), options), busy);
     let mut search = Search::new(snapshot, offerings, later(), options);
     assert_eq!(found(&mut search, busy), slow, "{what}");
@@ -195,7 +195,7 @@ fn proposals_hold_as_long_as_it_is_said() {
     let (mut bounded, mut changed) = (0, 0);
     for seed in 0..1_500 {
         let (world, busy) = lived_in(seed);
-        let World { snapshot, offerings, options } = &world;
+        let World { snapshot, offerings, options, .. } = &world;
         let Some(until) = unchanged_until(snapshot, later()) else {
             assert!(snapshot.pools.iter().any(|pool| pool.disruption.budgets.iter().any(|b| b.schedule.is_some())));
             continue;

@@ -1,6 +1,6 @@
 //! Whether a machine is still what its NodeClass would launch.
 //!
-//! Source: `A/pkg/cloudprovider/drift.go`. Static fields first, then the image, the security groups, the subnet; the first reason
+//! Source: `A/pkg/cloudprovider/drift.go`. Static fields first, then the image, the security groups, the subnet, the capacity reservation; the first reason
 //! found is the one.
 
 use crate::port::Instance;
@@ -42,8 +42,11 @@ pub fn reason(
     if status.subnets.is_empty() {
         return Err("calculating subnet drift, no subnets are discovered".to_owned());
     }
-    let known = status.subnets.iter().any(|subnet| Some(subnet.id.as_str()) == instance.subnet_id.as_deref());
-    Ok((!known).then_some("SubnetDrift"))
+    if !status.subnets.iter().any(|subnet| Some(subnet.id.as_str()) == instance.subnet_id.as_deref()) {
+        return Ok(Some("SubnetDrift"));
+    }
+    let known = |id: &str| status.capacity_reservations.iter().any(|reservation| reservation.id == id);
+    Ok(instance.reservation.as_deref().is_some_and(|id| !known(id)).then_some("CapacityReservationDrift"))
 }
 
 /// The NodeClass is not the one that the NodeClaim was made from. Hashes of different versions say nothing.

@@ -5,19 +5,16 @@ use crate::errors;
 use crate::labels as aws;
 use crate::launch::claim::{Wanted, check_ready, tags, unsupported};
 use crate::launch::fleet::{self, FleetError, Order, Overrides};
-use crate::launch::template::{self, Context, Template, TemplateError};
+use crate::launch::template::{self, Context, Reserved, Template, TemplateError};
 use crate::launch::{filters, template::resolve};
 use crate::port::{CloudError, LaunchError, LaunchRequest, Launched};
 use crate::providers::subnets::ZonalSubnet;
 use crate::wire::client::lock;
 use api::{EC2NodeClass, NodeClaim};
-use planner::InstanceType;
+use planner::{InstanceType, Offering};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vocabulary::{CapacityType, Resources, labels};
-
-/// Source: `C/pkg/apis/v1alpha1/labels.go`.
-const PRICE_OVERLAY_APPLIED: &str = "karpenter.sh/price-overlay-applied";
 
 /// What a launch is about.
 struct Plan<'a> {
@@ -28,6 +25,21 @@ struct Plan<'a> {
     types: Vec<InstanceType>,
     capacity_type: CapacityType,
     tenancy: &'static str,
+}
+
+impl Plan<'_> {
+    /// The kind of reservations that the launch is of, with the first of them.
+    fn reserved(&self) -> Option<Reserved> {
+        let offerings = self.types.iter().flat_map(|kind| &kind.offerings);
+        offerings.filter_map(Reserved::of).next().filter(|_| self.capacity_type == CapacityType::Reserved)
+    }
+
+    /// The one reservation that the launch may take of this type in this zone.
+    fn reservation(&self, instance_type: &str, zone: &str) -> Option<Reserved> {
+        let kind = self.types.iter().find(|kind| *kind.name == *instance_type)?;
+        let found = kind.offerings.iter().filter(|offering| *offering.zone == *zone).find_map(Reserved::of);
+        found.filter(|_| self.capacity_type == CapacityType::Reserved)
+    }
 }
 
 enum Attempt {
@@ -50,6 +62,11 @@ impl AwsCloud {
             tracing::error!(error, "resolving instance types");
             failed("InstanceTypeResolutionFailed", "Error resolving instance types")
         })?;
+        let overlays = lock(&self.overlays).clone().filter(|_| !pool.is_empty());
+        let all = match &overlays {
+            Some(overlays) => overlays.apply(pool, &all).ok_or_else(|| failed("LaunchFailed", "NodeOverlays are not evaluated yet"))?,
+            None => all,
+        };
         let wanted = Wanted::of(claim);
         let types = filters::filter(&all, &wanted, self.settings.min_values_best_effort).map_err(LaunchError::InsufficientCapacity)?;
         let (capacity_type, tenancy) = (wanted.capacity_type(&types), wanted.tenancy());
@@ -62,6 +79,9 @@ impl AwsCloud {
                 Attempt::TemplateGone(error) => return Err(error),
             },
         };
+        if let Some(reserved) = plan.reservation(&pool.instance_type, &pool.zone) {
+            self.reservations.launched(&reserved.id, self.clock.now());
+        }
         Ok(describe(&plan, &all, id, pool))
     }
 
@@ -93,7 +113,8 @@ impl AwsCloud {
                 .context
                 .as_deref()
                 .filter(|_| annotation(labels::NODECLAIM_MIN_VALUES_RELAXED).is_none_or(|value| value != "true")),
-            overlay: annotation(PRICE_OVERLAY_APPLIED).is_some(),
+            overlay: annotation(labels::PRICE_OVERLAY_APPLIED).is_some(),
+            reserved: plan.reserved(),
         };
         let offered = fleet::offered_subnets(&configs);
         let request = fleet::request(&order, configs);
@@ -108,7 +129,7 @@ impl AwsCloud {
             }
             Err(error) => return Err(fleet::call_failed(&error)),
         };
-        self.learn(&share.errors, plan.capacity_type, &zonal);
+        self.learn(&share.errors, plan, &zonal);
         match share.machine {
             Some((id, pool)) => Ok(Attempt::Launched(id, pool)),
             None => Err(fleet::combine(&share.errors)),
@@ -141,7 +162,8 @@ impl AwsCloud {
     }
 
     /// Remembers what the fleet could not have (`updateUnavailableOfferingsCache`).
-    fn learn(&self, fleet_errors: &[FleetError], capacity_type: CapacityType, zonal: &BTreeMap<String, ZonalSubnet>) {
+    fn learn(&self, fleet_errors: &[FleetError], plan: &Plan<'_>, zonal: &BTreeMap<String, ZonalSubnet>) {
+        let capacity_type = plan.capacity_type;
         let now = self.clock.now();
         let mut unavailable = lock(&self.unavailable);
         unavailable.sweep(now);
@@ -152,6 +174,21 @@ impl AwsCloud {
             if error.code == errors::NO_FREE_ADDRESSES && !pool.subnet.is_empty() {
                 unavailable.mark_subnet(&pool.subnet, now);
                 self.subnets.mark_full(&pool.subnet, now);
+            }
+            if capacity_type == CapacityType::Reserved {
+                // What is marked is the reservation; the market beside it is another matter.
+                let reserved = plan.reservation(&pool.instance_type, &pool.zone);
+                if let Some(reserved) = reserved.filter(|_| errors::is_unfulfillable(&error.code)) {
+                    tracing::debug!(
+                        reason = error.code,
+                        instance_type = pool.instance_type,
+                        zone = pool.zone,
+                        capacity_reservation_id = reserved.id,
+                        "marking capacity reservation unavailable"
+                    );
+                    self.reservations.exhausted(&reserved.id, now);
+                }
+                continue;
             }
             if errors::is_unfulfillable(&error.code) {
                 unavailable.mark(&pool.instance_type, &pool.zone, capacity_type, now);
@@ -205,6 +242,12 @@ fn describe(plan: &Plan<'_>, all: &[InstanceType], id: String, pool: Overrides) 
     set.extend(subnet.map(|subnet| (labels::ZONE_ID.to_owned(), subnet.zone_id.clone())));
     set.insert(labels::CAPACITY_TYPE.to_owned(), plan.capacity_type.as_str().to_owned());
     set.insert(labels::instance::TENANCY.to_owned(), plan.tenancy.to_owned());
+    let reserved = plan.reservation(&pool.instance_type, &pool.zone);
+    if let Some(reserved) = &reserved {
+        set.insert(aws::RESERVATION_ID.to_owned(), reserved.id.clone());
+        set.insert(aws::RESERVATION_TYPE.to_owned(), reserved.kind.clone());
+        set.insert(aws::RESERVATION_INTERRUPTIBLE.to_owned(), reserved.interruptible.to_string());
+    }
     set.extend(plan.tags.get(labels::NODEPOOL).map(|name| (labels::NODEPOOL.to_owned(), name.clone())));
     // EFA counts only where interfaces for it were asked for.
     let with_efa = plan.wanted.requests.contains(aws::EFA) || !plan.class.spec.network_interfaces.is_empty();
@@ -214,7 +257,11 @@ fn describe(plan: &Plan<'_>, all: &[InstanceType], id: String, pool: Overrides) 
         listed.filter(|(name, amount)| *amount != 0 && (*name != aws::EFA || with_efa)).for_each(|(name, amount)| kept.set(name, amount));
         kept
     };
-    let offering = kind.and_then(|kind| kind.offerings.iter().find(|o| *o.zone == *pool.zone && o.capacity_type == plan.capacity_type));
+    let is_own = |o: &&Offering| {
+        let same = reserved.as_ref().is_none_or(|reserved| Reserved::of(o).is_some_and(|own| own.id == reserved.id));
+        *o.zone == *pool.zone && o.capacity_type == plan.capacity_type && same
+    };
+    let offering = kind.and_then(|kind| kind.offerings.iter().find(is_own));
     let class_annotations = plan.class.metadata.annotations.clone().unwrap_or_default();
     let kept = [labels::EC2NODECLASS_HASH, labels::EC2NODECLASS_HASH_VERSION];
     let mut annotations: BTreeMap<String, String> = class_annotations.into_iter().filter(|(key, _)| kept.contains(&key.as_str())).collect();

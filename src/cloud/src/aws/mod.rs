@@ -13,13 +13,17 @@ pub use connect::{SIMULATED_ACCESS_KEY, SIMULATED_SECRET_KEY, surroundings};
 use crate::cache::Cache;
 use crate::launch::fleet::{self, Fleets};
 use crate::launch::templates::Templates;
-use crate::port::{Answer, Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, Validation};
+use crate::port::{
+    Answer, Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, ReservationChange, Unhealthy, Validation,
+};
 use crate::providers::catalogue::{Catalogue, Market};
+use crate::providers::health;
 use crate::providers::images::Images;
 use crate::providers::instances::Instances;
 use crate::providers::pricing::Pricing;
 use crate::providers::profiles::Profiles;
 use crate::providers::queue::Queue;
+use crate::providers::reservations::Reservations;
 use crate::providers::security_groups::SecurityGroups;
 use crate::providers::subnets::Subnets;
 use crate::providers::unavailable::Unavailable;
@@ -28,11 +32,12 @@ use crate::wire::Service;
 use crate::wire::client::{Call, Client, lock};
 use crate::wire::transport::Surroundings;
 use ambient::{Clock, Entropy};
-use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
+use api::ec2nodeclass::{Ami, CapacityReservation, CapacityReservationSelectorTerm, SecurityGroup, Subnet};
 use api::{EC2NodeClass, NodeClaim};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use planner::InstanceType;
+use planner::overlay::Overlays;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -50,6 +55,7 @@ pub struct AwsCloud {
     catalogue: Catalogue,
     pricing: Pricing,
     unavailable: Mutex<Unavailable>,
+    reservations: Reservations,
     subnets: Subnets,
     security_groups: SecurityGroups,
     images: Images,
@@ -60,6 +66,7 @@ pub struct AwsCloud {
     queue: Queue,
     cluster: Mutex<Cluster>,
     validations: Mutex<Cache<String, Validation>>,
+    overlays: Mutex<Option<Arc<Overlays>>>,
 }
 
 /// What EKS says of the cluster, once asked.
@@ -84,10 +91,12 @@ impl AwsCloud {
             cluster: Mutex::new(Cluster { endpoint: settings.cluster_endpoint.clone(), cidr: None }),
             catalogue: Catalogue::default(),
             unavailable: Mutex::default(),
+            reservations: Reservations::default(),
             subnets: Subnets::default(),
             security_groups: SecurityGroups::default(),
             images: Images::default(),
             validations: Mutex::new(Cache::new(VALIDATED)),
+            overlays: Mutex::default(),
             settings,
             region,
             clock,
@@ -111,7 +120,13 @@ impl AwsCloud {
     }
 
     fn types(&self, class: &EC2NodeClass, now: Timestamp) -> Result<Arc<Vec<InstanceType>>, String> {
-        let market = Market { region: &self.region, settings: &self.settings, pricing: &self.pricing, unavailable: &self.unavailable };
+        let market = Market {
+            region: &self.region,
+            settings: &self.settings,
+            pricing: &self.pricing,
+            unavailable: &self.unavailable,
+            reservations: &self.reservations,
+        };
         self.catalogue.instance_types(class, &market, now)
     }
 
@@ -180,6 +195,10 @@ impl Cloud for AwsCloud {
         Box::pin(self.security_groups.resolve(&self.client, class, self.clock.now()))
     }
 
+    fn resolve_capacity_reservations<'a>(&'a self, terms: &'a [CapacityReservationSelectorTerm]) -> Answer<'a, Vec<CapacityReservation>> {
+        Box::pin(self.reservations.resolve(&self.client, terms, self.clock.now()))
+    }
+
     fn ensure_instance_profile<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, String> {
         Box::pin(self.profiles.ensure(&self.client, class, self.clock.now()))
     }
@@ -210,6 +229,10 @@ impl Cloud for AwsCloud {
 
     fn list(&self) -> Answer<'_, Vec<Instance>> {
         Box::pin(self.instances.list())
+    }
+
+    fn unhealthy(&self) -> Answer<'_, Vec<Unhealthy>> {
+        Box::pin(health::unhealthy(&self.client, self.clock.now()))
     }
 
     fn terminate<'a>(&'a self, instance_id: &'a str) -> Answer<'a, bool> {
@@ -243,6 +266,17 @@ impl Cloud for AwsCloud {
 
     fn mark_unavailable(&self, instance_type: &str, zone: &str, capacity_type: CapacityType, now: Timestamp) {
         lock(&self.unavailable).mark(instance_type, zone, capacity_type, now);
+    }
+
+    fn overlay(&self, overlays: Arc<Overlays>) {
+        *lock(&self.overlays) = Some(overlays);
+    }
+
+    fn reservation_changed(&self, id: &str, change: ReservationChange, now: Timestamp) {
+        match change {
+            ReservationChange::Released => self.reservations.terminated(id, now),
+            ReservationChange::Exhausted => self.reservations.exhausted(id, now),
+        }
     }
 
     fn observe_memory(&self, class: &EC2NodeClass, instance_type: &str, bytes: i64, now: Timestamp) {

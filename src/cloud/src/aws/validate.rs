@@ -128,7 +128,7 @@ impl AwsCloud {
         let pools = template.types.iter().flat_map(|kind| subnets.iter().map(move |subnet| (kind, subnet)));
         let overrides: Vec<Value> = pools.map(|(kind, subnet)| json!({"InstanceType": &*kind.name, "SubnetId": subnet.id})).collect();
         let config = json!({"LaunchTemplateSpecification": fleet::specification(&template.name), "Overrides": overrides});
-        let order = Order { capacity_type: CapacityType::OnDemand, tags, context: None, overlay: false };
+        let order = Order { capacity_type: CapacityType::OnDemand, tags, context: None, overlay: false, reserved: None };
         let mut request = fleet::request(&order, vec![config]);
         request["DryRun"] = json!(true);
         request["ClientToken"] = json!(self.client.id());

@@ -83,9 +83,6 @@ pub fn unsupported(class: &EC2NodeClass) -> Option<&'static str> {
     if class.spec.placement_group_selector.is_some() {
         return Some("spec.placementGroupSelector is not supported");
     }
-    if !class.spec.capacity_reservation_selector_terms.is_empty() {
-        return Some("spec.capacityReservationSelectorTerms is not supported");
-    }
     None
 }
 

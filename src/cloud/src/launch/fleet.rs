@@ -1,14 +1,17 @@
 //! CreateFleet: what is asked, and what came of it. Source: `A/pkg/providers/instance/{types,instance}.go`, `A/pkg/batcher/createfleet.go`.
 
-use super::template::Template;
+use super::filters::label;
+use super::template::{Reserved, Template};
 use crate::batch::{Batcher, Window};
 use crate::errors;
 use crate::labels as aws;
 use crate::port::{CloudError, LaunchError};
+use crate::providers::reservations::CAPACITY_BLOCK;
 use crate::providers::subnets::ZonalSubnet;
 use crate::providers::tag_list;
 use crate::wire::Element;
 use crate::wire::client::{Call, Client};
+use planner::Offering;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -103,6 +106,8 @@ pub struct Order<'a> {
     pub context: Option<&'a str>,
     /// A price overlay applies: types are ranked by it.
     pub overlay: bool,
+    /// The kind of reservations that a reserved launch is of.
+    pub reserved: Option<Reserved>,
 }
 
 /// Parameters of CreateFleet for one machine, without the client token.
@@ -116,13 +121,22 @@ pub fn request(order: &Order<'_>, configs: Vec<Value>) -> Value {
         put("Context", json!(context));
     }
     put("LaunchTemplateConfigs", Value::Array(configs));
-    let target = if order.capacity_type == CapacityType::Spot { "spot" } else { "on-demand" };
+    let block = order.reserved.as_ref().is_some_and(|reserved| reserved.kind == CAPACITY_BLOCK);
+    let interruptible = order.reserved.as_ref().is_some_and(|reserved| reserved.interruptible);
+    let target = match order.capacity_type {
+        CapacityType::Spot => "spot",
+        CapacityType::Reserved if block => "capacity-block",
+        CapacityType::Reserved if interruptible => "reserved-capacity",
+        _ => "on-demand",
+    };
     put("TargetCapacitySpecification", json!({"DefaultTargetCapacityType": target, "TotalTargetCapacity": 1}));
     put("TagSpecifications", Value::Array(tagged));
     if order.capacity_type == CapacityType::Spot {
         let strategy = if order.overlay { "capacity-optimized-prioritized" } else { "price-capacity-optimized" };
         put("SpotOptions", json!({"AllocationStrategy": strategy}));
-    } else {
+    } else if interruptible {
+        put("ReservedCapacityOptions", json!({"ReservationTypes": ["interruptible-capacity-reservation"]}));
+    } else if !block {
         put("OnDemandOptions", json!({"AllocationStrategy": if order.overlay { "prioritized" } else { "lowest-price" }}));
     }
     Value::Object(request)
@@ -146,7 +160,9 @@ fn overrides(template: &Template, zonal: &BTreeMap<String, ZonalSubnet>, wanted:
     let mut seen = BTreeSet::new();
     let mut overrides = Vec::new();
     for kind in &template.types {
-        for offering in kind.offerings.iter().filter(|o| o.available && wanted.is_compatible(&o.requirements, aws::is_well_known)) {
+        let own = |o: &&Offering| template.reservation.as_deref().is_none_or(|id| label(o, aws::RESERVATION_ID) == id);
+        let suits = |o: &&Offering| o.available && wanted.is_compatible(&o.requirements, aws::is_well_known) && own(o);
+        for offering in kind.offerings.iter().filter(suits) {
             let Some(subnet) = zonal.get(&*offering.zone) else { continue };
             if seen.insert((kind.name.clone(), offering.zone.clone())) {
                 overrides.push(json!({

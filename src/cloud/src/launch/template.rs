@@ -1,9 +1,11 @@
 //! What a launch template says. Source: `A/pkg/providers/amifamily/resolver.go`, `A/pkg/providers/launchtemplate/{launchtemplate,types}.go`.
 
 use super::claim::Wanted;
+use super::filters::label;
 use crate::labels as aws;
 use crate::port::LaunchError;
 use crate::providers::family::{Family, alias};
+use crate::providers::reservations::CAPACITY_BLOCK;
 use crate::providers::{images, tag_list};
 use crate::settings::Settings;
 use crate::userdata::{Bootstrap, NodeTaint, UserDataError};
@@ -11,7 +13,7 @@ use api::ec2nodeclass::{BlockDeviceMapping, MetadataOptions, NetworkInterface};
 use api::{EC2NodeClass, NodeClaim};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use planner::InstanceType;
+use planner::{InstanceType, Offering};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -28,6 +30,8 @@ pub struct Template {
     pub name: String,
     pub image: String,
     pub types: Vec<InstanceType>,
+    /// The capacity reservation that it launches into.
+    pub reservation: Option<String>,
     /// Parameters of CreateLaunchTemplate, without the client token.
     pub request: Value,
 }
@@ -65,7 +69,26 @@ impl From<TemplateError> for LaunchError {
     }
 }
 
-/// One template per image, number of pods and number of EFA interfaces.
+/// The capacity reservation of a launch, and what kind of one it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reserved {
+    pub id: String,
+    /// `default` or `capacity-block`.
+    pub kind: String,
+    pub interruptible: bool,
+}
+
+impl Reserved {
+    pub fn of(offering: &Offering) -> Option<Self> {
+        (offering.capacity_type == CapacityType::Reserved).then(|| Reserved {
+            id: label(offering, aws::RESERVATION_ID).to_owned(),
+            kind: label(offering, aws::RESERVATION_TYPE).to_owned(),
+            interruptible: label(offering, aws::RESERVATION_INTERRUPTIBLE) == "true",
+        })
+    }
+}
+
+/// One template per image, number of pods, number of EFA interfaces and, for reserved capacity, reservation.
 pub fn resolve(
     class: &EC2NodeClass,
     claim: &NodeClaim,
@@ -87,18 +110,28 @@ pub fn resolve(
     let wants_efa = Wanted::of(claim).requests.contains(aws::EFA);
     let mut templates = Vec::new();
     for (image, types) in mapped {
-        let mut groups: indexmap::IndexMap<(i64, i64), Vec<InstanceType>> = indexmap::IndexMap::new();
+        let mut groups: indexmap::IndexMap<(i64, i64, Vec<Reserved>), Vec<InstanceType>> = indexmap::IndexMap::new();
         for kind in types {
             let efa = if wants_efa { kind.capacity.get(aws::EFA) } else { 0 };
-            groups.entry((kind.capacity.get(PODS), efa)).or_default().push(kind.clone());
+            let reserved = if context.capacity_type == CapacityType::Reserved {
+                kind.offerings.iter().filter_map(Reserved::of).collect()
+            } else {
+                Vec::new()
+            };
+            groups.entry((kind.capacity.get(PODS), efa, reserved)).or_default().push(kind.clone());
         }
-        for ((pods, efa), types) in groups {
+        for ((pods, efa, reserved), types) in groups {
             let user_data = bootstrap(class, claim, pods, context).render(Family::of(class))?;
             if user_data.len() >= USER_DATA_WARNING {
                 tracing::warn!(bytes = user_data.len(), "rendered user data is approaching the EC2 user data size limit");
             }
-            let request = request(class, claim, &image, efa, &user_data, context);
-            templates.push(Template { name: name(&request), image: image.clone(), types, request: with_name(request) });
+            let into = if reserved.is_empty() { vec![None] } else { reserved.iter().map(Some).collect() };
+            for reserved in into {
+                let request = request(class, claim, &image, efa, reserved, &user_data, context);
+                let reservation = reserved.map(|reserved| reserved.id.clone());
+                let (name, types) = (name(&request), types.clone());
+                templates.push(Template { name, image: image.clone(), types, reservation, request: with_name(request) });
+            }
         }
     }
     Ok(templates)
@@ -186,7 +219,15 @@ fn image_version(class: &EC2NodeClass) -> String {
         .unwrap_or_default()
 }
 
-fn request(class: &EC2NodeClass, claim: &NodeClaim, image: &str, efa: i64, user_data: &str, context: &Context<'_>) -> Value {
+fn request(
+    class: &EC2NodeClass,
+    claim: &NodeClaim,
+    image: &str,
+    efa: i64,
+    reserved: Option<&Reserved>,
+    user_data: &str,
+    context: &Context<'_>,
+) -> Value {
     let spec = &class.spec;
     let status = class.status.clone().unwrap_or_default();
     let family = Family::of(class);
@@ -214,9 +255,22 @@ fn request(class: &EC2NodeClass, claim: &NodeClaim, image: &str, efa: i64, user_
     put("TagSpecifications", json!(tagged));
     put("Placement", json!({"Tenancy": context.tenancy}));
     put("EnclaveOptions", json!({"Enabled": claim.spec.resources.requests.contains_key(aws::NIP_SLOTS)}));
-    if context.settings.reserved_capacity {
-        // Keeps the machine out of open reservations.
-        put("CapacityReservationSpecification", json!({"CapacityReservationPreference": "none"}));
+    match reserved {
+        Some(reserved) if context.settings.reserved_capacity => {
+            let target = json!({"CapacityReservationId": reserved.id});
+            let only = json!({"CapacityReservationPreference": "capacity-reservations-only", "CapacityReservationTarget": target});
+            put("CapacityReservationSpecification", only);
+            if reserved.kind == CAPACITY_BLOCK {
+                put("InstanceMarketOptions", json!({"MarketType": "capacity-block"}));
+            } else if reserved.interruptible {
+                put("InstanceMarketOptions", json!({"MarketType": "interruptible-capacity-reservation"}));
+            }
+        }
+        None if context.settings.reserved_capacity => {
+            // Keeps the machine out of open reservations.
+            put("CapacityReservationSpecification", json!({"CapacityReservationPreference": "none"}));
+        }
+        _ => {}
     }
     json!({
         "LaunchTemplateData": data,

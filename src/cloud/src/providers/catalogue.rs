@@ -2,6 +2,7 @@
 
 use super::family::Family;
 use super::pricing::Pricing;
+use super::reservations::Reservations;
 use super::type_info::TypeInfo;
 use super::unavailable::Unavailable;
 use super::{capacity, compatibility, filter, requirements};
@@ -12,7 +13,7 @@ use crate::settings::Settings;
 use crate::wire::Element;
 use crate::wire::client::{Client, lock};
 use api::EC2NodeClass;
-use api::ec2nodeclass::Subnet;
+use api::ec2nodeclass::{CapacityReservation, Subnet};
 use jiff::{SignedDuration, Timestamp};
 use planner::{InstanceType, Offering};
 use serde_json::json;
@@ -24,8 +25,8 @@ use vocabulary::{CapacityType, Operator, Requirement, Requirements, UsdPerHour, 
 const OBSERVED: SignedDuration = SignedDuration::from_hours(60 * 24);
 
 type Zones = BTreeSet<Arc<str>>;
-/// What the answer depends on: class, then how many refreshes, prices, marks.
-type Key = (String, [u64; 4]);
+/// What the answer depends on: class, then how many refreshes, observations, prices, marks, counts of reservations.
+type Key = (String, [u64; 5]);
 
 /// Everything known of instance types.
 pub struct Catalogue {
@@ -79,6 +80,15 @@ pub struct Market<'a> {
     pub settings: &'a Settings,
     pub pricing: &'a Pricing,
     pub unavailable: &'a Mutex<Unavailable>,
+    pub reservations: &'a Reservations,
+}
+
+impl Market<'_> {
+    /// What the class has set aside, if that is looked at.
+    fn reserved<'a>(&self, class: &'a EC2NodeClass) -> &'a [CapacityReservation] {
+        let reserved = class.status.as_ref().map_or(&[][..], |status| &status.capacity_reservations);
+        if self.settings.reserved_capacity { reserved } else { &[] }
+    }
 }
 
 impl Catalogue {
@@ -133,7 +143,9 @@ impl Catalogue {
             let unavailable = lock(market.unavailable);
             (unavailable.marks(), unavailable.next_lapse(now).unwrap_or(Timestamp::MAX))
         };
-        let key = (shape, [known.refreshes, known.observations, market.pricing.refreshes(), marks]);
+        // Who has nothing set aside need not hear of what others have.
+        let counts = if market.reserved(class).is_empty() { 0 } else { market.reservations.changes() };
+        let key = (shape, [known.refreshes, known.observations, market.pricing.refreshes(), marks, counts]);
         let name = class.metadata.name.clone().unwrap_or_default();
         if let Some(held) = known.answers.get(&name)
             && held.key == key
@@ -178,7 +190,8 @@ impl Known {
         let zones = subnets.iter().map(|subnet| (subnet.zone.clone(), subnet.zone_id.clone())).collect();
         let (types, offered, none) = (&self.types, &self.zones, Zones::new());
         let make = || {
-            let of = |info: &TypeInfo| requirements::requirements(info, region, offered.get(&info.name).unwrap_or(&none), subnets, family);
+            let of =
+                |info: &TypeInfo| requirements::requirements(info, region, offered.get(&info.name).unwrap_or(&none), subnets, family, &[]);
             Arc::new(types.values().map(of).collect())
         };
         self.labels.entry((region.to_owned(), family as u8, zones)).or_insert_with(make).clone()
@@ -198,6 +211,7 @@ fn shape(class: &EC2NodeClass) -> String {
         spec.cpu_options,
         Family::of(class) as u8,
         status.map(|status| &status.subnets),
+        status.map(|status| &status.capacity_reservations),
         images(class),
     ])
     .to_string()
@@ -221,6 +235,10 @@ fn build(
     let unavailable = lock(market.unavailable);
     let all_there = unavailable.is_empty(now);
     let zones: Vec<Zone> = known.all_zones.iter().map(|zone| Zone::new(zone, subnets)).collect();
+    let mut reserved: BTreeMap<&str, Vec<&CapacityReservation>> = BTreeMap::new();
+    for reservation in market.reserved(class) {
+        reserved.entry(&reservation.instance_type).or_default().push(reservation);
+    }
     let make = |(info, requirements): (&TypeInfo, &Requirements)| {
         let offered = known.zones.get(&info.name).unwrap_or(&none);
         let observed = known.observed.get(&(info.name.clone(), images.clone()), now).copied();
@@ -229,7 +247,7 @@ fn build(
         let markets =
             requirements.get(labels::CAPACITY_TYPE).into_iter().flat_map(|r| &r.values).filter_map(|value| CapacityType::parse(value));
         let markets: Vec<CapacityType> = markets.collect();
-        let offerings = zones
+        let mut offerings: Vec<Offering> = zones
             .iter()
             .flat_map(|zone| markets.iter().map(move |capacity_type| (zone, *capacity_type)))
             .map(|(zone, capacity_type)| {
@@ -242,15 +260,63 @@ fn build(
                 zone.offering(capacity_type, price.and_then(UsdPerHour::new), available)
             })
             .collect();
+        let own = reserved.get(info.name.as_str()).map_or(&[][..], Vec::as_slice);
+        let mut requirements = requirements.clone();
+        if !own.is_empty() {
+            requirements = requirements::requirements(info, market.region, offered, subnets, family, own);
+            let in_zones = |zone: &str| requirements.get(labels::ZONE).is_some_and(|zones| zones.has(zone));
+            let price = market.pricing.on_demand(&info.name);
+            offerings.extend(
+                own.iter().map(|r| reserved_offering(r, price, compatible && in_zones(&r.availability_zone), subnets, market, now)),
+            );
+        }
         InstanceType {
             name: Arc::from(info.name.as_str()),
-            requirements: requirements.clone(),
+            requirements,
             capacity: amounts.capacity,
             allocatable: amounts.allocatable,
             offerings,
+            overlaid: false,
         }
     };
     known.types.values().zip(labels_of_types).map(make).collect()
+}
+
+/// Paid for already: next to nothing, but in the order of what it would cost otherwise
+/// (`A/pkg/providers/instancetype/offering/reserved_capacity_resolver.go`).
+fn reserved_offering(
+    reservation: &CapacityReservation,
+    on_demand: Option<f64>,
+    usable: bool,
+    subnets: &[Subnet],
+    market: &Market<'_>,
+    now: Timestamp,
+) -> Offering {
+    const PAID: f64 = 10_000_000.0;
+    let left = market.reservations.left(&reservation.id, now);
+    let zone: Arc<str> = reservation.availability_zone.as_str().into();
+    let zone_id: Option<Arc<str>> = subnets.iter().find(|subnet| *subnet.zone == *zone).map(|subnet| subnet.zone_id.as_str().into());
+    let is = |key: &str, value: &str| Requirement::is_in(key, value);
+    let mut requirements: Requirements = [
+        is(labels::CAPACITY_TYPE, CapacityType::Reserved.as_str()),
+        is(labels::ZONE, &zone),
+        is(aws::RESERVATION_ID, &reservation.id),
+        is(aws::RESERVATION_TYPE, &reservation.reservation_type),
+        is(aws::RESERVATION_INTERRUPTIBLE, if reservation.interruptible { "true" } else { "false" }),
+    ]
+    .into_iter()
+    .collect();
+    requirements.extend(&zone_id.iter().map(|id| is(labels::ZONE_ID, id)).collect());
+    Offering {
+        zone,
+        zone_id,
+        capacity_type: CapacityType::Reserved,
+        price: on_demand.and_then(|dollars| UsdPerHour::new(dollars / PAID)).unwrap_or_default(),
+        available: usable && left > 0 && !reservation.is_expiring(),
+        requirements,
+        reservation_capacity: Some(left),
+        overlaid: false,
+    }
 }
 
 /// A zone with the class's subnets in it.
@@ -290,6 +356,7 @@ impl Zone {
             available: available && price.is_some(),
             requirements: self.requirements.get(&capacity_type).cloned().unwrap_or_default(),
             reservation_capacity: None,
+            overlaid: false,
         }
     }
 }

@@ -115,6 +115,7 @@ impl Instances {
             subnet_id: item.string("subnetId"),
             security_groups: item.list("groupSet").filter_map(|group| group.string("groupId")).collect(),
             capacity_type,
+            reservation: item.string("capacityReservationId").filter(|_| capacity_type == CapacityType::Reserved),
             launch_time: item.number(&["launchTime"]).unwrap_or(Timestamp::UNIX_EPOCH),
             tags: item.list("tagSet").filter_map(tag).collect(),
         })

@@ -1,19 +1,21 @@
 //! What is known of the cloud, and how it is found out: one module per noun, as in Karpenter's provider (`A/pkg/providers`).
 //!
 //! Map: [`type_info`] reads a type's description; [`requirements`] and [`capacity`] turn it into labels and amounts; [`catalogue`] keeps
-//! types, zones and offerings; [`pricing`] and [`unavailable`] say what they cost and which are not to be had; [`subnets`],
-//! [`security_groups`], [`images`], [`profiles`] resolve a NodeClass; [`instances`] are machines; [`queue`] are interruptions.
+//! types, zones and offerings; [`pricing`] and [`unavailable`] say what they cost and which are not to be had; [`reservations`] what is set aside; [`subnets`],
+//! [`security_groups`], [`images`], [`profiles`] resolve a NodeClass; [`instances`] are machines, [`health`] what is wrong with them; [`queue`] are interruptions.
 
 pub mod capacity;
 pub mod catalogue;
 pub mod compatibility;
 pub mod family;
+pub mod health;
 pub mod images;
 pub mod instances;
 pub mod pricing;
 pub mod profiles;
 pub mod queue;
 pub mod requirements;
+pub mod reservations;
 pub mod security_groups;
 pub mod subnets;
 pub mod type_info;

@@ -4,16 +4,28 @@ use super::family::Family;
 use super::type_info::TypeInfo;
 use crate::labels as aws;
 use crate::tables;
-use api::ec2nodeclass::Subnet;
+use api::ec2nodeclass::{CapacityReservation, Subnet};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vocabulary::labels::{self, instance};
 use vocabulary::{Requirement, Requirements};
 
 /// `zones` are those that offer the type; only those with a subnet of the class count.
-pub fn requirements(info: &TypeInfo, region: &str, zones: &BTreeSet<Arc<str>>, subnets: &[Subnet], family: Family) -> Requirements {
+/// `reserved` are the reservations of this type.
+pub fn requirements(
+    info: &TypeInfo,
+    region: &str,
+    zones: &BTreeSet<Arc<str>>,
+    subnets: &[Subnet],
+    family: Family,
+    reserved: &[&CapacityReservation],
+) -> Requirements {
     let subnet_zones = || subnets.iter().filter(|subnet| zones.contains(subnet.zone.as_str()));
-    let usage: Vec<&str> = info.usage_classes.iter().map(String::as_str).filter(|class| matches!(*class, "on-demand" | "spot")).collect();
+    let mut usage: Vec<&str> =
+        info.usage_classes.iter().map(String::as_str).filter(|class| matches!(*class, "on-demand" | "spot")).collect();
+    if !reserved.is_empty() {
+        usage.push("reserved");
+    }
     let os: &[&str] = match (family.is_windows(), info.architecture() == "amd64") {
         (true, true) => &["windows"],
         (true, false) => &[],
@@ -40,9 +52,9 @@ pub fn requirements(info: &TypeInfo, region: &str, zones: &BTreeSet<Arc<str>>, s
     put(instance::HYPERVISOR, &[&info.hypervisor]);
     put(instance::ENCRYPTION_IN_TRANSIT, &[if info.network.encryption_in_transit { "true" } else { "false" }]);
     put(instance::TENANCY, &["default", "dedicated"]);
-    put(aws::RESERVATION_ID, &[]);
-    put(aws::RESERVATION_TYPE, &[]);
-    put(aws::RESERVATION_INTERRUPTIBLE, &[]);
+    put(aws::RESERVATION_ID, &reserved.iter().map(|r| r.id.as_str()).collect::<Vec<_>>());
+    put(aws::RESERVATION_TYPE, &reserved.iter().map(|r| r.reservation_type.as_str()).collect::<Vec<_>>());
+    put(aws::RESERVATION_INTERRUPTIBLE, &reserved.iter().map(|r| if r.interruptible { "true" } else { "false" }).collect::<Vec<_>>());
     for (key, value) in optional(info) {
         put(key, value.as_deref().as_slice());
     }

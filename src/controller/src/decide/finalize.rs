@@ -9,9 +9,10 @@ use crate::effect::{Effect, Outcome};
 use crate::log::Line;
 use crate::patch;
 use crate::recorder::EventSpec;
-use crate::step::{Done, Step};
+use crate::step::{Done, Note, Step};
 use crate::world::{World, conditions, instance_id, provider_id};
 use api::NodeClaim;
+use cloud::port::ReservationChange;
 use cluster::Kind;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -50,7 +51,14 @@ pub fn decide(world: &World, claim: &Arc<NodeClaim>, done: &[Done], now: Timesta
     let mut released = (**claim).clone();
     released.finalizers_mut().retain(|f| f != labels::TERMINATION_FINALIZER);
     match patch::of_field("metadata", &**claim, &released) {
-        Some(body) => Step::act(locked(Kind::NodeClaim, &**claim, false, body).then(deleted_line(claim))),
+        Some(body) => {
+            let act = locked(Kind::NodeClaim, &**claim, false, body).then(deleted_line(claim));
+            let reserved = claim.labels().get(labels::CAPACITY_RESERVATION_ID).filter(|_| provider_id(claim).is_some());
+            Step::act(match reserved {
+                Some(id) => act.then(Note::Reservation(id.clone(), ReservationChange::Released)),
+                None => act,
+            })
+        }
         None => Step::rest(),
     }
 }

@@ -10,7 +10,7 @@ use crate::recorder::EventSpec;
 use crate::step::{Act, Done, Note, Step, Then};
 use crate::world::{World, instance_id, provider_id};
 use api::NodeClaim;
-use cloud::port::Message;
+use cloud::port::{Message, ReservationChange};
 use cluster::Kind as ObjectKind;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
@@ -31,6 +31,10 @@ pub enum Kind {
     InstanceTerminated,
     CapacityReservationInterrupted,
     ScheduledChange,
+    /// What EC2 says when it is asked for the status of its machines.
+    InstanceStatus,
+    SystemStatus,
+    EventStatus,
     NoOp,
 }
 
@@ -43,12 +47,15 @@ impl Kind {
             Kind::InstanceTerminated => "instance_terminated",
             Kind::CapacityReservationInterrupted => "capacity_reservation_interrupted",
             Kind::ScheduledChange => "scheduled_change",
+            Kind::InstanceStatus => "instance_status",
+            Kind::SystemStatus => "system_status",
+            Kind::EventStatus => "event_status",
             Kind::NoOp => "no_op",
         }
     }
 
     /// Reason and message of the Event, and whether it is a warning.
-    fn event(self) -> Option<(&'static str, &'static str, bool)> {
+    pub(super) fn event(self) -> Option<(&'static str, &'static str, bool)> {
         Some(match self {
             Kind::SpotInterrupted => ("SpotInterrupted", "Spot interruption warning was triggered", true),
             Kind::RebalanceRecommendation => ("SpotRebalanceRecommendation", "Spot rebalance recommendation was triggered", false),
@@ -57,9 +64,16 @@ impl Kind {
             Kind::CapacityReservationInterrupted => {
                 ("CapacityReservationInstanceInterrupted", "Capacity Reservation interruption warning was triggered", true)
             }
-            Kind::ScheduledChange => ("InstanceUnhealthy", "An unhealthy warning was triggered for the instance", true),
+            Kind::ScheduledChange | Kind::InstanceStatus | Kind::SystemStatus | Kind::EventStatus => {
+                ("InstanceUnhealthy", "An unhealthy warning was triggered for the instance", true)
+            }
             Kind::NoOp => return None,
         })
+    }
+
+    /// The machine is broken: nothing can be drained.
+    pub(super) fn is_forceful(self) -> bool {
+        matches!(self, Kind::InstanceStatus | Kind::SystemStatus)
     }
 
     fn deletes(self) -> bool {
@@ -215,11 +229,11 @@ fn concerns(world: &World, message: &Message) -> Vec<String> {
     instances.iter().flat_map(|id| claims_of(world, id)).map(|claim| claim.name_any()).collect()
 }
 
-fn claims_of<'a>(world: &'a World, id: &'a str) -> impl Iterator<Item = &'a Arc<NodeClaim>> {
+pub(super) fn claims_of<'a>(world: &'a World, id: &'a str) -> impl Iterator<Item = &'a Arc<NodeClaim>> {
     world.index.claims().filter(move |claim| !id.is_empty() && provider_id(claim).and_then(instance_id) == Some(id))
 }
 
-fn node_of<'a>(world: &'a World, id: &str) -> Option<&'a Arc<Node>> {
+pub(super) fn node_of<'a>(world: &'a World, id: &str) -> Option<&'a Arc<Node>> {
     world.index.nodes().find(|node| node.spec.as_ref().and_then(|s| s.provider_id.as_deref()).and_then(instance_id) == Some(id))
 }
 
@@ -243,20 +257,25 @@ fn act(world: &World, message: &Message, seen: &mut BTreeSet<String>, step: &mut
             {
                 step.notes.push(Note::Unavailable { instance_type: name.clone(), zone: zone.clone(), capacity_type: CapacityType::Spot });
             }
+            if read.kind == Kind::CapacityReservationInterrupted
+                && let Some(id) = claim.labels().get(labels::CAPACITY_RESERVATION_ID)
+            {
+                step.notes.push(Note::Reservation(id.clone(), ReservationChange::Exhausted));
+            }
             // Two messages about one machine delete it once.
             if read.kind.deletes() && claim.metadata.deletion_timestamp.is_none() && seen.insert(claim.name_any()) {
-                step.acts.push(deletion(claim, node, read.kind));
+                step.acts.push(deletion(CONTROLLER, claim, node, read.kind));
             }
         }
     }
 }
 
-fn deletion(claim: &Arc<NodeClaim>, node: Option<&Arc<Node>>, kind: Kind) -> Act {
+pub(super) fn deletion(controller: &'static str, claim: &Arc<NodeClaim>, node: Option<&Arc<Node>>, kind: Kind) -> Act {
     const REASON: &str = "TerminatingOnInterruption";
-    let line = Line::info(CONTROLLER, "initiating delete from interruption message")
+    let line = Line::info(controller, "initiating delete from interruption message")
         .with("messageKind", kind.as_str())
         .object("NodeClaim", "", &claim.name_any())
-        .with("action", "CordonAndDrain");
+        .with("action", if kind.is_forceful() { "ForcefulTermination" } else { "CordonAndDrain" });
     let line = node.map_or(line.clone(), |node| line.object("Node", "", &node.name_any()));
     let act = delete(ObjectKind::NodeClaim, &**claim).tolerant().then(line);
     let act = act.then(EventSpec::new(&**claim, true, REASON, "Interruption triggered termination for the NodeClaim"));

@@ -5,6 +5,7 @@ pub mod evict;
 pub mod expiration;
 pub mod finalize;
 pub mod gc;
+pub mod health;
 pub mod initialization;
 pub mod interruption;
 pub mod launch;
@@ -14,9 +15,11 @@ pub mod marks;
 pub mod nodeclass;
 pub mod nodepool;
 pub mod orchestrate;
+pub mod overlay;
 pub mod pod_events;
 pub mod provision;
 pub mod registration;
+pub mod reservations;
 pub mod startup;
 pub mod tagging;
 pub mod termination;
@@ -50,9 +53,18 @@ pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step
         Work::Evict { pod, uid } => evict::decide(world, pod, uid, done),
         Work::InstanceGc => gc::instances(world, done, now),
         Work::ClaimGc => gc::claims(world, done),
+        Work::Health => health::decide(world, done, now),
+        Work::CapacityTypes => reservations::capacity_types(world, done),
+        Work::ReservationExpiration => reservations::expiration(world, done),
         Work::Interruption => interruption::decide(world, done),
         Work::PodEvents(name) => pod_events::decide(world, name, now),
-        Work::Provision | Work::Retrigger | Work::Disruption | Work::Command(_) | Work::Marks(_) => Step::rest(),
+        Work::Provision
+        | Work::FixedSize(_)
+        | Work::NodeOverlays
+        | Work::Retrigger
+        | Work::Disruption
+        | Work::Command(_)
+        | Work::Marks(_) => Step::rest(),
     }
 }
 

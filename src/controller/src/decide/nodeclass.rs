@@ -1,11 +1,12 @@
 //! EC2NodeClass: finalizer, hash, and a status resolved in a fixed order, each part with its own refresh.
 //!
-//! Source: `A/pkg/controllers/nodeclass/*.go`. Placement groups and capacity reservations are not resolved: a NodeClass that asks
-//! for them is not ready, and says so.
+//! Source: `A/pkg/controllers/nodeclass/*.go`. Placement groups are not resolved: a NodeClass that asks for one is not ready, and
+//! says so.
 
 use super::{last, locked, unlocked, validation};
-use crate::conditions::{ConditionSet, EC2_NODE_CLASS};
+use crate::conditions::{ConditionSet, EC2_NODE_CLASS, EC2_NODE_CLASS_UNRESERVED};
 use crate::effect::{Effect, Failure, Outcome};
+use crate::log::Line;
 use crate::patch;
 use crate::recorder::EventSpec;
 use crate::step::{Act, Done, Step};
@@ -14,6 +15,8 @@ use api::{EC2NodeClass, EC2NodeClassStatus};
 use cluster::{Kind, hash};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use vocabulary::labels;
 
@@ -25,7 +28,7 @@ pub fn decide(world: &World, name: &str, done: &[Done], now: Timestamp) -> Step 
     if let Some(step) = metadata(world, class) {
         return step;
     }
-    let mut run = Run::new(class, done, now);
+    let mut run = Run::new(class, done, now, world.settings.options.reserved_capacity);
     if let Some(step) = run.resolve(world) {
         return step;
     }
@@ -38,7 +41,7 @@ pub fn decide(world: &World, name: &str, done: &[Done], now: Timestamp) -> Step 
 /// Finalizer and hash annotations. NodeClaims stamped under another hash version are stamped anew, unless they are drifted
 /// already (`A/pkg/controllers/nodeclass/hash/controller.go`).
 fn metadata(world: &World, class: &Arc<EC2NodeClass>) -> Option<Step> {
-    let digest = hash::node_class(class);
+    let digest = hash::node_class(class, world.settings.cluster_ca.as_deref());
     let mut stamped = (**class).clone();
     if !stamped.finalizers().iter().any(|f| f == labels::EC2NODECLASS_FINALIZER) {
         stamped.finalizers_mut().push(labels::EC2NODECLASS_FINALIZER.to_owned());
@@ -82,9 +85,10 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(class: &'a Arc<EC2NodeClass>, done: &'a [Done], now: Timestamp) -> Self {
+    fn new(class: &'a Arc<EC2NodeClass>, done: &'a [Done], now: Timestamp, reserved: bool) -> Self {
         let status = class.status.clone().unwrap_or_default();
-        let set = ConditionSet::new(&**class, &status.conditions, EC2_NODE_CLASS, now);
+        let kind = if reserved { EC2_NODE_CLASS } else { EC2_NODE_CLASS_UNRESERVED };
+        let set = ConditionSet::new(&**class, &status.conditions, kind, now);
         Run { class, done, now, status, set, errors: Vec::new(), wait: None, again: false }
     }
 
@@ -126,7 +130,10 @@ impl<'a> Run<'a> {
             Some(Err(error)) => self.error(format!("getting amis, {error}")),
             Some(Ok(_)) => {}
         }
-        self.unsupported();
+        if let Some(step) = self.capacity_reservations(world) {
+            return Some(step);
+        }
+        self.placement_group();
         match self.answer(|e| if let Effect::ResolveSubnets(class) = e { Some(class) } else { None }) {
             None => return ask(Effect::ResolveSubnets(self.draft())),
             Some(Ok(Outcome::Subnets(subnets))) => {
@@ -191,16 +198,33 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn unsupported(&mut self) {
-        if self.class.spec.capacity_reservation_selector_terms.is_empty() {
-            self.set.set_true("CapacityReservationsReady");
-        } else {
-            self.set.set_false(
-                "CapacityReservationsReady",
-                "CapacityReservationsNotSupported",
-                "this controller does not resolve capacity reservations",
-            );
+    /// Asked every minute, and when one of them ends.
+    fn capacity_reservations(&mut self, world: &World) -> Option<Step> {
+        const EVERY: SignedDuration = SignedDuration::from_mins(1);
+        if !world.settings.options.reserved_capacity {
+            return None;
         }
+        let terms = &self.class.spec.capacity_reservation_selector_terms;
+        match self.answer(|e| if let Effect::ResolveCapacityReservations(class) = e { Some(class) } else { None }) {
+            // Nothing to ask for.
+            None if terms.is_empty() => {
+                self.status.capacity_reservations = Vec::new();
+                self.set.set_true("CapacityReservationsReady");
+            }
+            None => return Some(Step::act(Act::from(Effect::ResolveCapacityReservations(self.draft())).tolerant())),
+            Some(Ok(Outcome::CapacityReservations(found))) => {
+                self.status.capacity_reservations = found.clone();
+                self.set.set_true("CapacityReservationsReady");
+                let next = found.iter().filter_map(|reservation| reservation.end_time).min();
+                self.refresh_after(next.map_or(EVERY, |end| end.duration_since(self.now).clamp(SignedDuration::ZERO, EVERY)));
+            }
+            Some(Err(error)) => self.error(format!("getting capacity reservations, {error}")),
+            Some(Ok(_)) => {}
+        }
+        None
+    }
+
+    fn placement_group(&mut self) {
         if self.class.spec.placement_group_selector.is_none() {
             self.set.set_true("PlacementGroupReady");
         } else {
@@ -212,12 +236,37 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What was found and is other than before, a line each.
+    fn discovered(&self) -> Vec<Line> {
+        let before = self.class.status.clone().unwrap_or_default();
+        let now = &self.status;
+        let named = |message: &str, key: &str, value: serde_json::Value| {
+            Line::debug("nodeclass", message).object("EC2NodeClass", "", &self.class.name_any()).with(key, value)
+        };
+        let ids = |amis: &[api::ec2nodeclass::Ami]| amis.iter().map(|ami| ami.id.clone()).collect::<BTreeSet<_>>();
+        let reservations = |all: &[api::ec2nodeclass::CapacityReservation]| all.iter().map(|r| r.id.clone()).collect::<Vec<_>>();
+        let groups: Vec<&str> = now.security_groups.iter().map(|group| group.id.as_str()).collect();
+        let reserved = reservations(&now.capacity_reservations);
+        let lines = [
+            (ids(&before.amis) != ids(&now.amis), named("discovered amis", "ids", json!(ids(&now.amis)))),
+            (
+                reservations(&before.capacity_reservations) != reserved && !reserved.is_empty(),
+                named("discovered capacity reservations", "ids", json!(reserved)),
+            ),
+            (before.subnets != now.subnets, named("discovered subnets", "subnets", json!(now.subnets))),
+            (before.security_groups != now.security_groups, named("discovered security groups", "security-groups", json!(groups))),
+        ];
+        lines.into_iter().filter(|(is_new, _)| *is_new).map(|(_, line)| line).collect()
+    }
+
     fn finish(mut self) -> Step {
+        let lines = self.discovered();
         self.status.conditions = self.set.into_conditions();
         let mut next = (**self.class).clone();
         next.status = Some(self.status);
         if let Some(body) = patch::of_field("status", &**self.class, &next) {
-            return Step::act(locked(Kind::EC2NodeClass, &**self.class, true, body));
+            let act = locked(Kind::EC2NodeClass, &**self.class, true, body);
+            return Step::act(lines.into_iter().fold(act, Act::then));
         }
         match (self.errors.is_empty(), self.again, self.wait) {
             (false, _, _) => Step::retry(self.errors.join("; ")),

@@ -23,7 +23,7 @@ pub fn decide(world: &World, name: &str, now: Timestamp) -> Step {
     }
     let mut status = pool.status.clone().unwrap_or_default();
     let mut set = ConditionSet::new(&**pool, &status.conditions, NODE_POOL, now);
-    match problems(pool).as_slice() {
+    match api::validate::template(&pool.spec.template).as_slice() {
         [] => set.set_true("ValidationSucceeded"),
         errors => set.set_false("ValidationSucceeded", "NodePoolValidationFailed", &errors.join("; ")),
     };
@@ -100,39 +100,6 @@ fn health(world: &World, pool: &NodePool, status: &mut api::NodePoolStatus, set:
         (None, Status::False) => Some(Memo::Health(uid, false)),
         _ => None,
     }
-}
-
-/// What the definition cannot check (`C/pkg/apis/v1/nodepool_validation.go`, RuntimeValidate).
-pub fn problems(pool: &NodePool) -> Vec<String> {
-    let mut problems = Vec::new();
-    for key in pool.spec.template.metadata.labels.keys() {
-        if key == labels::NODEPOOL {
-            problems.push(format!("invalid key name {key:?} in labels, restricted"));
-        }
-        if let Some(why) = restricted(key) {
-            problems.push(format!("invalid key name {key:?} in labels, {why}"));
-        }
-    }
-    for requirement in &pool.spec.template.spec.requirements {
-        let key = &requirement.key;
-        if key == labels::NODEPOOL {
-            problems.push(format!("invalid key: {key:?} in requirements, restricted"));
-        } else if let Some(why) = restricted(key) {
-            problems.push(why);
-        }
-        if let ("In", Some(least)) = (requirement.operator.as_str(), requirement.min_values)
-            && requirement.values.len() < usize::try_from(least).unwrap_or(usize::MAX)
-        {
-            problems.push(format!("key {key:?} with values count ({}) less than minValues ({least})", requirement.values.len()));
-        }
-    }
-    problems
-}
-
-/// Keys that nobody may set (`C/pkg/apis/v1/labels.go`, IsRestrictedLabel).
-fn restricted(key: &str) -> Option<String> {
-    labels::is_restricted(key)
-        .then(|| format!("label {key} is restricted; specify a well known label or a custom label that does not use a restricted domain"))
 }
 
 pub fn quantities(amounts: &Resources) -> BTreeMap<String, Quantity> {

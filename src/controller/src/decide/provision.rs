@@ -40,7 +40,12 @@ pub fn notes(world: &World, plan: &Plan, explanation: &Explanation) -> Vec<Note>
             notes.push(EventSpec::new(&**pool, true, "NoCompatibleInstanceTypes", text).dedupe_for(SignedDuration::from_mins(1)).into());
         }
     }
-    for verdict in &explanation.pods {
+    let deferred: Vec<String> = explanation.pods.iter().filter(|verdict| is_deferred(verdict)).map(|v| v.pod.to_string()).collect();
+    if !deferred.is_empty() {
+        let text = "deferring scheduling decision for provisionable pod(s) to future simulation due to limited reserved offering capacity";
+        notes.push(Line::debug(CONTROLLER, text).with("Pods", some(&deferred, 5)).into());
+    }
+    for verdict in explanation.pods.iter().filter(|verdict| !is_deferred(verdict)) {
         if let Some(error) = error_of(verdict) {
             let key = key(&verdict.pod);
             notes.push(Line::error(CONTROLLER, "could not schedule pod", &error).object("Pod", &key.namespace, &key.name).into());
@@ -101,15 +106,18 @@ fn error_of(verdict: &PodVerdict) -> Option<String> {
     Some(text.strip_prefix("Pending: ").unwrap_or(text).to_owned())
 }
 
-/// No Event for pods that avoid our nodes on purpose, wait for reserved capacity, or where there is no NodePool at all.
+/// The pod waits for reserved capacity: nothing is wrong with it.
+fn is_deferred(verdict: &PodVerdict) -> bool {
+    let waits = |refusal: &PoolRefusal| refusal.reason == Refusal::ReservedCapacity;
+    matches!(&verdict.outcome, PodOutcome::Unschedulable(pools) if pools.iter().any(waits))
+}
+
+/// No Event for pods that avoid our nodes on purpose, or where there is no NodePool at all.
 fn is_silent(verdict: &PodVerdict) -> bool {
     let avoids = format!("{} DoesNotExist", labels::NODEPOOL);
     match &verdict.outcome {
         PodOutcome::Invalid(fault) => fault.starts_with(&avoids),
-        PodOutcome::Unschedulable(pools) => {
-            let none = pools.iter().all(|refusal| refusal.reason == Refusal::NotReady);
-            none || pools.iter().any(|PoolRefusal { reason, .. }| *reason == Refusal::ReservedCapacity)
-        }
+        PodOutcome::Unschedulable(pools) => pools.iter().all(|refusal| refusal.reason == Refusal::NotReady),
         _ => false,
     }
 }

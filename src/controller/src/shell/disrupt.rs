@@ -30,6 +30,7 @@ impl Controller {
     pub(super) fn disrupt(&mut self, done: &[Done], now: Timestamp) -> Step {
         match std::mem::take(&mut self.world.disruption.pass) {
             Pass::Idle => {
+                self.world.disruption.queued.clear();
                 if !self.world.index.synced() {
                     return Step::after(SignedDuration::from_secs(1), None);
                 }
@@ -81,6 +82,7 @@ impl Controller {
                 continue;
             };
             if !method.is_validated() {
+                self.world.disruption.queued = proposal.more.into();
                 let step = self.start(command, now);
                 return Step { notes: notes.into_iter().chain(step.notes).collect(), ..step };
             }
@@ -194,6 +196,12 @@ impl Controller {
         let recorded = What::Disrupting { command: Arc::new(command.clone()), replacements: names.clone(), nominated_until };
         let id = self.world.disruption.begin(command, names, now);
         self.record(recorded);
+        if let Some(next) = self.world.disruption.queued.pop_front() {
+            let mut following = self.start(next, now);
+            following.notes.splice(0..0, notes);
+            following.enqueue.insert(0, Work::Command(id));
+            return following;
+        }
         // Something was done: look again at once.
         Step { notes, enqueue: vec![Work::Command(id)], then: Then::After { wait: SignedDuration::ZERO, why: None }, ..Step::default() }
     }
@@ -204,7 +212,7 @@ impl Controller {
 
     /// What can be bought for each pool, ready or not: a node of a pool that is not ready has a price all the same.
     fn all_offerings(&self, now: Timestamp) -> (Offerings, Vec<Note>) {
-        let (offerings, unresolved) = self.offered(self.world.index.pools().filter(|pool| pool.spec.replicas.is_none()), now);
+        let (offerings, unresolved) = self.offered(self.world.index.pools(), now);
         let failed = |(pool, error)| Line::error(CONTROLLER, "failed listing instance types", error).with("nodepool", pool).into();
         (offerings, unresolved.into_iter().map(failed).collect())
     }
@@ -290,7 +298,7 @@ impl Controller {
             _ => None,
         });
         if instance.is_none() && !id.is_empty() {
-            match asked {
+            match asked.clone() {
                 None => return Step::act(Effect::GetInstance { id: id.to_owned() }),
                 Some(found) => instance = found.map(|i| *i),
             }
@@ -300,6 +308,14 @@ impl Controller {
         let fresh = self.world.types_checked.get(&uid).is_some_and(|at| now.duration_since(*at) < TYPE_CHECK);
         let mut checked = false;
         let cloud = self.cloud.clone();
+        // What was described before the reservation ended may still name it; upstream asks anew before it says so.
+        let unknown = |id: &String| {
+            let known = class.as_ref().and_then(|class| class.status.as_ref()).map_or(&[][..], |status| &status.capacity_reservations);
+            known.iter().all(|reservation| reservation.id != *id)
+        };
+        if asked.is_none() && instance.as_ref().and_then(|i| i.reservation.as_ref()).is_some_and(unknown) {
+            return Step::act(Effect::GetInstance { id: id.to_owned() });
+        }
         let drift = || {
             let Some(class) = class.filter(|class| class.metadata.deletion_timestamp.is_none()) else { return marks::CloudDrift::No };
             if !fresh && marks::is_type_checked(&claim, now) {

@@ -1,8 +1,10 @@
 //! The loop: mail in, decisions, effects out. The only place that changes the world.
 //!
-//! `route` says who must look at a change; `provision` and `disrupt` are the two decisions that need a picture of everything.
+//! `route` says who must look at a change; `provision` and `disrupt` are the two decisions that need a picture of everything; `fixed` keeps
+//! pools of fixed size and NodeOverlays.
 
 mod disrupt;
+mod fixed;
 mod provision;
 mod route;
 
@@ -143,7 +145,8 @@ impl Controller {
 
     /// Works until [`Handle::stop`], or the crash point.
     pub async fn run(mut self) -> Stopped {
-        crate::watch::start(&mut self.watches, &self.client, &self.sender, &self.clock, &self.watch_entropy);
+        let overlays = self.world.settings.node_overlay;
+        crate::watch::start(&mut self.watches, &self.client, &self.sender, &self.clock, &self.watch_entropy, overlays);
         self.queue.add(Work::Startup, self.clock.now());
         if self.world.settings.leader_election.is_some() {
             self.queue.add(Work::Lease, self.clock.now());
@@ -346,6 +349,8 @@ impl Controller {
             } else {
                 match &work {
                     Work::Provision => self.provision(&reconcile.done, now),
+                    Work::FixedSize(name) => self.keep_size(name, &reconcile.done, now),
+                    Work::NodeOverlays => self.overlay(&reconcile.done, now),
                     Work::Retrigger => self.retrigger(now),
                     Work::Disruption => self.disrupt(&reconcile.done, now),
                     Work::Command(id) => self.orchestrate(*id, &reconcile.done, now),
@@ -419,6 +424,7 @@ impl Controller {
                 Note::Unavailable { instance_type, zone, capacity_type } => {
                     self.cloud.mark_unavailable(&instance_type, &zone, capacity_type, self.clock.now());
                 }
+                Note::Reservation(id, change) => self.cloud.reservation_changed(&id, change, self.clock.now()),
                 Note::Remember(memo) => self.remember(memo),
                 Note::HoldUntil(until) => {
                     if let Some(work) = work {
@@ -432,6 +438,9 @@ impl Controller {
     fn remember(&mut self, memo: Memo) {
         let started = matches!(memo, Memo::Started | Memo::Leading(_));
         let pool_uid = if let Memo::Registration { pool_uid, .. } = &memo { Some(pool_uid.clone()) } else { None };
+        if let Memo::Overlaid(overlays) = &memo {
+            self.cloud.overlay(overlays.clone());
+        }
         self.world.remember(memo);
         if let Some(uid) = pool_uid {
             let pools: Vec<Arc<str>> =

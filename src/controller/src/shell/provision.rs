@@ -43,6 +43,13 @@ impl Controller {
         }
         let version = self.world.index.version();
         let (plan, explanation, mut notes) = self.plan(now);
+        let pending = self.world.index.pending().count();
+        let line = Line::debug(provision::CONTROLLER, "computing scheduling decision for provisionable pod(s)")
+            .with("pending-pods", pending)
+            .with("deleting-pods", explanation.pods.len().saturating_sub(pending));
+        if !explanation.pods.is_empty() {
+            notes.push(line.into());
+        }
         notes.extend(provision::notes(&self.world, &plan, &explanation));
         self.note_verdicts(version, &explanation);
         let mut acts = Vec::new();
@@ -114,7 +121,13 @@ impl Controller {
             let Some(class) = self.world.index.class(&pool.spec.template.spec.node_class_ref.name) else { continue };
             match self.cloud.instance_types(class, now) {
                 Ok(types) => {
-                    offerings.insert(pool.name_any().as_str().into(), types);
+                    let name: Arc<str> = pool.name_any().into();
+                    let overlaid = if self.world.settings.node_overlay { self.world.overlays.apply(&name, &types) } else { Some(types) };
+                    match overlaid {
+                        Some(types) => drop(offerings.insert(name, types)),
+                        // Its turn comes with the next look at the overlays.
+                        None => tracing::debug!(nodepool = &*name, "skipping, awaiting nodeoverlay evaluation"),
+                    }
                 }
                 Err(error) => unresolved.push((pool.name_any(), error)),
             }

@@ -10,6 +10,17 @@ use kube::ResourceExt;
 use std::sync::Arc;
 use vocabulary::labels;
 
+/// It came or went, or its spec is another one.
+fn regenerated(touched: &Touched) -> bool {
+    let generation = |object: &Option<Object>| match object {
+        Some(Object::NodePool(pool)) => pool.metadata.generation,
+        Some(Object::EC2NodeClass(class)) => class.metadata.generation,
+        Some(Object::NodeOverlay(overlay)) => overlay.metadata.generation,
+        _ => None,
+    };
+    touched.old.is_none() || touched.new.is_none() || generation(&touched.old) != generation(&touched.new)
+}
+
 impl Controller {
     pub(super) fn open_when_ready(&mut self) {
         let leads = self.world.settings.leader_election.is_none() || self.world.election.renewed.is_some();
@@ -21,7 +32,10 @@ impl Controller {
         let now = self.clock.now();
         let index = &self.world.index;
         let mut works: Vec<Work> = index.classes().map(|c| Work::NodeClass(c.name_any().into())).collect();
-        works.extend(index.pools().flat_map(|p| [Work::NodePool(p.name_any().into()), Work::PoolCounter(p.name_any().into())]));
+        works.extend(index.pools().flat_map(|p| {
+            let name: Arc<str> = p.name_any().into();
+            [Work::NodePool(name.clone()), Work::PoolCounter(name.clone()), Work::FixedSize(name)]
+        }));
         for claim in index.claims() {
             let name: Arc<str> = claim.name_any().into();
             works.extend([Work::Lifecycle(name.clone()), Work::Expiration(name.clone()), Work::Tagging(name.clone()), Work::Marks(name)]);
@@ -34,7 +48,19 @@ impl Controller {
             }
         }
         works.extend(index.nodes().filter(|n| n.metadata.deletion_timestamp.is_some()).map(|n| Work::Termination(n.name_any().into())));
-        works.extend([Work::Retrigger, Work::InstanceGc, Work::ClaimGc, Work::LaunchTemplates, Work::Disruption]);
+        works.extend([
+            Work::Retrigger,
+            Work::InstanceGc,
+            Work::ClaimGc,
+            Work::Health,
+            Work::CapacityTypes,
+            Work::ReservationExpiration,
+            Work::LaunchTemplates,
+            Work::Disruption,
+        ]);
+        if self.world.settings.node_overlay {
+            works.push(Work::NodeOverlays);
+        }
         if self.world.settings.interruptions {
             works.push(Work::Interruption);
         }
@@ -96,6 +122,11 @@ impl Controller {
                                 .map(|n| Work::Termination(n.name_any().into())),
                         );
                     }
+                    let came_or_goes = touched.old.is_none() || touched.new.is_none() || claim.metadata.deletion_timestamp.is_some();
+                    let pool = claim.labels().get(labels::NODEPOOL).and_then(|pool| self.world.index.pool(pool));
+                    if let Some(pool) = pool.filter(|pool| came_or_goes && pool.spec.replicas.is_some()) {
+                        works.push(Work::FixedSize(pool.name_any().into()));
+                    }
                     if touched.new.is_none() {
                         works.push(Work::NodeClass(claim.spec.node_class_ref.name.as_str().into()));
                         self.world.launches.remove(&claim.uid().unwrap_or_default());
@@ -109,7 +140,10 @@ impl Controller {
                 ]);
             }
             Kind::NodePool => {
-                works.push(Work::NodePool(name.clone()));
+                works.extend([Work::NodePool(name.clone()), Work::FixedSize(name.clone())]);
+                if regenerated(touched) {
+                    works.push(Work::NodeOverlays);
+                }
                 let own = self.world.index.claims().filter(|c| c.labels().get(labels::NODEPOOL).is_some_and(|pool| **pool == *name));
                 works.extend(own.map(|c| Work::Marks(c.name_any().into())));
                 if touched.old.is_none() {
@@ -118,11 +152,16 @@ impl Controller {
             }
             Kind::EC2NodeClass => {
                 works.push(Work::NodeClass(name.clone()));
+                if regenerated(touched) {
+                    works.push(Work::NodeOverlays);
+                }
                 let pools = self.world.index.pools().filter(|p| *p.spec.template.spec.node_class_ref.name == *name);
                 works.extend(pools.map(|p| Work::NodePool(p.name_any().into())));
                 let own = self.world.index.claims().filter(|c| *c.spec.node_class_ref.name == *name);
                 works.extend(own.map(|c| Work::Marks(c.name_any().into())));
             }
+            Kind::NodeOverlay if regenerated(touched) => works.push(Work::NodeOverlays),
+            Kind::NodeOverlay => {}
             // The next plan looks at these.
             Kind::DaemonSet
             | Kind::PodDisruptionBudget
@@ -132,6 +171,7 @@ impl Controller {
             | Kind::StorageClass
             | Kind::CSINode => {}
         }
+        works.retain(|work| *work != Work::NodeOverlays || self.world.settings.node_overlay);
         for work in works {
             if by != Some(&work) {
                 self.queue.add(work, now);

@@ -97,6 +97,7 @@ impl State {
             subnet_id: Some("subnet-1".into()),
             security_groups: vec!["sg-1".into()],
             capacity_type: CapacityType::OnDemand,
+            reservation: None,
             launch_time: now,
             tags: BTreeMap::new(),
         };
@@ -142,6 +143,7 @@ impl Cloud for MemoryCloud {
                 (labels::CAPACITY_TYPE, "on-demand"),
             ]),
             capacity: resources(*cpu, *gib),
+            overlaid: false,
             allocatable: resources(cpu - 70, *gib).with("memory", (gib << 30) - (600 << 20)),
             offerings: vec![Offering {
                 zone: ZONE.into(),
@@ -151,6 +153,7 @@ impl Cloud for MemoryCloud {
                 available: !unavailable.iter().any(|u| u == name),
                 requirements: single(&[(labels::ZONE, ZONE), (labels::CAPACITY_TYPE, "on-demand")]),
                 reservation_capacity: None,
+                overlaid: false,
             }],
         });
         Ok(Arc::new(made.collect()))

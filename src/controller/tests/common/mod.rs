@@ -1,4 +1,5 @@
 //! A cluster and a cloud in memory, for the controller under a paused clock.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod cloud;
 pub mod kube;

@@ -112,6 +112,7 @@ impl World {
                         Some("status"),
                         |value| {
                             value["status"]["phase"] = json!("Running");
+                            value["status"]["startTime"] = json!(now);
                             let ready = json!({ "type": "Ready", "status": "True", "lastTransitionTime": now });
                             match value["status"]["conditions"].as_array_mut() {
                                 Some(list) => list.push(ready),

@@ -73,6 +73,8 @@ pub fn why(by: Method, why: &Why, more: Option<&str>) -> String {
         Why::NotMarked(condition) if &**condition == "Drifted" => "it has not drifted".to_owned(),
         Why::NotMarked(condition) => format!("it was not {condition} yet{more}"),
         Why::OtherMethod if by == Method::Emptiness => "it is not empty".to_owned(),
+        Why::Unbalanced => "giving it up saves too little for the pods that would have to move, and its NodePool is balanced".to_owned(),
+        Why::FixedSize => "its NodePool has a fixed size, so that only drift replaces its nodes".to_owned(),
         Why::OtherMethod => "it is empty, so it is left to emptiness".to_owned(),
     }
 }

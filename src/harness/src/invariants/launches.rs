@@ -56,7 +56,7 @@ impl Launches {
         if nominated.at.duration_since(created).abs() > WORD {
             return None;
         }
-        let first = self.of_pod.insert(nominated.uid, claim.to_owned()).filter(|first| first != claim)?;
+        let first = self.of_pod.insert(nominated.uid.clone(), claim.to_owned()).filter(|first| first != claim)?;
         let before = view.any_claim(&first)?;
         let told = |how: &str| {
             let ago = created.duration_since(before.created).as_secs_f64();
@@ -71,6 +71,14 @@ impl Launches {
             let changed = view.pools.get(&before.pool).map(|pool| pool.changed);
             let news = since(view.last_arrival) || since(view.last_claim_end) || since(changed);
             return if news { None } else { told("and is alive, with nothing new since") };
+        }
+        // kube-scheduler put it elsewhere, and now that node is replaced: the first was for somebody else in the end.
+        let pod = nominated.pod.split_once('/').and_then(|(namespace, name)| view.pods.get(&(namespace.to_owned(), name.to_owned())));
+        let stands_on = pod.filter(|pod| pod.uid == nominated.uid).and_then(|pod| view.nodes.get(pod.node.as_deref()?)?.instance.clone());
+        let replaced =
+            |instance: &String| view.claims.values().any(|claim| claim.instance.as_ref() == Some(instance) && claim.reason.is_some());
+        if stands_on.as_ref().is_some_and(|instance| before.instance.as_ref() != Some(instance) && replaced(instance)) {
+            return None;
         }
         match &before.last_reason {
             Some(reason) if before.instance.is_some() => told(&format!("and was ended as {reason} by the controller itself")),

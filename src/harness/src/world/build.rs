@@ -369,6 +369,7 @@ async fn start_controller(
             let mut cloud = Recipe::cloud_settings(scenario, cluster_endpoint, authority());
             let errors = Arc::default();
             let mut controller = controller::Settings::new(&aws.cluster);
+            controller.cluster_ca = cloud.cluster_ca.clone();
             controller.interruptions = aws.queue_name().is_some();
             controller.crash_at = options.crash_at;
             controller.tamper = options.tamper.clone();

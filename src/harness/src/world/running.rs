@@ -138,7 +138,7 @@ pub fn configure(
                 cloud.vm_memory_overhead_percent =
                     if fraction.is_finite() && fraction >= 0.0 { fraction } else { return Err(wrong("fraction of zero or more")) };
             }
-            "FEATURE_GATES" => feature_gates(settings, value)?,
+            "FEATURE_GATES" => feature_gates(settings, cloud, value)?,
             "RESERVED_ENIS" => cloud.reserved_enis = value.parse().map_err(|_| wrong("whole number"))?,
             _ => {
                 let known =
@@ -153,16 +153,21 @@ pub fn configure(
 }
 
 /// `SpotToSpotConsolidation=true,ReservedCapacity=false`. Source: `C/pkg/operator/options/options.go`.
-fn feature_gates(settings: &mut controller::Settings, text: &str) -> Result<(), WorldError> {
+fn feature_gates(settings: &mut controller::Settings, cloud: &mut cloud::Settings, text: &str) -> Result<(), WorldError> {
     for gate in text.split(',').map(str::trim).filter(|gate| !gate.is_empty()) {
         let wrong = |what: String| WorldError::Controller(format!("given.controller.settings.FEATURE_GATES: {what}"));
         let (name, value) = gate.split_once('=').ok_or_else(|| wrong(format!("{gate:?} is not NAME=true or NAME=false")))?;
         let value = value.trim().parse().map_err(|_| wrong(format!("{gate:?} is not NAME=true or NAME=false")))?;
         match name.trim() {
             "SpotToSpotConsolidation" => settings.options.spot_to_spot_consolidation = value,
-            "ReservedCapacity" => settings.options.reserved_capacity = value,
+            "ReservedCapacity" => {
+                settings.options.reserved_capacity = value;
+                cloud.reserved_capacity = value;
+            }
+            "StaticCapacity" => settings.static_capacity = value,
+            "NodeOverlay" => settings.node_overlay = value,
             // What ours does not have can only be off.
-            "NodeRepair" | "NodeOverlay" | "StaticCapacity" if !value => {}
+            "NodeRepair" | "CapacityBuffer" if !value => {}
             other => return Err(wrong(format!("the built-in controller has no gate {other:?} to turn on"))),
         }
     }

@@ -152,7 +152,7 @@ fn pod_blocker(node: &Node, snapshot: &Snapshot, now: Timestamp) -> Option<Block
 }
 
 /// What the node costs by its zone and market labels (`C/pkg/cloudprovider/types.go`, OfferingPrice).
-fn price_of(node: &Node, instance_type: &InstanceType) -> Option<UsdPerHour> {
+pub fn price_of(node: &Node, instance_type: &InstanceType) -> Option<UsdPerHour> {
     let zone = node.labels.get(labels::ZONE)?;
     let market = node.labels.get(labels::CAPACITY_TYPE)?;
     let matching = |o: &&crate::input::Offering| o.zone == *zone && o.capacity_type.as_str() == &**market;

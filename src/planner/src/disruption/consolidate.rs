@@ -1,11 +1,13 @@
 //! The methods: which candidates, in which order, at which price.
 
+use super::balanced::Totals;
 use super::bench::{Bench, Picture};
 use super::budget::allowances;
 use super::candidate::Candidate;
 use super::simulate::{Simulation, simulate, simulate_up_to};
 use super::{Blocker, Command, Invalid, Method, Proposal, Stays, Unconsolidatable, Why};
 use crate::claim::Claim;
+use crate::fixed::{self, Census};
 use crate::input::{ConsolidationPolicy, Offering, Offerings, Options, Snapshot};
 use crate::launch::Draft;
 use crate::template::{Template, buyable};
@@ -61,7 +63,7 @@ impl<'a> Search<'a> {
         pass.proposal.closed_pools = closed;
         let command = match method {
             Method::Emptiness => pass.emptiness(candidates, left),
-            Method::Drift => pass.drift(candidates, &left),
+            Method::Drift => pass.drift(candidates, &left, busy),
             Method::MultiNode => pass.multi_node(candidates, left),
             Method::SingleNode => pass.single_node(candidates, &left),
         };
@@ -148,7 +150,13 @@ impl Pass<'_, '_> {
     }
 
     /// The node that drifted first, those without pods before the others (`drift.go`).
-    fn drift(&mut self, mut candidates: Vec<Candidate>, left: &Left) -> Option<Command> {
+    fn drift(&mut self, candidates: Vec<Candidate>, left: &Left, busy: &BTreeSet<Arc<str>>) -> Option<Command> {
+        let (fixed, mut candidates): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|c| c.pool.replicas.is_some());
+        let mut commands = self.fixed_drift(&fixed, left, busy).into_iter();
+        if let Some(first) = commands.next() {
+            self.proposal.more = commands.collect();
+            return Some(first);
+        }
         candidates.sort_by_key(|c| (!c.reschedulable.is_empty(), c.node.drifted.as_ref().map(|(since, _)| *since)));
         for candidate in &candidates {
             if left.get(&candidate.pool.name).copied().unwrap_or(0) == 0 {
@@ -166,18 +174,46 @@ impl Pass<'_, '_> {
         None
     }
 
+    /// Nodes of pools of fixed size, as many at once as budget and node limit let be replaced, once there are not too many
+    /// (`staticdrift.go`; upstream takes them in the order of a Go map).
+    fn fixed_drift(&mut self, candidates: &[Candidate], left: &Left, busy: &BTreeSet<Arc<str>>) -> Vec<Command> {
+        let mut by_pool: BTreeMap<&Arc<str>, Vec<&Candidate>> = BTreeMap::new();
+        candidates.iter().for_each(|candidate| by_pool.entry(&candidate.pool.name).or_default().push(candidate));
+        let mut commands = Vec::new();
+        for (name, candidates) in by_pool {
+            let pool = &candidates[0].pool;
+            let allowed = left.get(name).copied().unwrap_or(0);
+            let census = Census::of(pool, self.search.bench.picture.snapshot, busy);
+            let settled = census.active + census.pending_disruption <= pool.replicas.unwrap_or(0);
+            let wanted = i64::try_from(candidates.len()).unwrap_or(i64::MAX).min(allowed.into());
+            let count = if settled { usize::try_from(census.room(pool, wanted)).unwrap_or(0) } else { 0 };
+            for candidate in &candidates[count..] {
+                self.stays(&candidate.node.name, Why::Budget);
+            }
+            commands.extend(candidates[..count].iter().map(|candidate| Command {
+                method: self.method,
+                nodes: vec![candidate.removed()],
+                replacements: vec![fixed::claim(pool)],
+                nominations: Vec::new(),
+                savings: candidate.price.dollars(),
+            }));
+        }
+        commands
+    }
+
     /// The most nodes, from the front, that one cheaper node or none can stand in for (`multinodeconsolidation.go`).
     fn multi_node(&mut self, mut candidates: Vec<Candidate>, mut left: Left) -> Option<Command> {
         sort(&mut candidates);
         let all = candidates.len();
         let chosen = self.within_budgets(candidates, &mut left);
+        let totals = Totals::of(&self.search.bench.picture);
         let mut found = None;
         let (mut low, mut high) = (1, MOST.min(chosen.len().saturating_sub(1)));
         // One node alone is left to the single-node method.
         while chosen.len() >= 2 && low <= high {
             let middle = usize::midpoint(low, high);
             let tried: Vec<&Candidate> = chosen[..=middle].iter().collect();
-            match self.consolidate(&tried).ok().flatten() {
+            match self.consolidate(&tried).ok().flatten().filter(|command| totals.approve(&tried, command.savings)) {
                 Some(command) => {
                     found = Some(command);
                     low = middle + 1;
@@ -193,13 +229,19 @@ impl Pass<'_, '_> {
     fn single_node(&mut self, mut candidates: Vec<Candidate>, left: &Left) -> Option<Command> {
         sort(&mut candidates);
         let mut constrained = false;
+        let totals = Totals::of(&self.search.bench.picture);
         for candidate in in_turn(candidates) {
             if left.get(&candidate.pool.name).copied().unwrap_or(0) == 0 {
                 constrained = true;
                 self.stays(&candidate.node.name, Why::Budget);
                 continue;
             }
+            if !totals.can_approve(&candidate) {
+                self.stays(&candidate.node.name, Why::Unbalanced);
+                continue;
+            }
             match self.consolidate(&[&candidate]) {
+                Ok(Some(command)) if !totals.approve(&[&candidate], command.savings) => self.stays(&candidate.node.name, Why::Unbalanced),
                 Ok(Some(command)) => return Some(command),
                 Ok(None) => {}
                 Err(why) => self.stays(&candidate.node.name, Why::Unconsolidatable(why)),
@@ -255,6 +297,9 @@ fn unsuitable(candidate: &Candidate, method: Method) -> Option<Why> {
     let gone = |why| Some(Why::Unconsolidatable(why));
     if method == Method::Drift {
         return node.drifted.is_none().then_some(Why::NotMarked("Drifted".into()));
+    }
+    if pool.replicas.is_some() {
+        return Some(Why::FixedSize);
     }
     let disabled = pool.disruption.consolidate_after.is_none();
     let unmarked = node.consolidatable.is_none().then_some(Why::NotMarked("Consolidatable".into()));

@@ -9,6 +9,7 @@
 //! Several methods over one picture are asked through a [`Search`]; how long its answers hold when nothing changes but the time says
 //! [`unchanged_until`].
 
+mod balanced;
 mod bench;
 mod budget;
 mod candidate;
@@ -21,7 +22,7 @@ pub use budget::{Allowance, allowances, is_active};
 pub use candidate::{Blocker, Candidate};
 pub use consolidate::{Search, propose, validate};
 pub use lasting::unchanged_until;
-pub use pod::{is_disruptable, is_evictable, is_reschedulable, is_under_way};
+pub use pod::{eviction_cost, is_disruptable, is_evictable, is_reschedulable, is_under_way};
 
 use crate::output::{NodeClaimPlan, Nomination};
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,10 @@ pub enum Why {
     NotMarked(Arc<str>),
     /// It is empty and left to the method for empty nodes, or it is not empty.
     OtherMethod,
+    /// Its NodePool is balanced, and giving it up saves too little for the pods that would have to move.
+    Unbalanced,
+    /// Its NodePool has a fixed size: only drift replaces its nodes.
+    FixedSize,
 }
 
 /// Why nothing is gained by consolidating a node (`consolidation.go`).
@@ -185,6 +190,9 @@ fn unplaced(first_word: &str, pods: &[(Arc<str>, String)]) -> String {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {
     pub command: Option<Command>,
+    /// To be carried out beside it, each on its own.
+    #[serde(default)]
+    pub more: Vec<Command>,
     /// Per node that could have been meant: why it stays.
     pub stays: Vec<Stays>,
     /// Candidates there were, blocked ones not counted.

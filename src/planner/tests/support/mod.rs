@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use planner::input::*;
 use planner::output::{NodeClaimPlan, PodOutcome};
+use planner::overlay::Overlay;
 use planner::{Explanation, Plan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,6 +85,7 @@ pub fn offering(zone: &str, market: CapacityType, dollars: f64) -> Offering {
         available: true,
         requirements,
         reservation_capacity: None,
+        overlaid: false,
     }
 }
 
@@ -102,6 +104,7 @@ pub fn instance_type(name: &str, cpus: i64, memory: i64, capacity: i64, pods: i6
         capacity: Resources::new().with("cpu", cpus * 1000).with("memory", capacity * MIB).with("pods", pods),
         allocatable: Resources::new().with("cpu", cpus * 1000 - 70).with("memory", memory * MIB).with("pods", pods),
         offerings,
+        overlaid: false,
     }
 }
 
@@ -131,6 +134,7 @@ pub fn pool(name: &str) -> Pool {
         termination_grace_period: None,
         hash: "1".into(),
         disruption: PoolDisruption { consolidate_after: None, policy: ConsolidationPolicy::WhenEmptyOrUnderutilized, budgets: Vec::new() },
+        replicas: None,
     }
 }
 
@@ -143,6 +147,8 @@ pub struct World {
     pub snapshot: Snapshot,
     pub offerings: Offerings,
     pub options: Options,
+    /// NodeOverlays, each with its price as written.
+    pub overlays: Vec<(Overlay, Option<String>)>,
 }
 
 impl World {
@@ -150,7 +156,7 @@ impl World {
         let types = Arc::new(types);
         let offerings = pools.iter().map(|pool| (pool.name.clone(), types.clone())).collect();
         let snapshot = Snapshot { pools: pools.into_iter().map(Arc::new).collect(), ..Snapshot::default() };
-        World { snapshot, offerings, options: Options::default() }
+        World { snapshot, offerings, options: Options::default(), overlays: Vec::new() }
     }
 
     /// The workshop's lab without pods.
@@ -186,13 +192,22 @@ impl World {
     }
 
     pub fn plan(&self) -> (Plan, Explanation) {
-        planner::plan(&self.snapshot, &self.offerings, now(), &self.options)
+        planner::plan(&self.snapshot, &self.overlaid(), now(), &self.options)
+    }
+
+    /// The offerings as the overlays make them.
+    pub fn overlaid(&self) -> Offerings {
+        let pools: Vec<_> = self.snapshot.pools.iter().map(|pool| (&pool.name, &pool.labels)).collect();
+        let overlays: Vec<Overlay> = self.overlays.iter().map(|(overlay, _)| overlay.clone()).collect();
+        let (made, _) = planner::overlay::evaluate(&pools, &self.offerings, &overlays);
+        self.offerings.iter().map(|(pool, types)| (pool.clone(), made.apply(pool, types).unwrap())).collect()
     }
 
     /// The world once the plan is carried out: each launch a ready node of its cheapest type with its pods bound, nominated pods
     /// bound to their nodes.
     pub fn carried_out(&self, plan: &Plan) -> World {
         let mut snapshot = self.snapshot.clone();
+        let offerings = self.overlaid();
         let pods: BTreeMap<String, Arc<Pod>> =
             snapshot.pending.iter().map(|pod| (format!("{}/{}", pod.namespace, pod.name), pod.clone())).collect();
         // What leaves is gone by then, and its pods were recreated as pending ones.
@@ -204,7 +219,7 @@ impl World {
         let mut placed: Vec<Arc<str>> = Vec::new();
         for (number, launch) in plan.launches.iter().enumerate() {
             let name = format!("node-{:03}", self.snapshot.nodes.len() + number);
-            let mut node = self.node(&name, launch);
+            let mut node = Self::node(&name, launch, &offerings);
             node.pods.extend(launch.pods.iter().filter_map(|name| pods.get(&**name)).cloned());
             placed.extend(launch.pods.iter().cloned());
             snapshot.nodes.push(Arc::new(node));
@@ -217,12 +232,12 @@ impl World {
             }
         }
         snapshot.pending.retain(|pod| !placed.contains(&format!("{}/{}", pod.namespace, pod.name).into()));
-        World { snapshot, offerings: self.offerings.clone(), options: self.options.clone() }
+        World { snapshot, offerings, options: self.options.clone(), overlays: Vec::new() }
     }
 
-    fn node(&self, name: &str, launch: &NodeClaimPlan) -> Node {
+    fn node(name: &str, launch: &NodeClaimPlan, offerings: &Offerings) -> Node {
         let cheapest = &launch.instance_types[0].instance_type;
-        let chosen = self.offerings[&launch.pool].iter().find(|t| t.name == *cheapest).expect("a chosen type is offered");
+        let chosen = offerings[&launch.pool].iter().find(|t| t.name == *cheapest).expect("a chosen type is offered");
         let asked: Requirements = launch.requirements.iter().map(|r| r.requirement.clone()).collect();
         let offering = chosen.offerings.iter().filter(|o| o.available && asked.is_compatible(&o.requirements, labels::is_well_known));
         let offering = offering.min_by_key(|o| o.price).expect("a chosen type can be bought");

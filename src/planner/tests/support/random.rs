@@ -1,6 +1,7 @@
 //! Seeded random worlds, small enough to read and odd enough to disagree about.
 
 use super::*;
+use planner::overlay::{Overlay, PriceChange};
 use vocabulary::Toleration;
 
 /// SplitMix64: the same numbers for the same seed on every machine.
@@ -63,6 +64,9 @@ pub fn world(seed: u64) -> World {
         let node = random_node(&mut dice, n, &types, &world.snapshot.pools);
         world.snapshot.nodes.push(Arc::new(node));
     }
+    if dice.percent(25) {
+        world.overlays = (0..dice.between(1, 4)).map(|n| random_overlay(&mut dice, n, &names)).collect();
+    }
     let mut shapes: Vec<Pod> = (0..dice.between(1, 6)).map(|n| random_pod(&mut dice, n)).collect();
     if dice.percent(60) {
         shapes.iter_mut().for_each(|pod| relations::relate(&mut dice, pod));
@@ -113,8 +117,8 @@ fn instance_types(dice: &mut Dice) -> Vec<InstanceType> {
             made.requirements.set(Requirement::new(labels::instance::GPU_NAME, Operator::DoesNotExist, [""; 0]));
             let places = zones.iter().flat_map(|zone| MARKETS.map(|market| (*zone, market)));
             made.offerings = places.map(|(zone, market)| random_offering(dice, zone, market, dollars)).collect();
-            if dice.percent(8) {
-                reserve(dice, &mut made, n, zones[0]);
+            if dice.percent(18) {
+                reserve(dice, &mut made, n, &zones);
             }
             if dice.percent(15) {
                 made.capacity.set("example.com/gpu", 2);
@@ -132,26 +136,37 @@ fn random_offering(dice: &mut Dice, zone: &str, market: CapacityType, dollars: f
     made
 }
 
-/// A few machines of this type in a capacity reservation.
-fn reserve(dice: &mut Dice, made: &mut InstanceType, n: i64, zone: &str) {
-    let id: Arc<str> = format!("cr-{n}").into();
-    let mut reserved = offering(zone, CapacityType::Reserved, 0.000_001 * n as f64);
-    reserved.requirements.add(Requirement::is_in(labels::CAPACITY_RESERVATION_ID, id.clone()));
-    reserved.reservation_capacity = Some(u32::try_from(dice.between(0, 3)).unwrap());
-    made.offerings.push(reserved);
+/// A few machines of this type in one capacity reservation or two, of a kind each.
+fn reserve(dice: &mut Dice, made: &mut InstanceType, n: i64, zones: &[&str]) {
+    let (mut ids, mut kinds): (Vec<Arc<str>>, Vec<&str>) = Default::default();
+    for k in 0..dice.between(1, 2) {
+        let id: Arc<str> = format!("cr-{n}-{k}").into();
+        let kind = *dice.pick(&["default", "default", "capacity-block"]);
+        let zone: &str = zones[usize::try_from(dice.between(0, zones.len() as i64 - 1)).unwrap()];
+        let mut reserved = offering(zone, CapacityType::Reserved, 0.000_001 * n as f64 + 0.000_000_01 * k as f64);
+        reserved.requirements.add(Requirement::is_in(labels::CAPACITY_RESERVATION_ID, id.clone()));
+        reserved.requirements.add(Requirement::is_in(labels::CAPACITY_RESERVATION_TYPE, kind));
+        reserved.available = dice.percent(90);
+        reserved.reservation_capacity = Some(u32::try_from(dice.between(0, 3)).unwrap());
+        made.offerings.push(reserved);
+        ids.push(id);
+        kinds.push(kind);
+    }
     made.requirements.set(Requirement::new(labels::CAPACITY_TYPE, Operator::In, ["on-demand", "reserved", "spot"]));
-    made.requirements.set(Requirement::is_in(labels::CAPACITY_RESERVATION_ID, id));
+    made.requirements.set(Requirement::new(labels::CAPACITY_RESERVATION_ID, Operator::In, ids));
+    made.requirements.set(Requirement::new(labels::CAPACITY_RESERVATION_TYPE, Operator::In, kinds));
 }
 
 fn random_requirement(dice: &mut Dice, names: &[&str]) -> Requirement {
-    let mut made = match dice.between(0, 8) {
+    let mut made = match dice.between(0, 9) {
         0 => Requirement::new(labels::ZONE, Operator::In, dice.some(&ZONES)),
         1 => Requirement::new(labels::ZONE, Operator::NotIn, [*dice.pick(&ZONES)]),
-        2 => Requirement::new(labels::CAPACITY_TYPE, Operator::In, dice.some(&["on-demand", "spot"])),
+        2 => Requirement::new(labels::CAPACITY_TYPE, Operator::In, dice.some(&["on-demand", "reserved", "spot"])),
         3 => Requirement::new(labels::ARCH, Operator::In, dice.some(&["amd64", "arm64"])),
         4 => Requirement::new(CPU_LABEL, *dice.pick(&[Operator::Gt, Operator::Gte]), [*dice.pick(&["1", "2", "4"])]),
         5 => Requirement::new(CPU_LABEL, *dice.pick(&[Operator::Lt, Operator::Lte]), [*dice.pick(&["4", "8", "16"])]),
         6 => Requirement::new(labels::INSTANCE_TYPE, Operator::NotIn, dice.some(names)),
+        9 => Requirement::new(labels::CAPACITY_RESERVATION_TYPE, *dice.pick(&[Operator::In, Operator::NotIn]), ["capacity-block"]),
         7 => Requirement::new(labels::instance::FAMILY, Operator::In, dice.some(&["c5", "m5", "t3"])),
         _ => Requirement::new(labels::instance::FAMILY, Operator::Exists, [""; 0]),
     };
@@ -160,6 +175,31 @@ fn random_requirement(dice: &mut Dice, names: &[&str]) -> Requirement {
         made.min_values = Some(u32::try_from(dice.between(1, 2)).unwrap());
     }
     made
+}
+
+/// Another price or another resource, for types that the requirement is about.
+fn random_overlay(dice: &mut Dice, n: i64, names: &[&str]) -> (Overlay, Option<String>) {
+    let mut requirement = match dice.between(0, 3) {
+        0 => Requirement::new(labels::INSTANCE_TYPE, Operator::In, dice.some(names)),
+        1 => Requirement::new(labels::CAPACITY_TYPE, Operator::In, dice.some(&["on-demand", "reserved", "spot"])),
+        2 => Requirement::new("team", Operator::In, [*dice.pick(&TEAMS)]),
+        _ => random_requirement(dice, names),
+    };
+    requirement.min_values = None;
+    let price = match dice.between(0, 3) {
+        0 => Some(format!("{:.3}", 0.001 * dice.between(1, 300) as f64)),
+        1 => Some(format!("{:+.3}", 0.001 * dice.between(-50, 50) as f64)),
+        2 => Some(format!("{:+}%", dice.between(-100, 100))),
+        _ => None,
+    };
+    let mut capacity = vocabulary::Resources::new();
+    if price.is_none() || dice.percent(20) {
+        capacity.set(*dice.pick(&["example.com/gpu", "example.com/chip"]), dice.between(1, 3));
+    }
+    let weight = i32::try_from(dice.between(0, 2)).unwrap();
+    let change = price.as_deref().and_then(PriceChange::parse);
+    let requirements = [requirement].into_iter().collect();
+    (Overlay { name: format!("overlay-{n}").into(), weight, requirements, price: change, capacity }, price)
 }
 
 fn random_pool(dice: &mut Dice, n: i64, names: &[&str]) -> Pool {
