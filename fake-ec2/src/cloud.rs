@@ -261,7 +261,7 @@ impl Cloud {
 fn request_id(seed: u64, ticket: Ticket) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digest: [u8; 32] = Sha256::digest(format!("request {seed} {}", ticket.0)).into();
-    let nibble = |at: usize| if at % 2 == 0 { digest[at / 2] >> 4 } else { digest[at / 2] & 0xf };
+    let nibble = |at: usize| if at.is_multiple_of(2) { digest[at / 2] >> 4 } else { digest[at / 2] & 0xf };
     let digit = |at: usize| match at {
         12 => '4',
         16 => 'a',

@@ -82,7 +82,7 @@ impl Server {
             let (stream, _) = self.listener.accept().await?;
             // Small answers shall not wait for more; a connection that cannot promise it serves all the same.
             let _ = stream.set_nodelay(true);
-            let (line, gate, acceptor) = (line.clone(), gate.clone(), self.acceptor.clone());
+            let (line, gate, acceptor) = (line.clone(), gate, self.acceptor.clone());
             tokio::spawn(async move {
                 // Whoever speaks no TLS, or goes away, is no event for the server.
                 let Ok(stream) = acceptor.accept(stream).await else { return };

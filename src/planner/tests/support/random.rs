@@ -194,7 +194,8 @@ fn random_overlay(dice: &mut Dice, n: i64, names: &[&str]) -> (Overlay, Option<S
     };
     let mut capacity = vocabulary::Resources::new();
     if price.is_none() || dice.percent(20) {
-        capacity.set(*dice.pick(&["example.com/gpu", "example.com/chip"]), dice.between(1, 3));
+        let name: &&str = dice.pick(&["example.com/gpu", "example.com/chip"]);
+        capacity.set(name, dice.between(1, 3));
     }
     let weight = i32::try_from(dice.between(0, 2)).unwrap();
     let change = price.as_deref().and_then(PriceChange::parse);
