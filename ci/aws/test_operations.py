@@ -245,8 +245,32 @@ def test_fleets_that_are_not_to_be_had(ec2, image):
     configs = [{"LaunchTemplateSpecification": {"LaunchTemplateName": name, "Version": "$Latest"}, "Overrides": [{"InstanceType": "m5.large"}]}]
     target = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
     refused("UnsupportedOperation", 400, ec2.create_fleet, Type="maintain", LaunchTemplateConfigs=configs, TargetCapacitySpecification=target)
-    wishes = [{**configs[0], "Overrides": [{"InstanceRequirements": {"VCpuCount": {"Min": 2}, "MemoryMiB": {"Min": 4096}}}]}]
-    refused("UnsupportedOperation", 400, ec2.create_fleet, Type="instant", LaunchTemplateConfigs=wishes, TargetCapacitySpecification=target)
+    ec2.delete_launch_template(LaunchTemplateName=name)
+
+
+def test_a_fleet_of_what_has_the_attributes(ec2, image):
+    name = unique("fleet")
+    ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData={"ImageId": image})
+    wanted = {"VCpuCount": {"Min": 2, "Max": 4}, "MemoryMiB": {"Min": 4096, "Max": 16384}}
+    specification = {"LaunchTemplateName": name, "Version": "$Latest"}
+    configs = [{"LaunchTemplateSpecification": specification, "Overrides": [{"InstanceRequirements": wanted}]}]
+    target = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
+    pages = ec2.get_paginator("get_instance_types_from_instance_requirements")
+    pages = pages.paginate(ArchitectureTypes=["x86_64"], VirtualizationTypes=["hvm"], InstanceRequirements=wanted)
+    suiting = {found["InstanceType"] for page in pages for found in page["InstanceTypes"]}
+    assert "m5.large" in suiting and "m5.4xlarge" not in suiting
+    made = ec2.create_fleet(Type="instant", LaunchTemplateConfigs=configs, TargetCapacitySpecification=target)
+    assert [one["InstanceType"] in suiting for one in made["Instances"]] == [True]
+    fleet = made["FleetId"]
+    assert [one["FleetId"] for one in ec2.describe_fleets(FleetIds=[fleet])["Fleets"]] == [fleet]
+    ended = ec2.delete_fleets(FleetIds=[fleet], TerminateInstances=True)
+    assert [one["FleetId"] for one in ended["SuccessfulFleetDeletions"]] == [fleet]
+    refused("InvalidFleetId.NotFound", 400, ec2.describe_fleets, FleetIds=["fleet-00000000-0000-0000-0000-000000000000"])
+    many = {"VCpuCount": {"Min": 100000}, "MemoryMiB": {"Min": 4096}}
+    both = {"InstanceType": "m5.large", "InstanceRequirements": wanted}
+    for code, override in [("InvalidParameterValue", {"InstanceRequirements": many}), ("InvalidParameterCombination", both)]:
+        wishes = [{"LaunchTemplateSpecification": specification, "Overrides": [override]}]
+        refused(code, 400, ec2.create_fleet, Type="instant", LaunchTemplateConfigs=wishes, TargetCapacitySpecification=target)
     ec2.delete_launch_template(LaunchTemplateName=name)
 
 
@@ -452,6 +476,7 @@ def test_a_rule_and_its_targets(account):
 
 def test_parameters(account):
     ssm, name = account.client("ssm"), f"/{unique('p')}"
+    refused("InvalidFilterKey", 400, ssm.describe_parameters, ParameterFilters=[{"Key": "Nope", "Values": ["x"]}])
     ssm.put_parameter(Name=f"{name}/a", Value="1", Type="String")
     refused("ParameterAlreadyExists", 400, ssm.put_parameter, Name=f"{name}/a", Value="2", Type="String")
     refused("AccessDeniedException", 400, ssm.put_parameter, Name="/aws/mine", Value="2", Type="String")

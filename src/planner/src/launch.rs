@@ -140,7 +140,9 @@ fn written(requirements: Requirements, claim: &Claim) -> Vec<ClaimRequirement> {
     let simulated = [labels::HOSTNAME, labels::REGISTERED, labels::INITIALIZED];
     let kept = requirements.iter().filter(|r| !simulated.contains(&&*r.key)).cloned();
     kept.map(|mut requirement| {
-        requirement.min_values = claim.min_values.get(&requirement.key).copied();
+        // FinalizeScheduling writes the market of reserved capacity anew, and with it no `minValues`.
+        let anew = !claim.reserved.is_empty() && *requirement.key == *labels::CAPACITY_TYPE;
+        requirement.min_values = claim.min_values.get(&requirement.key).copied().filter(|_| !anew);
         let ordered_values = requirement.values.iter().cloned().collect();
         ClaimRequirement { requirement, ordered_values }
     })

@@ -42,7 +42,7 @@ fn load_makes_pods_and_its_end_takes_them_away_after_five_minutes() {
     world.kubelets();
     world.create("autoscaling/horizontalpodautoscalers", autoscaler());
     live(&mut world, 110);
-    assert_eq!((replicas(&world), reason(&world, "ScalingLimited").as_str()), (1, "TooFewReplicas"));
+    assert_eq!((replicas(&world), reason(&world, "ScalingLimited").as_str()), (1, "DesiredWithinRange"));
     let mut seen = vec![1];
     while world.now < 400 {
         let next = world.now + 5;

@@ -2,7 +2,7 @@
 """Writes src/controller/tests/upstream-lines.json: which lines an unmodified Karpenter logs, from the log of a run.
 
     dryfit test scenarios/reserved/capacity-reservation.yaml --cluster local --controller command:KARPENTER --logs FOLDER
-    python ci/generate/log_lines.py FOLDER/controller.log
+    python ci/judges/log_lines.py FOLDER/controller.log
 
 One row per controller and message: the level, and the keys beside those that controller-runtime adds. Run it on several logs to join them.
 """
