@@ -135,7 +135,9 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
             let version = format!("{}.3", scenario.given.kubernetes.version);
             let managed_fields = mode == Mode::Wire;
             let (tokens, secret) = served.as_ref().map(|(server, _)| server.users()).unwrap_or_default();
-            let config = fake_kube::Config { seed, start: clock.now(), version, managed_fields, tokens, secret, ..Default::default() };
+            let root_ca = served.as_ref().map(|(server, _)| server.root_ca()).unwrap_or_default();
+            let config =
+                fake_kube::Config { seed, start: clock.now(), version, managed_fields, tokens, secret, root_ca, ..Default::default() };
             let mut kube = fake_kube::Kube::new(config);
             for controller in fake_kube::controllers::all(seed) {
                 kube.add_controller(controller);
