@@ -101,9 +101,9 @@ def real(children, work, controllers=True):
     return side
 
 
-def ours(children, work):
-    config = work / "ours.kubeconfig"
-    start(children, work, "dryfit", DRYFIT, "up", "--kube-only", "--listen", "127.0.0.1:0", "--kubeconfig", config, "--nodes", 0)
-    until("dryfit up", lambda: "listening" in (work / "dryfit.log").read_text())
+def ours(children, work, *more, name="dryfit"):
+    config = work / f"{name}.kubeconfig"
+    start(children, work, name, DRYFIT, "up", "--kube-only", "--listen", "127.0.0.1:0", "--kubeconfig", config, "--nodes", 0, *more)
+    until("dryfit up", lambda: "listening" in (work / f"{name}.log").read_text())
     text = config.read_text()
     return Side("dryfit", work, config, re.search(r"https://(\S+)", text)[1], re.search(r"token: (\S+)", text)[1])

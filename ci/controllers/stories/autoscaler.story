@@ -1,4 +1,4 @@
-A HorizontalPodAutoscaler without metrics, under load, without load, with a behaviour that lets it shrink after 20 s.
+A HorizontalPodAutoscaler under load, without load, with a behaviour that lets it shrink after 20 s.
 
 $ kubectl apply -f -
 apiVersion: apps/v1
@@ -10,7 +10,8 @@ spec:
   template:
     metadata: {labels: {app: php}}
     spec: {containers: [{name: main, image: "php:1", resources: {requests: {cpu: 200m}}}]}
----
+$ settle 20s
+$ kubectl apply -f -
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {name: php}

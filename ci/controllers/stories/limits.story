@@ -6,14 +6,12 @@ kind: LimitRange
 metadata: {name: limits}
 spec:
   limits:
-  - {type: Container, max: {memory: 1Gi}, min: {memory: 100Mi}, default: {memory: 512Mi}, defaultRequest: {memory: 256Mi}}
----
-apiVersion: v1
-kind: LimitRange
-metadata: {name: ratio}
-spec:
-  limits:
-  - {type: Container, maxLimitRequestRatio: {cpu: "2"}, default: {cpu: 200m}, defaultRequest: {cpu: 100m}}
+  - type: Container
+    max: {memory: 1Gi}
+    min: {memory: 100Mi}
+    default: {memory: 512Mi, cpu: 200m}
+    defaultRequest: {memory: 256Mi, cpu: 100m}
+    maxLimitRequestRatio: {cpu: "2"}
 $ kubectl apply -f -
 apiVersion: apps/v1
 kind: ReplicaSet

@@ -55,6 +55,8 @@ pub struct Config {
     pub secret: Vec<u8>,
     /// Whether roles and bindings decide; the server's own are there then.
     pub rbac: bool,
+    /// The authority of the server's certificate, as PEM, for `kube-root-ca.crt`. Empty without TLS.
+    pub root_ca: String,
     /// Faults from the start; more by [`Kube::add_rule`].
     pub rules: Vec<Rule>,
 }
@@ -82,6 +84,7 @@ impl Default for Config {
             tokens: Vec::new(),
             secret: Vec::new(),
             rbac: false,
+            root_ca: String::new(),
             rules: Vec::new(),
         }
     }
@@ -113,6 +116,7 @@ impl Kube {
             api.register(kind);
         }
         api.track(config.managed_fields);
+        api.set_root_ca(config.root_ca);
         api.set_auth(crate::auth::Auth::new(&config.tokens, config.secret, config.rbac));
         bootstrap::fill(&mut api, start);
         if config.rbac {

@@ -8,7 +8,7 @@
 //!   path, env fieldRef's apiVersion; of volumes: default modes, an empty source, hostPath's type, projected tokens' lifetime
 //! - Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController, Job, CronJob: replicas and strategy numbers
 //! - Service: type, protocol, target port, session affinity, internal traffic policy
-//! - Namespace, Node, Secret, PersistentVolume, PersistentVolumeClaim, StorageClass, PriorityClass, HorizontalPodAutoscaler,
+//! - Namespace, Node, Secret, LimitRange, PersistentVolume, PersistentVolumeClaim, StorageClass, PriorityClass, HorizontalPodAutoscaler,
 //!   EndpointSlice, webhooks: what each match arm says
 
 use serde_json::{Map, Value, json};
@@ -62,6 +62,7 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
         "services" => service(child(map, "spec")),
         "namespaces" => namespace(map),
         "secrets" => secret(map),
+        "limitranges" => super::limits::complete(child(map, "spec")),
         "persistentvolumes" => {
             let spec = child(map, "spec");
             set(spec, "persistentVolumeReclaimPolicy", json!("Retain"));
@@ -459,6 +460,8 @@ fn autoscaler(spec: &mut Map<String, Value>) {
 }
 
 fn endpoint_slice(map: &mut Map<String, Value>) {
+    // Go writes these lists when they are nil, too.
+    ["endpoints", "ports"].into_iter().for_each(|key| set(map, key, Value::Null));
     for port in each(map, "ports") {
         set(port, "name", json!(""));
         set(port, "protocol", json!("TCP"));

@@ -171,6 +171,7 @@ fn specific(api: &Api, kind: &Kind, object: &Value, errors: &mut Errors) {
             pod_spec(&spec["template"]["spec"], "spec.template.spec", errors);
         }
         "nodes" => taints(&spec["taints"], errors),
+        "limitranges" => super::limits::validate(spec, errors),
         "services" => service(spec, errors),
         "policy/poddisruptionbudgets" if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() => {
             errors.push(FieldError::invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set"));

@@ -23,6 +23,9 @@ pub use write::Written;
 pub struct Api {
     store: Store,
     chance: Chance,
+    /// Of objects that come with a namespace: what they are called must not depend on how many there are.
+    aside: Chance,
+    root_ca: String,
     last_write: Timestamp,
     /// Whether fields are followed from an object's creation on, not only from its first apply on.
     tracking: bool,
@@ -51,6 +54,8 @@ impl Api {
         Api {
             store: Store::new(history),
             chance: Chance::new(seed),
+            aside: Chance::new(seed ^ 0x6173_6964_6500_0001),
+            root_ca: String::new(),
             last_write: Timestamp::UNIX_EPOCH,
             tracking: false,
             acting: "kube-apiserver",
@@ -67,6 +72,15 @@ impl Api {
 
     pub(crate) fn set_usage(&mut self, usage: crate::usage::Usage) {
         self.usage = usage;
+    }
+
+    /// The authority of the server's certificate, as PEM; empty without TLS.
+    pub(crate) fn root_ca(&self) -> &str {
+        &self.root_ca
+    }
+
+    pub(crate) fn set_root_ca(&mut self, pem: String) {
+        self.root_ca = pem;
     }
 
     pub(crate) fn auth(&self) -> &crate::auth::Auth {
@@ -120,6 +134,14 @@ impl Api {
         let kind = self.known(plural)?;
         let target = Target { kind: &kind, version: &kind.version, namespace, name: "", subresource: None };
         self.create_with(now, target, object, &self.own_options()).map(|written| written.object)
+    }
+
+    /// As [`Api::create`], with uids from a stream of their own.
+    pub(crate) fn create_aside(&mut self, now: Timestamp, plural: &str, namespace: &str, object: Value) -> Result<Arc<Object>, Status> {
+        std::mem::swap(&mut self.chance, &mut self.aside);
+        let made = self.create(now, plural, namespace, object);
+        std::mem::swap(&mut self.chance, &mut self.aside);
+        made
     }
 
     /// Reads, changes, writes: `change` sees the stored object. `subresource` is `None` or `Some("status")`; what the subresource may

@@ -15,6 +15,10 @@ impl DeleteOptions {
         DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() }
     }
 
+    pub fn foreground() -> DeleteOptions {
+        DeleteOptions { propagation: Some(Propagation::Foreground), ..DeleteOptions::default() }
+    }
+
     /// At once, without grace.
     pub fn now() -> DeleteOptions {
         DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() }

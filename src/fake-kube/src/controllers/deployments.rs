@@ -23,6 +23,9 @@ const PLURAL: &str = "apps/deployments";
 const SETS: &str = "apps/replicasets";
 const HASH: &str = "pod-template-hash";
 const REVISION: &str = "deployment.kubernetes.io/revision";
+const HISTORY: &str = "deployment.kubernetes.io/revision-history";
+/// maxRevHistoryLengthInChars.
+const LONGEST_HISTORY: usize = 2000;
 const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 const MAXIMUM: &str = "deployment.kubernetes.io/max-replicas";
 
@@ -192,7 +195,8 @@ impl Deployments {
         let min_ready = number(value, "/spec/minReadySeconds");
         let copied = copied_annotations(deployment);
         let _ = api.update_with(now, SETS, &newest.meta.namespace, &newest.meta.name, None, |set| {
-            for (key, text) in copied.into_iter().chain([(REVISION.to_owned(), json!(wanted))]) {
+            let back = history(newest, current, &wanted).map(|text| (HISTORY.to_owned(), json!(text)));
+            for (key, text) in copied.into_iter().chain([(REVISION.to_owned(), json!(wanted))]).chain(back) {
                 set["metadata"]["annotations"][key] = text;
             }
             if number(set, "/spec/minReadySeconds") != min_ready {
@@ -424,9 +428,21 @@ fn revision(sets: &[Arc<Object>]) -> i64 {
     sets.iter().filter_map(|set| set.meta.annotations.get(REVISION)?.parse().ok()).max().unwrap_or(0)
 }
 
+/// The revisions that a set had before, when it becomes the newest again (SetNewReplicaSetAnnotations).
+fn history(set: &Object, current: i64, wanted: &str) -> Option<String> {
+    let old = set.meta.annotations.get(REVISION).filter(|_| wanted.parse::<i64>().is_ok_and(|wanted| current < wanted))?;
+    let told = set.meta.annotations.get(HISTORY).map_or("", String::as_str);
+    let mut kept: Vec<&str> = told.split(',').filter(|one| !one.is_empty()).chain([old.as_str()]).collect();
+    // The oldest are forgotten.
+    while kept.len() > 1 && kept.iter().map(|one| one.len() + 1).sum::<usize>() - 1 > LONGEST_HISTORY {
+        kept.remove(0);
+    }
+    Some(kept.join(","))
+}
+
 /// Annotations of the Deployment that its sets carry too.
 fn copied_annotations(deployment: &Object) -> BTreeMap<String, Value> {
-    let own = |key: &str| [REVISION, DESIRED, MAXIMUM, "kubectl.kubernetes.io/last-applied-configuration"].contains(&key);
+    let own = |key: &str| [REVISION, HISTORY, DESIRED, MAXIMUM, "kubectl.kubernetes.io/last-applied-configuration"].contains(&key);
     deployment.meta.annotations.iter().filter(|(key, _)| !own(key)).map(|(key, text)| (key.clone(), json!(text))).collect()
 }
 

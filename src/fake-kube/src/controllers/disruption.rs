@@ -83,7 +83,23 @@ impl Disruption {
         if pods.is_empty() {
             self.recorder.normal(api, now, &budget, "NoPods", "No matching pods found");
         }
-        let (expected, desired) = expectation(api, &value["spec"], &pods);
+        let Expectation { expected, desired, unmanaged } = match expectation(api, &value["spec"], &pods) {
+            Ok(found) => found,
+            Err(why) => {
+                let message = format!("Failed to calculate the number of expected pods: {why}");
+                self.recorder.warning(api, now, &budget, "CalculateExpectedPodCountFailed", &message);
+                return fail_safe(api, now, key, &why);
+            }
+        };
+        if unmanaged {
+            let message = format!(
+                "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the status of the PDB cannot be \
+                 calculated correctly, which may result in undefined behavior. To account for these pods please set \".spec.minAvailable\" field of the \
+                 PDB to an integer value.",
+                as_go_writes(&value["spec"]["selector"])
+            );
+            self.recorder.warning(api, now, &budget, "UnmanagedPods", &message);
+        }
         let disrupted = self.still_disrupted(&value, &pods, now, key);
         let healthy = pods
             .iter()
@@ -129,36 +145,86 @@ impl Disruption {
     }
 }
 
-/// Expected pods, and how many of them have to be healthy (getExpectedPodCount).
-fn expectation(api: &Api, spec: &Value, pods: &[Arc<Object>]) -> (i64, i64) {
-    if let Some(most) = spec.get("maxUnavailable").filter(|value| !value.is_null()) {
-        let expected = expected_scale(api, pods);
-        return (expected, (expected - scaled(most, expected, true).unwrap_or(0)).max(0));
-    }
-    let Some(least) = spec.get("minAvailable").filter(|value| !value.is_null()) else { return (pods.len() as i64, 0) };
-    if let Some(number) = least.as_i64() {
-        return (pods.len() as i64, number);
-    }
-    let expected = expected_scale(api, pods);
-    (expected, scaled(least, expected, true).unwrap_or(0))
+/// Nobody may be evicted under a budget that cannot be computed (failSafe).
+fn fail_safe(api: &mut Api, now: Timestamp, key: &Key, why: &str) {
+    // Deleted meanwhile: then its numbers do not matter.
+    let _ = api.update_with(now, PLURAL, &key.0, &key.1, Some("status"), |object| {
+        object["status"]["disruptionsAllowed"] = json!(0);
+        let seen = object["status"]["observedGeneration"].clone();
+        let mut condition = json!({ "type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": why });
+        // Go leaves out a zero.
+        if !seen.is_null() {
+            condition["observedGeneration"] = seen;
+        }
+        set_condition(object, now, condition);
+    });
 }
 
-/// The sizes of the workloads that control these pods (getExpectedScale). Pods without one cannot be counted.
-fn expected_scale(api: &Api, pods: &[Arc<Object>]) -> i64 {
-    let mut sizes: BTreeMap<String, i64> = BTreeMap::new();
-    for pod in pods {
-        let Some(owner) = pod.meta.controller() else { continue };
-        let namespace = &pod.meta.namespace;
-        let found = match owner.kind.as_str() {
-            "ReplicaSet" => api.store().get("apps/replicasets", namespace, &owner.name),
-            "StatefulSet" => api.store().get("apps/statefulsets", namespace, &owner.name),
-            "ReplicationController" => api.store().get("replicationcontrollers", namespace, &owner.name),
-            _ => None,
-        };
-        let Some(workload) = found.filter(|workload| workload.meta.uid == owner.uid) else { continue };
-        let deployment = workload.meta.controller().filter(|owner| owner.kind == "Deployment");
-        let top = deployment.and_then(|owner| api.store().get("apps/deployments", namespace, &owner.name)).unwrap_or(workload);
-        sizes.insert(top.meta.uid.clone(), number(&top.value(), "/spec/replicas"));
+/// A selector in Go's rendering, as the event quotes it.
+fn as_go_writes(selector: &Value) -> String {
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let labels: BTreeMap<&String, &str> = labels.map(|(key, value)| (key, value.as_str().unwrap_or_default())).collect();
+    let labels: String = labels.iter().map(|(key, value)| format!("{key}: {value},")).collect();
+    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let one = |one: &Value| {
+        let values: Vec<String> = one["values"].as_array().into_iter().flatten().map(text).collect();
+        format!("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},", text(&one["key"]), text(&one["operator"]), values.join(" "))
+    };
+    let expressions: String = expressions.map(one).collect();
+    format!("&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}")
+}
+
+struct Expectation {
+    expected: i64,
+    /// How many of them have to be healthy.
+    desired: i64,
+    /// Whether there are pods without a controller, which cannot be counted.
+    unmanaged: bool,
+}
+
+/// getExpectedPodCount. `Err` says which pod's controller has no size.
+fn expectation(api: &Api, spec: &Value, pods: &[Arc<Object>]) -> Result<Expectation, String> {
+    if let Some(most) = spec.get("maxUnavailable").filter(|value| !value.is_null()) {
+        let (expected, unmanaged) = expected_scale(api, pods)?;
+        return Ok(Expectation { expected, desired: (expected - scaled(most, expected, true).unwrap_or(0)).max(0), unmanaged });
     }
-    sizes.values().sum()
+    let many = pods.len() as i64;
+    let Some(least) = spec.get("minAvailable").filter(|value| !value.is_null()) else {
+        return Ok(Expectation { expected: many, desired: 0, unmanaged: false });
+    };
+    if let Some(number) = least.as_i64() {
+        return Ok(Expectation { expected: many, desired: number, unmanaged: false });
+    }
+    let (expected, unmanaged) = expected_scale(api, pods)?;
+    Ok(Expectation { expected, desired: scaled(least, expected, true).unwrap_or(0), unmanaged })
+}
+
+/// The sizes of the workloads that control these pods, and whether there are pods without one (getExpectedScale).
+fn expected_scale(api: &Api, pods: &[Arc<Object>]) -> Result<(i64, bool), String> {
+    let (mut sizes, mut unmanaged): (BTreeMap<String, i64>, bool) = (BTreeMap::new(), false);
+    for pod in pods {
+        let Some(owner) = pod.meta.controller() else {
+            unmanaged = true;
+            continue;
+        };
+        let namespace = &pod.meta.namespace;
+        let group = owner.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let kind = api.store().kinds().find(|kind| kind.group == group && kind.kind == owner.kind);
+        let kind = kind.ok_or_else(|| format!("no matches for kind {:?} in version {:?}", owner.kind, owner.api_version))?;
+        if kind.scale.is_none() {
+            let dotted = if kind.group.is_empty() { String::new() } else { format!(".{}", kind.group) };
+            return Err(format!("{}{dotted} does not implement the scale subresource", kind.plural));
+        }
+        let found = api.store().get(&kind.key, namespace, &owner.name).filter(|workload| workload.meta.uid == owner.uid);
+        let workload = found.ok_or_else(|| format!("found no controllers for pod {:?}", pod.meta.name))?;
+        let deployment = workload.meta.controller().filter(|owner| owner.kind == "Deployment");
+        let top = deployment.and_then(|owner| api.store().get("apps/deployments", namespace, &owner.name));
+        let size = match top {
+            Some(deployment) => number(&deployment.value(), "/spec/replicas"),
+            None => number(&api.scale_of(workload).unwrap_or_default(), "/spec/replicas"),
+        };
+        sizes.insert(top.unwrap_or(workload).meta.uid.clone(), size);
+    }
+    Ok((sizes.values().sum(), unmanaged))
 }

@@ -56,7 +56,7 @@ impl Controller for Garbage {
             self.process_deletion(api, now, &id);
         }
         for id in orphans {
-            attempt_to_delete(api, now, &id);
+            self.attempt_to_delete(api, now, &id);
         }
     }
 
@@ -107,12 +107,49 @@ impl Garbage {
             let blocking = dependents
                 .iter()
                 .any(|dependent| dependent.meta.owners.iter().any(|owner| owner.uid == object.meta.uid && owner.block_owner_deletion));
-            for dependent in dependents.iter().filter(|dependent| dependent.meta.deletion.is_none()) {
-                delete(api, now, dependent, Propagation::Foreground);
+            for dependent in &dependents {
+                self.attempt_to_delete(api, now, &id_of(dependent));
             }
             if !blocking {
                 remove_finalizer(api, now, &object, "foregroundDeletion");
             }
+        }
+    }
+
+    /// `attemptToDeleteItem`: an object goes when none of its owners is left. Beside a living owner only the references go, to owners
+    /// that are gone and to owners that wait for their dependents.
+    fn attempt_to_delete(&self, api: &mut Api, now: Timestamp, id: &Id) {
+        let Some(object) = api.store().get(&id.0, &id.1, &id.2).filter(|object| object.meta.deletion.is_none()).cloned() else { return };
+        let (mut solid, mut waiting, mut dangling) = (0, Vec::new(), Vec::new());
+        for owner in &object.meta.owners {
+            // Owners of kinds that are not known count as there: upstream waits until it knows.
+            match find(api, owner, &object.meta.namespace) {
+                Some(there) if there.meta.deletion.is_some() && there.meta.finalizers.iter().any(|one| one == "foregroundDeletion") => {
+                    waiting.push(owner.uid.as_str());
+                }
+                Some(_) => solid += 1,
+                None if kind_of(api, owner).is_none() => solid += 1,
+                None => dangling.push(owner.uid.as_str()),
+            }
+        }
+        if object.meta.owners.is_empty() || (dangling.is_empty() && waiting.is_empty()) {
+            return;
+        }
+        if solid > 0 {
+            dangling.append(&mut waiting);
+            remove_owners(api, now, &object, &dangling);
+        } else if !waiting.is_empty() && self.dependents.contains_key(&object.meta.uid) {
+            delete(api, now, &object, Propagation::Foreground);
+        } else {
+            let policy = |finalizer: &str| object.meta.finalizers.iter().any(|one| one == finalizer);
+            let propagation = if policy("orphan") {
+                Propagation::Orphan
+            } else if policy("foregroundDeletion") {
+                Propagation::Foreground
+            } else {
+                Propagation::Background
+            };
+            delete(api, now, &object, propagation);
         }
     }
 }
@@ -131,41 +168,6 @@ fn find(api: &Api, owner: &OwnerRef, namespace: &str) -> Option<Arc<Object>> {
 fn kind_of(api: &Api, owner: &OwnerRef) -> Option<String> {
     let group = owner.api_version.rsplit_once('/').map_or("", |(group, _)| group);
     api.store().kinds().find(|kind| kind.group == group && kind.kind == owner.kind).map(|kind| kind.key.clone())
-}
-
-/// `attemptToDeleteItem`: an object goes when none of its owners is left; dangling references beside a living owner go alone.
-fn attempt_to_delete(api: &mut Api, now: Timestamp, id: &Id) {
-    let Some(object) = api.store().get(&id.0, &id.1, &id.2).filter(|object| object.meta.deletion.is_none()).cloned() else { return };
-    let (mut solid, mut waiting, mut dangling) = (0, 0, Vec::new());
-    for owner in &object.meta.owners {
-        // Owners of kinds that are not known count as there: upstream waits until it knows.
-        match find(api, owner, &object.meta.namespace) {
-            Some(there) if there.meta.deletion.is_some() && there.meta.finalizers.iter().any(|one| one == "foregroundDeletion") => {
-                waiting += 1
-            }
-            Some(_) => solid += 1,
-            None if kind_of(api, owner).is_none() => solid += 1,
-            None => dangling.push(owner.uid.as_str()),
-        }
-    }
-    if object.meta.owners.is_empty() || (dangling.is_empty() && waiting == 0) {
-        return;
-    }
-    if solid > 0 {
-        remove_owners(api, now, &object, &dangling);
-    } else if waiting > 0 {
-        delete(api, now, &object, Propagation::Foreground);
-    } else {
-        let policy = |finalizer: &str| object.meta.finalizers.iter().any(|one| one == finalizer);
-        let propagation = if policy("orphan") {
-            Propagation::Orphan
-        } else if policy("foregroundDeletion") {
-            Propagation::Foreground
-        } else {
-            Propagation::Background
-        };
-        delete(api, now, &object, propagation);
-    }
 }
 
 fn delete(api: &mut Api, now: Timestamp, object: &Object, propagation: Propagation) {

@@ -3,16 +3,16 @@
 //! May touch: [`crate::api`], [`crate::store`], `scheduler`. Must never touch: HTTP, clocks, the machine's entropy.
 //!
 //! Each is level-triggered: changes say which objects to look at, the store says what is true. Map, in the order in which they run:
-//! [`nodes`] keeps nodes' taints and conditions, [`taint_eviction`] removes pods that do not
+//! [`accounts`] furnishes namespaces; [`nodes`] keeps nodes' taints and conditions, [`taint_eviction`] removes pods that do not
 //! tolerate them; [`usage`] measures
-//! what pods use, [`autoscalers`] (with [`autoscaling`]) change how many there shall be; [`deployments`], [`replica_sets`], [`daemon_sets`], [`stateful_sets`], [`jobs`] make pods; [`volumes`] and
+//! what pods use, [`autoscalers`] (with [`autoscaling`]) change how many there shall be; [`deployments`], [`replica_sets`], [`daemon_sets`], [`stateful_sets`], [`jobs`] (with [`job_status`] and [`job_indexes`]) make pods; [`volumes`] and
 //! [`provisioner`] give their claims volumes, [`scheduling`] gives them nodes;
 //! [`endpoints`] says where services' pods are, [`disruption`] keeps budgets' numbers; [`pod_gc`] and [`garbage`] remove what nobody owns; [`event_ttl`] forgets old events.
 //! [`pods`], [`facts`], [`events`], [`owned`], [`census`] and [`history`] are what several of them need. The end of namespaces is the server's own (`bootstrap`).
 //!
-//! Not modelled: adoption of orphans by selector, rate limits of taint evictions per zone, finalizers that track pods of Jobs,
-//! indexed Jobs.
+//! Not modelled: adoption of orphans by selector, rate limits of taint evictions per zone.
 
+mod accounts;
 mod autoscalers;
 mod autoscaling;
 mod census;
@@ -26,6 +26,8 @@ mod events;
 mod facts;
 mod garbage;
 mod history;
+mod job_indexes;
+mod job_status;
 mod jobs;
 mod nodes;
 mod owned;
@@ -49,6 +51,7 @@ use crate::controller::Controller;
 /// All of them, in the order in which they run. `seed` decides among nodes of equal score.
 pub fn all(seed: u64) -> Vec<Box<dyn Controller>> {
     vec![
+        Box::<accounts::Accounts>::default(),
         Box::<nodes::Nodes>::default(),
         Box::<taint_eviction::TaintEviction>::default(),
         Box::<usage::MetricsServer>::default(),

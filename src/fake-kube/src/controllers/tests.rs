@@ -342,6 +342,44 @@ fn pods_on_a_node_that_is_gone_are_collected() {
 }
 
 #[test]
+fn beside_a_living_owner_only_the_reference_goes() {
+    let mut world = World::new();
+    let owner = |world: &World, name: &str| {
+        let uid = world.get("configmaps", name)["metadata"]["uid"].clone();
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "blockOwnerDeletion": true })
+    };
+    for name in ["one", "other"] {
+        world.create("configmaps", json!({ "metadata": { "name": name } }));
+    }
+    let owners = json!([owner(&world, "one"), owner(&world, "other")]);
+    world.create("configmaps", json!({ "metadata": { "name": "child", "ownerReferences": owners } }));
+    world.delete("configmaps", "one", DeleteOptions::foreground());
+    let store = world.kube.api().store();
+    assert!(store.get("configmaps", "default", "one").is_none());
+    let child = store.get("configmaps", "default", "child").expect("its other owner lives");
+    assert_eq!(child.meta.owners.iter().map(|owner| owner.name.as_str()).collect::<Vec<_>>(), ["other"]);
+}
+
+#[test]
+fn a_budget_over_pods_that_cannot_be_counted_allows_nothing() {
+    let mut world = World::new();
+    world.node("a", "4");
+    world.create(
+        "policy/poddisruptionbudgets",
+        json!({ "metadata": { "name": "budget" }, "spec": { "maxUnavailable": 1, "selector": { "matchLabels": { "app": "agent" } } } }),
+    );
+    let template = json!({ "metadata": { "labels": { "app": "agent" } }, "spec": { "containers": [{ "name": "c", "image": "i" }] } });
+    world.create(
+        "apps/daemonsets",
+        json!({ "metadata": { "name": "agent" }, "spec": { "selector": { "matchLabels": { "app": "agent" } }, "template": template } }),
+    );
+    world.kubelets();
+    let status = world.get("policy/poddisruptionbudgets", "budget")["status"].clone();
+    assert_eq!((status["disruptionsAllowed"].clone(), status["conditions"][0]["reason"].clone()), (json!(0), json!("SyncFailed")));
+    assert_eq!(status["conditions"][0]["message"], "daemonsets.apps does not implement the scale subresource");
+}
+
+#[test]
 fn a_budget_counts_what_may_go() {
     let mut world = World::new();
     world.node("a", "4");
@@ -398,6 +436,89 @@ fn a_job_runs_to_completion() {
     let status = world.get("batch/jobs", "work")["status"].clone();
     assert_eq!((world.pods().len(), status["succeeded"].as_i64()), (3, Some(3)));
     assert!(status["conditions"].as_array().unwrap().iter().any(|one| one["type"] == "Complete" && one["status"] == "True"));
+}
+
+fn job(name: &str, more: serde_json::Value) -> serde_json::Value {
+    let template = json!({ "spec": { "restartPolicy": "Never", "containers": [{ "name": "c", "image": "i" }] } });
+    let mut spec = json!({ "template": template });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key.as_str()] = value.clone();
+    }
+    json!({ "metadata": { "name": name }, "spec": spec })
+}
+
+/// Sets the phase of all pods that have not ended.
+fn end(world: &mut World, phase: &str) {
+    let ended = |pod: &serde_json::Value| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let names: Vec<String> =
+        world.pods().iter().filter(|pod| !ended(pod)).map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+    for name in names {
+        world.change("pods", &name, Some("status"), |pod| pod["status"]["phase"] = json!(phase));
+    }
+}
+
+#[test]
+fn a_pod_of_a_job_is_held_until_it_is_counted() {
+    let mut world = World::new();
+    world.node("a", "4");
+    world.create("batch/jobs", job("work", json!({ "completions": 2, "parallelism": 1 })));
+    let pod = world.pods()[0].clone();
+    assert_eq!(pod["metadata"]["finalizers"], json!(["batch.kubernetes.io/job-tracking"]));
+    // Deleted before it could end: it counts as failed, and nothing holds it any more.
+    world.delete("pods", pod["metadata"]["name"].as_str().unwrap(), DeleteOptions::now());
+    assert_eq!(world.get("batch/jobs", "work")["status"]["failed"], 1);
+    assert!(world.pods().iter().all(|one| one["metadata"]["uid"] != pod["metadata"]["uid"]));
+    // Pods of a Job that is gone are let go.
+    world.to(60);
+    assert_eq!(world.pods().len(), 1);
+    world.delete("batch/jobs", "work", DeleteOptions::background());
+    world.to(120);
+    assert_eq!(world.pods().iter().filter(|pod| !pod["metadata"]["finalizers"].is_null()).count(), 0);
+}
+
+#[test]
+fn a_suspended_job_has_no_pods_and_no_start() {
+    let mut world = World::new();
+    world.node("a", "4");
+    world.create("batch/jobs", job("work", json!({ "suspend": true })));
+    assert_eq!((world.pods().len(), world.get("batch/jobs", "work")["status"]["startTime"].is_null()), (0, true));
+    world.change("batch/jobs", "work", None, |job| job["spec"]["suspend"] = json!(false));
+    assert_eq!((world.pods().len(), world.get("batch/jobs", "work")["status"]["startTime"].is_null()), (1, false));
+}
+
+#[test]
+fn an_indexed_job_gives_each_index_a_pod_once_it_is_needed() {
+    let mut world = World::new();
+    world.node("a", "4");
+    world.create("batch/jobs", job("work", json!({ "completions": 4, "parallelism": 3, "completionMode": "Indexed" })));
+    let index = |pod: &Arc<serde_json::Value>| {
+        pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"].as_str().unwrap().to_owned()
+    };
+    let mut first: Vec<String> = world.pods().iter().map(index).collect();
+    first.sort();
+    assert_eq!(first, ["0", "1", "2"]);
+    end(&mut world, "Succeeded");
+    assert_eq!(world.get("batch/jobs", "work")["status"]["completedIndexes"], "0-2");
+    end(&mut world, "Succeeded");
+    let status = world.get("batch/jobs", "work")["status"].clone();
+    assert_eq!((status["completedIndexes"].clone(), status["succeeded"].clone()), (json!("0-3"), json!(4)));
+}
+
+#[test]
+fn a_job_past_its_deadline_fails_and_goes_after_its_time() {
+    let mut world = World::new();
+    world.node("a", "4");
+    world.create("batch/jobs", job("work", json!({ "activeDeadlineSeconds": 30, "ttlSecondsAfterFinished": 60 })));
+    world.to(31);
+    let name = world.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.delete("pods", &name, DeleteOptions::now());
+    let conditions = world.get("batch/jobs", "work")["status"]["conditions"].clone();
+    let failed = conditions.as_array().unwrap().iter().find(|one| one["type"] == "Failed").expect("the Job has failed");
+    assert_eq!(failed["reason"], "DeadlineExceeded");
+    world.to(85);
+    assert!(world.kube.api().store().get("batch/jobs", "default", "work").is_some());
+    world.to(100);
+    assert!(world.kube.api().store().get("batch/jobs", "default", "work").is_none());
 }
 
 #[test]

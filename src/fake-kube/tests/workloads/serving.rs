@@ -62,6 +62,62 @@ fn load_makes_pods_and_its_end_takes_them_away_after_five_minutes() {
     assert_eq!(replicas(&world), 1);
 }
 
+/// The workshop's `kubectl get hpa --watch`: 242 % beside three replicas, seven in the end; without load still seven for five minutes, then one.
+#[test]
+fn the_workshop_s_numbers() {
+    let mut world = World::new();
+    world.node("a", "32");
+    world.create("apps/deployments", deployment(1, "200m"));
+    world.kubelets();
+    let first = world.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let uses = |world: &mut World, pod: &str, load: &str| {
+        world.change("pods", pod, None, |pod| pod["metadata"]["annotations"]["usage.dryfit.dev/cpu"] = json!(load));
+    };
+    uses(&mut world, &first, "2m");
+    world.create("autoscaling/horizontalpodautoscalers", autoscaler());
+    let mut seen: Vec<(i64, i64)> = Vec::new();
+    let mut watch = |world: &mut World, until: i64, enough: &dyn Fn(&World) -> bool| {
+        while world.now < until && !enough(world) {
+            let next = world.now + 5;
+            live(world, next);
+            let shown = world.get("autoscaling/horizontalpodautoscalers", "web");
+            let percent = shown["status"]["currentMetrics"][0]["resource"]["current"]["averageUtilization"].as_i64().unwrap_or(-1);
+            let line = (percent, shown["spec"].get("maxReplicas").map_or(0, |_| replicas(world)));
+            if seen.last() != Some(&line) {
+                seen.push(line);
+            }
+        }
+    };
+    watch(&mut world, 60, &|_| false);
+    // ceil(1 x 130 / 50) = 3.
+    uses(&mut world, &first, "260m");
+    watch(&mut world, 120, &|world| replicas(world) == 3);
+    // The two new pods are not measured yet: 484m of 200m.
+    uses(&mut world, &first, "484m");
+    watch(&mut world, 180, &|world| replicas(world) > 3);
+    let second = world.pods().iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).find(|name| *name != first).unwrap();
+    uses(&mut world, &second, "200m");
+    watch(&mut world, 300, &|_| false);
+    // 684m over seven is 48 %.
+    assert_eq!(replicas(&world), 7);
+    let ended = world.now;
+    uses(&mut world, &first, "0");
+    uses(&mut world, &second, "0");
+    watch(&mut world, ended + 290, &|_| false);
+    assert_eq!((replicas(&world), reason(&world, "AbleToScale").as_str()), (7, "ScaleDownStabilized"));
+    watch(&mut world, ended + 350, &|world| replicas(world) == 1);
+    assert!(world.now >= ended + 300, "down after {} s", world.now - ended);
+    let sizes = seen.iter().map(|(_, size)| *size).fold(Vec::new(), |mut all: Vec<i64>, size| {
+        if all.last() != Some(&size) {
+            all.push(size);
+        }
+        all
+    });
+    assert_eq!(sizes, [1, 3, 5, 7, 1], "{seen:?}");
+    assert!(seen.iter().any(|line| line.0 == 242), "{seen:?}");
+    assert!(seen.iter().all(|(percent, size)| *size < 7 || *percent <= 68), "{seen:?}");
+}
+
 #[test]
 fn without_metrics_it_says_so_and_does_nothing() {
     let mut world = World::new();

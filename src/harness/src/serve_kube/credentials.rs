@@ -46,6 +46,11 @@ impl Credentials {
         })
     }
 
+    /// The authority, as PEM.
+    pub(super) fn authority(&self) -> String {
+        self.authority.clone()
+    }
+
     /// HTTP/2 and HTTP/1.1 over TLS.
     pub(super) fn tls(&self) -> Result<rustls::ServerConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -75,6 +75,11 @@ impl Server {
         (vec![(self.credentials.token.clone(), fake_kube::User::administrator())], secret)
     }
 
+    /// The authority of the server's certificate, as PEM.
+    pub fn root_ca(&self) -> String {
+        self.credentials.authority()
+    }
+
     /// Serves until the task is dropped.
     pub async fn serve(self, line: Line<fake_kube::Kube>) -> std::io::Result<()> {
         let gate = move |_: Line<fake_kube::Kube>, request: Request| admit(request);
@@ -126,6 +131,7 @@ async fn run(options: &KubeOptions) -> Result<(), ServeError> {
         tokens,
         secret,
         rbac: options.rbac,
+        root_ca: server.root_ca(),
         ..Default::default()
     };
     let mut kube = fake_kube::Kube::new(config);
