@@ -3,6 +3,9 @@
 //! Armed once the story has ended and settled. Kubelets' heartbeats are not the controller's: who sent a request to the embedded
 //! Kubernetes is told by its `User-Agent`; of AWS's wire the controller is the only user.
 
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
 #[derive(Debug, Default)]
 pub struct Quiet {
     pub armed: bool,
@@ -32,12 +35,23 @@ pub fn of_aws(body: &str) -> Option<&'static str> {
     (!dry && !tags_other).then_some(operation)
 }
 
-/// A request on Kubernetes' wire that writes to Nodes or NodeClaims: `PATCH nodes/x`.
-pub fn of_kubernetes(method: &str, path: &str) -> Option<String> {
-    if !["POST", "PUT", "PATCH", "DELETE"].contains(&method) {
+/// A request on Kubernetes' wire that writes to Nodes or NodeClaims: `PATCH nodes/x`. That a NodeClaim was found to be consistent with its Node, which
+/// is said ten minutes after its launch, is no writing for nothing.
+pub fn of_kubernetes(method: &str, path: &str, body: &[u8], now: Timestamp) -> Option<String> {
+    if !["POST", "PUT", "PATCH", "DELETE"].contains(&method) || method == "PATCH" && says_consistent(body, now) {
         return None;
     }
     let kinds = [("/api/v1/nodes", "nodes"), ("/apis/karpenter.sh/v1/nodeclaims", "nodeclaims")];
     let (rest, kind) = kinds.into_iter().find_map(|(prefix, kind)| Some((path.strip_prefix(prefix)?, kind)))?;
     (rest.is_empty() || rest.starts_with('/')).then(|| format!("{method} {kind}{rest}"))
+}
+
+/// A status in which `ConsistentStateFound` turned just now.
+fn says_consistent(body: &[u8], now: Timestamp) -> bool {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
+    let conditions = body["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().filter(|condition| condition["type"] == "ConsistentStateFound").any(|condition| {
+        let turned = condition["lastTransitionTime"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+        turned.is_some_and(|at| now.duration_since(at) < SignedDuration::from_secs(2))
+    })
 }

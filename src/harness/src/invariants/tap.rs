@@ -33,7 +33,7 @@ impl Tap for Listener {
                     self.observer.lock().watch.evictions.ask(pod.clone(), verb);
                     self.removals.insert(number, pod);
                 }
-                quiet::of_kubernetes(request.method().as_str(), request.uri().path())
+                quiet::of_kubernetes(request.method().as_str(), request.uri().path(), request.body(), now)
             }
             Wire::Kubernetes => None,
         };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::acts::{self, Done};
+use jiff::SignedDuration;
 use rstest::rstest;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -350,5 +351,15 @@ fn writes_to_instances(#[case] body: &str, #[case] write: Option<&str>) {
 #[case("POST", "/api/v1/namespaces/default/events", None)]
 #[case("PATCH", "/apis/karpenter.sh/v1/nodepools/a/status", None)]
 fn writes_to_nodes_and_claims(#[case] method: &str, #[case] path: &str, #[case] write: Option<&str>) {
-    assert_eq!(quiet::of_kubernetes(method, path).as_deref(), write);
+    assert_eq!(quiet::of_kubernetes(method, path, b"", Timestamp::UNIX_EPOCH).as_deref(), write);
+}
+
+#[rstest]
+#[case::just_now("1970-01-01T00:10:00Z", None)]
+#[case::a_while_ago("1970-01-01T00:09:00Z", Some("PATCH nodeclaims/a/status"))]
+fn a_verdict_on_consistency_is_no_write_for_nothing(#[case] turned: &str, #[case] write: Option<&str>) {
+    let now = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(10);
+    let body = format!(r#"{{"status": {{"conditions": [{{"type": "ConsistentStateFound", "lastTransitionTime": "{turned}"}}]}}}}"#);
+    let found = quiet::of_kubernetes("PATCH", "/apis/karpenter.sh/v1/nodeclaims/a/status", body.as_bytes(), now);
+    assert_eq!(found.as_deref(), write);
 }
