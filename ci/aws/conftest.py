@@ -91,7 +91,7 @@ class Account:
         self.pipe.codec.ask(end=name, now=self.pipe.now)
 
     def client(self, service, session=None, **more):
-        settings = botocore.config.Config(retries={"max_attempts": 1}, **more)
+        settings = botocore.config.Config(retries={"total_max_attempts": 1}, **more)
         client = (session or self.session).client(service, endpoint_url=ADDRESS or "http://127.0.0.1:4566", config=settings)
         client.meta.events.register("after-call", Seen.note)
         if self.pipe:

@@ -120,3 +120,95 @@ def test_no_capacity_until_it_is_lifted(account):
 def test_a_fault_that_matches_nothing_is_refused(fault, says):
     status, answer = control(fault)
     assert status == 400 and says in answer["shown"], answer
+
+
+def image_of(account):
+    return account.client("ssm").get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+
+
+def told(call, **parameters):
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        call(**parameters)
+    return refused.value.response["Error"]["Code"]
+
+
+def test_a_pool_holds_so_many_more_and_recovers(account):
+    ec2, run = account.client("ec2"), {"ImageId": image_of(account), "InstanceType": "r5b.large", "MinCount": 1, "MaxCount": 1}
+    pool = {"types": ["r5b.large"], "capacity": "on-demand"}
+    assert control({"capacity": {**pool, "count": 0}}) == (200, {"done": [{"changed": True}]})
+    assert told(ec2.run_instances, **run) == "InsufficientInstanceCapacity"
+    assert control({"capacity": {**pool, "count": "unlimited"}})[0] == 200
+    ec2.terminate_instances(InstanceIds=[ec2.run_instances(**run)["Instances"][0]["InstanceId"]])
+
+
+def test_quotas_prices_addresses_and_what_is_not_found_yet(account):
+    ec2 = account.client("ec2")
+    run = {"ImageId": image_of(account), "InstanceType": "g5.xlarge", "MinCount": 1, "MaxCount": 1}
+    assert control({"quotas": {"g": 0}})[0] == 200
+    assert told(ec2.run_instances, **run) == "VcpuLimitExceeded"
+    assert control({"quotas": "none"})[0] == 200
+    assert control({"consistency": {"instances": "3s"}})[0] == 200
+    made = ec2.run_instances(**run)["Instances"][0]["InstanceId"]
+    assert told(ec2.describe_instances, InstanceIds=[made]) == "InvalidInstanceID.NotFound"
+    assert account.until(lambda: seen(ec2, made), 10)
+    assert control({"consistency": {}})[0] == 200
+    ec2.terminate_instances(InstanceIds=[made])
+    assert control({"prices": {"g5.xlarge": "$7.5"}})[0] == 200
+    wanted = {"regionCode": "us-west-2", "operatingSystem": "Linux", "instanceType": "g5.xlarge", "tenancy": "Shared"}
+    filters = [{"Field": field, "Type": "TERM_MATCH", "Value": value} for field, value in wanted.items()]
+    (listed,) = account.client("pricing").get_products(ServiceCode="AmazonEC2", Filters=filters)["PriceList"]
+    (term,) = json.loads(listed)["terms"]["OnDemand"].values()
+    assert [float(row["pricePerUnit"]["USD"]) for row in term["priceDimensions"].values()] == [7.5]
+    (vpc,) = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+    of = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}, {"Name": "availability-zone", "Values": ["us-west-2d"]}]
+    (subnet,) = ec2.describe_subnets(Filters=of)["Subnets"]
+    assert control({"addresses": {"zones": ["us-west-2d"], "free": 0}})[0] == 200
+    assert ec2.describe_subnets(SubnetIds=[subnet["SubnetId"]])["Subnets"][0]["AvailableIpAddressCount"] == 0
+    assert told(ec2.run_instances, **{**run, "InstanceType": "m5.large", "SubnetId": subnet["SubnetId"]}) == "InsufficientFreeAddressesInSubnet"
+    assert control({"addresses": {"zones": ["us-west-2d"], "free": 4000}})[0] == 200
+
+
+def seen(ec2, machine):
+    try:
+        return bool(ec2.describe_instances(InstanceIds=[machine])["Reservations"])
+    except botocore.exceptions.ClientError:
+        return False
+
+
+def test_slow_replies_lost_answers_and_short_pages(account):
+    import time
+
+    ec2, name = account.client("ec2"), unique("group")
+    slow = {"slow": {"operation": "DescribeRegions", "by": "1500ms", "times": 1}}
+    lost = {"error": {"operation": "CreatePlacementGroup", "with": {"GroupName": name}, "code": "Lost", "after": True, "times": 1}}
+    assert control([slow, lost, {"short-pages": {"operation": "DescribeInstanceTypeOfferings", "most": 2}}])[0] == 200
+    begun = time.monotonic()
+    ec2.describe_regions()
+    assert time.monotonic() - begun > 1.4
+    assert told(ec2.create_placement_group, GroupName=name, Strategy="spread") == "Lost"
+    ec2.delete_placement_group(GroupName=name)
+    page = ec2.describe_instance_type_offerings(MaxResults=1000)
+    assert (len(page["InstanceTypeOfferings"]), bool(page["NextToken"])) == (2, True)
+    assert control({"lift": "short-pages"})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"slow": {"operation": "DescribeRegions"}},
+        {"slow": {"operation": "DescribeRegions", "by": "5"}},
+        {"error": {"operation": "DescribeRegions", "code": "X", "chance": "many"}},
+        {"error": {"operation": "DescribeRegions", "code": "X", "with": "all"}},
+        {"throttle": {"operation": "RunInstances", "per": "day"}},
+        {"capacity": {"types": ["m5.large"]}},
+        {"quotas": {"standart": 3}},
+        {"addresses": {"zones": ["us-west-2a"]}},
+        {"prices": {"m5.large": "cheap"}},
+        {"short-pages": {"operation": "DescribeNothing", "most": 1}},
+    ],
+)
+def test_a_fault_that_is_none_changes_nothing(fault):
+    before = control()
+    status, answer = control(fault)
+    assert status == 400 and "the request" in answer["error"], answer
+    assert control() == before

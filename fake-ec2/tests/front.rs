@@ -151,7 +151,7 @@ const VPCS: &str = "Action=DescribeVpcs&Version=2016-11-15";
 #[case::missing_json("ssm", "{}", "ValidationException", 400)]
 #[case::cut_rest("eks", r#"{"name": "#, "SerializationException", 400)]
 #[case::missing_rest("eks", r#"{"name": "a"}"#, "InvalidParameterException", 400)]
-#[case::deep("sqs", &format!("{}1{}", r#"{"tags":"#.repeat(40), "}".repeat(40)), "SerializationException", 400)]
+#[case::deep("sqs", &format!("{}1{}", r#"{"tags":"#.repeat(200), "}".repeat(200)), "SerializationException", 400)]
 fn a_bad_body_is_refused_in_the_protocols_words(#[case] service: &str, #[case] text: &str, #[case] code: &str, #[case] status: u16) {
     let response = ask(&mut Cloud::new(Config::default()), sent(service, text));
     assert_eq!(refusal(&response), (code.to_owned(), status), "{}", body(&response));
