@@ -231,10 +231,8 @@ impl Options {
             | "EKS_CONTROL_PLANE"
             | "ENABLE_ZONAL_SHIFT" => return truth(value).map(drop),
             "MEMORY_LIMIT" | "CPU_REQUESTS" | "KUBE_CLIENT_QPS" | "KUBE_CLIENT_BURST" => return whole::<i64>(value).map(drop),
-            "AMI_REFRESH_INTERVAL" | "SUBNET_REFRESH_INTERVAL" => {
-                if duration(value)? < SignedDuration::from_mins(1) {
-                    return Err(format!("{value:?} is less than a minute"));
-                }
+            "AMI_REFRESH_INTERVAL" | "SUBNET_REFRESH_INTERVAL" if duration(value)? < SignedDuration::from_mins(1) => {
+                return Err(format!("{value:?} is less than a minute"));
             }
             _ => {}
         }

@@ -44,7 +44,7 @@ impl Metrics {
             (Some(Object::Pod(_)), None) => drop(self.pods.remove(&touched.key)),
             (old, Some(Object::Node(new))) => {
                 let old = if let Some(Object::Node(old)) = old { Some(old) } else { None };
-                self.transitions(&family::NODE, None, &of_node(new), old.map(|old| of_node(old)), &node_labels(&**new));
+                self.transitions(&family::NODE, None, &of_node(new), old.map(|old| of_node(old)), &node_labels(new));
             }
             (Some(Object::Node(old)), None) => self.node_gone(old, now),
             (old, Some(Object::NodeClaim(new))) => {
@@ -150,7 +150,7 @@ impl Metrics {
         let of = |claim: &NodeClaim| crate::world::conditions(claim).to_vec();
         let (before, after) = (old.map(|old| of(old)), of(new));
         let kind = Some(("NodeClaim", "karpenter.sh"));
-        self.transitions(&family::NODE_CLAIM, kind, &seen(&after), before.as_deref().map(seen), &claim_labels(&**new));
+        self.transitions(&family::NODE_CLAIM, kind, &seen(&after), before.as_deref().map(seen), &claim_labels(new));
         let turned = |kind: &str| {
             let was = before.as_deref().is_some_and(|list| api::condition::is_true(list, kind));
             before.is_some() && !was && api::condition::is_true(&after, kind)
@@ -174,7 +174,7 @@ impl Metrics {
         if let Some(since) = terminating.and_then(|c| c.last_transition_time) {
             self.store.observe(&family::INSTANCE_TERMINATION, labels([("nodepool", pool)]), seconds(since, now), now);
         }
-        self.ended(&family::NODE_CLAIM, Some(("NodeClaim", "karpenter.sh")), &**old, claim_labels(&**old), now);
+        self.ended(&family::NODE_CLAIM, Some(("NodeClaim", "karpenter.sh")), &**old, claim_labels(old), now);
     }
 
     fn node_gone(&mut self, old: &Arc<core::Node>, now: Timestamp) {
@@ -188,7 +188,7 @@ impl Metrics {
                 self.store.observe(&family::NODE_LIFETIME, labels([("nodepool", pool)]), seconds(created.0, now), now);
             }
         }
-        self.ended(&family::NODE, None, &**old, node_labels(&**old), now);
+        self.ended(&family::NODE, None, &**old, node_labels(old), now);
     }
 
     /// Counts conditions that came or have another status.

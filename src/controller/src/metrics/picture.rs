@@ -130,7 +130,7 @@ fn nodes(gauges: &mut Store, world: &World, now: Timestamp) {
     for node in world.index.nodes() {
         let status = node.status.as_ref();
         let name = node.name_any();
-        let managed = world.index.claims_of(node.spec.as_ref().and_then(|s| s.provider_id.as_deref()).unwrap_or("")).first().is_some();
+        let managed = !world.index.claims_of(node.spec.as_ref().and_then(|s| s.provider_id.as_deref()).unwrap_or("")).is_empty();
         let phase = status.and_then(|s| s.phase.as_deref()).unwrap_or("");
         let own = joined(
             labels([("node_name", &name), ("phase", phase), ("managed", if managed { "true" } else { "false" })]),

@@ -99,7 +99,7 @@ impl Controller {
             self.say(events, None);
             if let (old, Some(Object::Node(node))) = (&touched.old, &touched.new) {
                 let registered = |node: &Node| label(node, labels::REGISTERED) == "true";
-                let before = matches!(old, Some(Object::Node(old)) if label(&**old, labels::REGISTERED) != "");
+                let before = matches!(old, Some(Object::Node(old)) if !label(old, labels::REGISTERED).is_empty());
                 if !before && registered(node) {
                     self.observe_memory(&node.clone());
                 }
