@@ -63,6 +63,9 @@ class Seen:
         error = parsed.get("Error", {})
         service = model.service_model.signing_name
         cls.answers.add((service, model.name, error.get("Code"), http_response.status_code, error.get("Message")))
+        # A fleet tells of its launches' errors in an answer that succeeded.
+        for launch in parsed.get("Errors", []) if model.name == "CreateFleet" else []:
+            cls.answers.add((service, model.name, launch["ErrorCode"], http_response.status_code, launch["ErrorMessage"]))
 
 
 class Account:
@@ -79,6 +82,13 @@ class Account:
             return
         request = urllib.request.Request(f"{ADDRESS}/_dryfit/iam", json.dumps({"mode": mode}).encode(), method="PUT")
         urllib.request.urlopen(request).close()
+
+    def rule(self, name, effect, **more):
+        """A fault of the cloud in virtual time, until it is ended; `effect` in the cloud's own words."""
+        self.pipe.codec.ask(rule={"name": name, "effect": effect, **more})
+
+    def end(self, name):
+        self.pipe.codec.ask(end=name, now=self.pipe.now)
 
     def client(self, service, session=None, **more):
         settings = botocore.config.Config(retries={"max_attempts": 1}, **more)

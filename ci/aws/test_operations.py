@@ -213,6 +213,40 @@ def test_images_are_ones_own_or_not(ec2, image):
         refused("AuthFailure", 401, call, ImageId=image, **more)
 
 
+def test_an_image_of_ones_own(account, ec2, image):
+    machine, name = run(ec2, image), unique("image")
+    becomes(account, ec2, machine, "running")
+    refused("InvalidInstanceID.NotFound", 400, ec2.create_image, InstanceId="i-0123456789abcdef0", Name=name)
+    refused("InvalidAMIName.Malformed", 400, ec2.create_image, InstanceId=machine, Name="no?")
+    refused("DryRunOperation", 412, ec2.create_image, InstanceId=machine, Name=name, DryRun=True)
+    tags = [{"ResourceType": "image", "Tags": [{"Key": "of", "Value": "mine"}]}]
+    own = ec2.create_image(InstanceId=machine, Name=name, Description="d", TagSpecifications=tags)["ImageId"]
+    told = refused("InvalidAMIName.Duplicate", 400, ec2.create_image, InstanceId=machine, Name=name)
+    assert told == f"AMI name {name} is already in use by AMI {own}"
+
+    def shown(**more):
+        return ec2.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}], **more)["Images"]
+
+    (made,) = shown()
+    assert (made["State"], made["Public"], made["SourceInstanceId"], made["Tags"]) == ("pending", False, machine, [{"Key": "of", "Value": "mine"}])
+    if account.virtual:
+        assert refused("InvalidAMIID.Unavailable", 400, run, ec2=ec2, image=own) == f"The image ID '{own}' is not available"
+        assert account.until(lambda: shown()[0]["State"] == "available", 90)
+        ec2.terminate_instances(InstanceIds=[run(ec2, own)])
+        refused("InvalidParameterValue", 400, ec2.enable_image_deprecation, ImageId=own, DeprecateAt="2020-01-01T00:00:00Z")
+        ec2.enable_image_deprecation(ImageId=own, DeprecateAt="2026-12-01T00:00:00Z")
+        assert shown()[0]["DeprecationTime"].startswith("2026-12-01T00:00:00")
+        account.pipe.pass_time(30 * 24 * 3600)
+        # Deprecated ones are shown to those who ask for them, and to those who name them.
+        assert not shown() and shown(IncludeDeprecated=True) and ec2.describe_images(ImageIds=[own])["Images"]
+        ec2.disable_image_deprecation(ImageId=own)
+        assert "DeprecationTime" not in shown()[0]
+    ec2.deregister_image(ImageId=own)
+    refused("InvalidAMIID.NotFound", 400, ec2.describe_images, ImageIds=[own])
+    if not account.virtual:
+        ec2.terminate_instances(InstanceIds=[machine])
+
+
 def test_the_account_and_its_regions(ec2):
     assert "us-west-2" in {region["RegionName"] for region in ec2.describe_regions()["Regions"]}
     assert ec2.describe_account_attributes()["AccountAttributes"]

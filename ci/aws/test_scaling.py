@@ -159,6 +159,37 @@ def test_a_node_group(account, scaling, cluster):
     refused("ResourceNotFoundException", 404, eks.describe_nodegroup, clusterName=cluster["name"], nodegroupName="workers")
 
 
+def test_a_node_group_of_a_launch_template(account, scaling, cluster):
+    eks, ec2, name = account.client("eks"), account.client("ec2"), unique("own")
+    script = base64.b64encode(b"#!/bin/bash\necho mine\n").decode()
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "team", "Value": "blue"}]}]
+    data = {"InstanceType": "m5.xlarge", "UserData": script, "TagSpecifications": tags, "MetadataOptions": {"HttpTokens": "required"}}
+    template = ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)["LaunchTemplate"]
+    of = {"clusterName": cluster["name"], "nodegroupName": name, "subnets": cluster["subnets"], "nodeRole": cluster["role"]}
+    sizes = {"minSize": 1, "maxSize": 1, "desiredSize": 1}
+    refused("InvalidParameterException", 400, eks.create_nodegroup, **of, launchTemplate={"name": "none"})
+    refused("InvalidParameterException", 400, eks.create_nodegroup, **of, launchTemplate={"name": name}, instanceTypes=["m5.large"])
+    refused("InvalidParameterException", 400, eks.create_nodegroup, **of, launchTemplate={"name": name}, diskSize=30)
+    profile = {"IamInstanceProfile": {"Name": "any"}}
+    ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData=profile)
+    refused("InvalidParameterException", 400, eks.create_nodegroup, **of, launchTemplate={"name": name, "version": "2"})
+    made = eks.create_nodegroup(**of, launchTemplate={"name": name, "version": "1"}, scalingConfig=sizes)["nodegroup"]
+    assert made["launchTemplate"] == {"id": template["LaunchTemplateId"], "name": name, "version": "1"}
+    assert made["instanceTypes"] == ["m5.xlarge"]
+    refused("ResourceInUseException", 409, eks.create_nodegroup, **of, scalingConfig=sizes)
+    group = made["resources"]["autoScalingGroups"][0]["name"]
+    (member,) = in_service(account, scaling, group, 1)
+    (instance,) = ec2.describe_instances(InstanceIds=[member["InstanceId"]])["Reservations"][0]["Instances"]
+    held = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
+    assert (instance["InstanceType"], held["team"], held["eks:nodegroup-name"]) == ("m5.xlarge", "blue", name)
+    data = ec2.describe_launch_template_versions(LaunchTemplateName=group)["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    text = base64.b64decode(data["UserData"]).decode()
+    # Both parts, the template's first, each of its kind; what EKS adds makes the node join.
+    assert text.index("echo mine") < text.index("eks.amazonaws.com/nodegroup=" + name)
+    assert "Content-Type: text/x-shellscript" in text and "Content-Type: application/node.eks.aws" in text
+    eks.delete_nodegroup(clusterName=cluster["name"], nodegroupName=name)
+
+
 def test_access_entries(account, cluster):
     eks, of = account.client("eks"), {"clusterName": cluster["name"], "principalArn": cluster["role"]}
     refused("ResourceNotFoundException", 404, eks.describe_access_entry, **of)

@@ -16,7 +16,7 @@ from conftest import ADDRESS, Seen
 
 HERE = pathlib.Path(__file__).parent
 PAGE = wire.ROOT / "docs" / "fake-aws-errors.md"
-ALL = {"test_cloud", "test_errors", "test_iam", "test_operations", "test_scaling"}
+ALL = {"test_cloud", "test_errors", "test_iam", "test_limits", "test_operations", "test_scaling"}
 TEXT = r'"((?:[^"\\]|\\.)*)"'
 ROW = re.compile(rf"^    ([A-Z_]+): {TEXT}, {TEXT}, {TEXT};$", re.M)
 

@@ -22,7 +22,7 @@ SERVED = {
         DescribeInstanceAttribute ModifyInstanceAttribute DescribeInstanceTypes DescribeInstanceTypeOfferings
         DescribeSpotPriceHistory DescribeSpotInstanceRequests CancelSpotInstanceRequests CreateLaunchTemplate
         CreateLaunchTemplateVersion ModifyLaunchTemplate DescribeLaunchTemplates DescribeLaunchTemplateVersions DeleteLaunchTemplate
-        CreateFleet DescribeFleets DeleteFleets DescribeImages EnableImageDeprecation DisableImageDeprecation DeregisterImage
+        CreateFleet DescribeFleets DeleteFleets CreateImage DescribeImages EnableImageDeprecation DisableImageDeprecation DeregisterImage
         DescribeCapacityReservations CreateCapacityReservation ModifyCapacityReservation CancelCapacityReservation
         CreatePlacementGroup DescribePlacementGroups DeletePlacementGroup DescribeVolumes DeleteVolume DescribeNetworkInterfaces
         GetConsoleOutput GetInstanceTypesFromInstanceRequirements""",
@@ -37,7 +37,7 @@ SERVED = {
         ListUserPolicies AttachUserPolicy DetachUserPolicy ListAttachedUserPolicies PutUserPermissionsBoundary
         DeleteUserPermissionsBoundary CreateOpenIDConnectProvider GetOpenIDConnectProvider DeleteOpenIDConnectProvider
         ListOpenIDConnectProviders SimulatePrincipalPolicy SimulateCustomPolicy""",
-    "sts": "GetCallerIdentity AssumeRole AssumeRoleWithWebIdentity DecodeAuthorizationMessage",
+    "sts": "GetCallerIdentity AssumeRole AssumeRoleWithWebIdentity GetSessionToken GetAccessKeyInfo DecodeAuthorizationMessage",
     "sqs": """
         CreateQueue GetQueueUrl GetQueueAttributes SetQueueAttributes ListQueues SendMessage SendMessageBatch ReceiveMessage
         DeleteMessage DeleteMessageBatch ChangeMessageVisibility DeleteQueue PurgeQueue TagQueue ListQueueTags""",

@@ -6,6 +6,8 @@
 //! - `{"send": {the same}, "now"}`: sends the request to one cloud, which lives as long as the process, and lets virtual time run on from
 //!   `now` until it answers; the same answer as a reply's, with the instant as `now`.
 //! - `{"iam": "enforce"}`: whether policies of that cloud decide; answers `{"ok": true}`.
+//! - `{"rule": {…}}`: a fault of that cloud, as [`Rule`] has it; `{"end": NAME, "now"}` ends it. Both answer `{"ok": true}`.
+//! - `{"quotas": […]}`, `{"serviceControl": […]}`: that cloud's vCPU quotas; its service control policies, as texts. The same answer.
 //! - `{"reply": {"service", "operation", "output" | "error", "headers"}}`, the headers those of the request: answers
 //!   `{"status", "headers", "body"}`.
 
@@ -17,6 +19,7 @@ use bytes::Bytes;
 use fake_ec2::config::AccessKey;
 use fake_ec2::model::Service;
 use fake_ec2::protocol::{self, AwsError, Dialect, Form};
+use fake_ec2::state::Rule;
 use fake_ec2::{Cloud, Config, Limits, Out, Request, Response, auth};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -44,6 +47,20 @@ fn answer(cloud: &mut Cloud, line: &str) -> Result<Value, String> {
         send(cloud, request(sent)?, now()?)
     } else if let Some(mode) = line.get("iam").and_then(Value::as_str) {
         cloud.state_mut().set_iam_mode(mode.parse()?);
+        Ok(json!({ "ok": true }))
+    } else if let Some(rule) = part("rule") {
+        let rule: Rule = serde_json::from_value(rule.clone()).map_err(|why| why.to_string())?;
+        cloud.state_mut().add_rule(rule);
+        Ok(json!({ "ok": true }))
+    } else if let Some(name) = line.get("end").and_then(Value::as_str) {
+        let ended = cloud.state_mut().end_rule(name, now()?);
+        Ok(json!({ "ok": ended }))
+    } else if let Some(quotas) = line.get("quotas") {
+        cloud.state_mut().settings_mut().quotas = serde_json::from_value(quotas.clone()).map_err(|why| why.to_string())?;
+        Ok(json!({ "ok": true }))
+    } else if let Some(documents) = line.get("serviceControl") {
+        let documents = serde_json::from_value(documents.clone()).map_err(|why| why.to_string())?;
+        cloud.state_mut().set_service_control_policies(documents).map_err(|why| why.to_string())?;
         Ok(json!({ "ok": true }))
     } else {
         write(part("reply").ok_or("neither a request nor a reply")?)

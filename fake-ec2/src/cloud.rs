@@ -167,8 +167,12 @@ impl Cloud {
         // A request of no service is answered in a protocol's words all the same.
         let spoken = service.unwrap_or(Service::Sts);
         let malformed = |why: Malformed| refused(why.error(spoken, dialect.protocol));
-        if request.body().len() > limits.body_bytes {
+        if request.body().len() > limits.body_bytes || request.headers().get(UNREADABLE).is_some_and(|why| why == "too-large") {
             return Err(malformed(Malformed::TooLarge(limits.body_bytes)));
+        }
+        // What a server could not read to its end must not be taken for a request with fewer parameters.
+        if request.headers().contains_key(UNREADABLE) {
+            return Err(malformed(Malformed::Cut));
         }
         let form = form.map_err(malformed)?;
         let Some(Target { service, region }) = target else {
@@ -179,12 +183,17 @@ impl Cloud {
         let signed = self.admit(now, request, signed, operation).map_err(|why| refused(why.error(service, dialect.protocol)))?;
         let Parsed { operation, input, unknown } = parsed.map_err(malformed)?;
         for parameter in &unknown {
-            *self.unknown.entry((service, operation, parameter.clone())).or_default() += 1;
+            // Names come from clients, who may make up as many as they like.
+            let known = self.unknown.len() < MOST_UNKNOWN;
+            let key = (service, operation, parameter.clone());
+            if known || self.unknown.contains_key(&key) {
+                *self.unknown.entry(key).or_default() += 1;
+            }
         }
         let key = signed.as_ref().and_then(|signed| self.key(&signed.access_key));
         let caller = auth::caller(signed.as_ref(), key, &self.config);
         let region = region.unwrap_or_else(|| self.config.region.clone());
-        Ok((Call { service, operation, region, caller, request_id, input, unknown }, dialect))
+        Ok((Call { service, operation, region, caller, request_id, input, unknown, short_pages: None }, dialect))
     }
 
     /// Lets a request in, if signatures are checked at all; a signature that cannot be read is as good as none if they are not.
@@ -195,6 +204,10 @@ impl Cloud {
         signed: Result<Option<Signed>, Refusal>,
         operation: Option<&str>,
     ) -> Result<Option<Signed>, Refusal> {
+        let expired = |signed: &Signed| self.state.account.iam.sessions.get(&signed.access_key).is_some_and(|it| it.expires <= now);
+        if signed.as_ref().is_ok_and(|signed| signed.as_ref().is_some_and(expired)) {
+            return Err(Refusal::TokenExpired);
+        }
         if !self.config.verify_signatures {
             return Ok(signed.unwrap_or_default());
         }
@@ -245,7 +258,13 @@ impl Cloud {
         let operation = call.service.model().operations.get(call.operation);
         match (answer, operation) {
             (Ok(output), Some(operation)) => {
-                self.sessions.extend(auth::session(call, &output));
+                if let Some((id, key)) = auth::session(call, &output) {
+                    // Keys that the account has forgotten long after their end.
+                    if self.sessions.len() > 2 * crate::state::iam::MOST_SESSIONS {
+                        self.sessions.retain(|id, _| self.state.account.iam.sessions.contains_key(id));
+                    }
+                    self.sessions.insert(id, key);
+                }
                 protocol::success(call.service, dialect, operation, &call.request_id, &output)
             }
             (Err(error), _) => protocol::failure(Some(call.service), dialect, &call.request_id, &error),
@@ -256,6 +275,12 @@ impl Cloud {
         }
     }
 }
+
+/// How many names of unknown parameters are counted.
+const MOST_UNKNOWN: usize = 1000;
+
+/// The header by which a server says that a body did not come: `too-large`, `cut`, `slow`.
+pub const UNREADABLE: &str = "x-dryfit-body";
 
 /// A request's id in the form of a UUID, from the seed and the request's number, so that it moves no other chance.
 fn request_id(seed: u64, ticket: Ticket) -> String {

@@ -93,6 +93,153 @@ fn what_is_no_call_is_refused_in_xml(#[case] limits: Limits, #[case] request: Re
     assert!(body(&response).contains(&format!("<Code>{code}</Code>")), "{}", body(&response));
 }
 
+/// A request of each protocol: the service's signing name, what goes into its head, and a body that is right.
+fn sent(service: &str, body: &str) -> Request {
+    let scope = format!("AWS4-HMAC-SHA256 Credential=AKIDANN/20261120/us-west-2/{service}/aws4_request, SignedHeaders=host, Signature=00");
+    let request = http::Request::builder().header("authorization", scope).header("x-amz-date", "20261120T170000Z");
+    let request = match service {
+        "ec2" | "iam" => request.method("POST").uri("/").header("content-type", "application/x-www-form-urlencoded"),
+        "sqs" => request
+            .method("POST")
+            .uri("/")
+            .header("x-amz-target", "AmazonSQS.ListQueues")
+            .header("content-type", "application/x-amz-json-1.0"),
+        "ssm" => request
+            .method("POST")
+            .uri("/")
+            .header("x-amz-target", "AmazonSSM.GetParameter")
+            .header("content-type", "application/x-amz-json-1.1"),
+        _ => request.method("POST").uri("/clusters").header("content-type", "application/json"),
+    };
+    request.body(Bytes::copy_from_slice(body.as_bytes())).expect("a valid request")
+}
+
+/// Code and status of an error, whatever the protocol, and whether the body is in the protocol's form.
+fn refusal(response: &Response) -> (String, u16) {
+    let text = body(response);
+    let code = match serde_json::from_str::<serde_json::Value>(&text) {
+        Ok(json) => {
+            let header = response.headers().get("x-amzn-errortype").and_then(|code| code.to_str().ok()).map(str::to_owned);
+            let code = json["__type"].as_str().map(str::to_owned).or(header).unwrap_or_default();
+            code.rsplit('#').next().unwrap_or_default().to_owned()
+        }
+        Err(_) => text.split("<Code>").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or_default().to_owned(),
+    };
+    assert!(!text.contains("<html"), "{text}");
+    (code, response.status().as_u16())
+}
+
+const ROLES: &str = "Action=ListRoles&Version=2010-05-08";
+const VPCS: &str = "Action=DescribeVpcs&Version=2016-11-15";
+
+/// What is no good request, by protocol, with the protocol's own word for it.
+#[rstest]
+// Forms and JSON that are none.
+#[case::form_not_utf8("ec2", "Action=DescribeVpcs&Version=2016-11-15&VpcId.1=%FF", "InvalidRequest", 400)]
+#[case::form_not_utf8_query("iam", "Action=GetRole&RoleName=%C3%28&Version=2010-05-08", "MalformedInput", 400)]
+#[case::no_action("ec2", "Version=2016-11-15", "MissingAction", 400)]
+#[case::no_such_action("ec2", "Action=FlyAway&Version=2016-11-15", "InvalidAction", 400)]
+#[case::no_such_action_query("iam", "Action=FlyAway&Version=2010-05-08", "InvalidAction", 400)]
+#[case::not_done("ec2", "Action=AllocateAddress&Version=2016-11-15", "UnsupportedOperation", 400)]
+#[case::missing("iam", "Action=GetRole&Version=2010-05-08", "ValidationError", 400)]
+#[case::missing_ec2("ec2", "Action=CreateVolume&Version=2016-11-15", "UnsupportedOperation", 400)]
+#[case::no_number("ec2", "Action=RunInstances&Version=2016-11-15&MinCount=two&MaxCount=3", "InvalidParameterValue", 400)]
+#[case::no_number_query("iam", "Action=ListRoles&Version=2010-05-08&MaxItems=many", "MalformedInput", 400)]
+#[case::cut_json("sqs", r#"{"QueueNamePrefix": "a"#, "SerializationException", 400)]
+#[case::not_an_object("sqs", r#"["a"]"#, "SerializationException", 400)]
+#[case::wrong_kind("ssm", r#"{"Name": {"a": 1}}"#, "SerializationException", 400)]
+#[case::missing_json("ssm", "{}", "ValidationException", 400)]
+#[case::cut_rest("eks", r#"{"name": "#, "SerializationException", 400)]
+#[case::missing_rest("eks", r#"{"name": "a"}"#, "InvalidParameterException", 400)]
+#[case::deep("sqs", &format!("{}1{}", r#"{"tags":"#.repeat(40), "}".repeat(40)), "SerializationException", 400)]
+fn a_bad_body_is_refused_in_the_protocols_words(#[case] service: &str, #[case] text: &str, #[case] code: &str, #[case] status: u16) {
+    let response = ask(&mut Cloud::new(Config::default()), sent(service, text));
+    assert_eq!(refusal(&response), (code.to_owned(), status), "{}", body(&response));
+}
+
+/// A body that is too large, that was cut, or that never came to its end, as the server tells the cloud.
+#[rstest]
+#[case::ec2("ec2", VPCS)]
+#[case::query("iam", ROLES)]
+#[case::json("sqs", "{}")]
+#[case::rest("eks", r#"{"name": "a"}"#)]
+fn a_body_that_did_not_come_is_no_request(#[case] service: &str, #[case] text: &str) {
+    let small = Config { limits: Limits { body_bytes: 5, ..Limits::default() }, ..Config::default() };
+    if text.len() > 5 {
+        assert_eq!(refusal(&ask(&mut Cloud::new(small), sent(service, text))), ("RequestEntityTooLarge".to_owned(), 413));
+    }
+    for (why, code, status) in
+        [("too-large", "RequestEntityTooLarge", 413), ("cut", "RequestTimeout", 408), ("slow", "RequestTimeout", 408)]
+    {
+        let mut request = sent(service, "");
+        request.headers_mut().insert(fake_ec2::cloud::UNREADABLE, why.parse().expect("a valid header"));
+        assert_eq!(refusal(&ask(&mut Cloud::new(Config::default()), request)), (code.to_owned(), status), "{service} {why}");
+    }
+}
+
+/// Signatures that are none, of strangers, of another secret, of another time; regions that are none.
+#[rstest]
+#[case::garbage("ec2", VPCS, |value: &str| value.replace("AWS4-HMAC-SHA256", "Basic"), "IncompleteSignature", 400)]
+#[case::garbage_query("iam", ROLES, |value: &str| value.replace("AWS4-HMAC-SHA256", "Basic"), "IncompleteSignature", 400)]
+#[case::garbage_json("sqs", "{}", |value: &str| value.replace("AWS4-HMAC-SHA256 ", ""), "IncompleteSignatureException", 400)]
+#[case::no_signed_headers("eks", "{}", |value: &str| value.replace("SignedHeaders=host, ", ""), "IncompleteSignatureException", 400)]
+#[case::short_scope("ec2", VPCS, |value: &str| value.replace("/us-west-2", ""), "IncompleteSignature", 400)]
+#[case::stranger("ec2", VPCS, |value: &str| value.replace("AKIDANN", "AKIDBOB"), "AuthFailure", 401)]
+#[case::stranger_query("iam", ROLES, |value: &str| value.replace("AKIDANN", "AKIDBOB"), "InvalidClientTokenId", 403)]
+#[case::stranger_json("ssm", r#"{"Name": "a"}"#, |value: &str| value.replace("AKIDANN", "AKIDBOB"), "UnrecognizedClientException", 400)]
+#[case::mismatch("ec2", VPCS, str::to_owned, "AuthFailure", 401)]
+#[case::mismatch_query("iam", ROLES, str::to_owned, "SignatureDoesNotMatch", 403)]
+#[case::mismatch_json("sqs", "{}", str::to_owned, "InvalidSignatureException", 400)]
+fn a_bad_signature_is_refused_in_the_protocols_words(
+    #[case] service: &str,
+    #[case] text: &str,
+    #[case] change: fn(&str) -> String,
+    #[case] code: &str,
+    #[case] status: u16,
+) {
+    let ann =
+        AccessKey { secret: "s".into(), session_token: None, principal: "arn:aws:iam::123456789012:user/ann".into(), user_id: "A".into() };
+    let config = Config { keys: [("AKIDANN".to_owned(), ann)].into(), verify_signatures: true, ..Config::default() };
+    let mut request = sent(service, text);
+    let changed = change(request.headers()["authorization"].to_str().expect("text"));
+    request.headers_mut().insert("authorization", changed.parse().expect("a valid header"));
+    let response = ask(&mut Cloud::new(config), request);
+    assert_eq!(refusal(&response), (code.to_owned(), status), "{}", body(&response));
+}
+
+#[rstest]
+#[case::ec2("ec2", VPCS)]
+#[case::query("autoscaling", "Action=DescribeAutoScalingGroups&Version=2011-01-01")]
+#[case::json("sqs", "{}")]
+fn a_region_that_is_none_is_refused(#[case] service: &str, #[case] text: &str) {
+    let mut request = if service == "autoscaling" { sent("iam", text) } else { sent(service, text) };
+    let scope =
+        request.headers()["authorization"].to_str().expect("text").replace("us-west-2", "mars-north-1").replace("/iam/", "/autoscaling/");
+    request.headers_mut().insert("authorization", scope.parse().expect("a valid header"));
+    let response = ask(&mut Cloud::new(Config::default()), request);
+    assert!(body(&response).contains("mars-north-1") && response.status().is_client_error(), "{} {}", response.status(), body(&response));
+}
+
+/// Clients of a partition's global endpoint (Java's `Region.AWS_GLOBAL`) sign for no region that there is.
+#[test]
+fn the_partitions_global_region_is_where_its_services_are() {
+    let mut request = sent("iam", ROLES);
+    let scope = request.headers()["authorization"].to_str().expect("text").replace("us-west-2", "aws-global");
+    request.headers_mut().insert("authorization", scope.parse().expect("a valid header"));
+    assert_eq!(ask(&mut Cloud::new(Config::default()), request).status(), 200);
+}
+
+#[test]
+fn names_that_clients_make_up_fill_no_memory() {
+    let mut cloud = Cloud::new(Config::default());
+    for at in 0..1500 {
+        ask(&mut cloud, form(&format!("{WHO}&Fun{at}=1")));
+    }
+    assert_eq!(cloud.unknown_parameters().len(), 1000);
+    ask(&mut cloud, form(&format!("{WHO}&Fun0=1")));
+    assert_eq!(cloud.unknown_parameters()[&(Service::Sts, "GetCallerIdentity", "Fun0".to_owned())], 2, "known ones are counted on");
+}
+
 #[test]
 fn signatures_are_asked_for_when_the_configuration_says_so() {
     let ann = AccessKey {
@@ -146,5 +293,33 @@ proptest! {
                 prop_assert!(response.status() != 500, "{}", body(&response));
             }
         }
+    }
+}
+
+proptest! {
+    /// Whatever stands where a signature should: an error in the protocol's form, and nobody is let in.
+    #[test]
+    fn no_signature_makes_the_cloud_panic(
+        service in prop::sample::select(vec!["ec2", "iam", "sqs", "eks"]),
+        authorization in "(AWS4-HMAC-SHA256 ?)?((Credential|SignedHeaders|Signature|X)=[!-~]{0,30},? ?){0,4}",
+        credential in "[a-zA-Z0-9/]{0,40}",
+        date in "([0-9]{8}T[0-9]{6}Z|[ -~]{0,20})",
+        query in "(&?X-Amz-(Credential|Date|Expires|SignedHeaders|Signature|Algorithm)=[a-zA-Z0-9%/;-]{0,30}){0,6}",
+        presigned in any::<bool>(),
+    ) {
+        let mut request = sent(service, if service == "ec2" { VPCS } else { "" });
+        let authorization = authorization.replace("Credential=", &format!("Credential={credential}"));
+        let headers = request.headers_mut();
+        headers.remove("authorization");
+        if presigned {
+            *request.uri_mut() = format!("/?{query}").parse().expect("a valid address");
+        } else if let (Ok(authorization), Ok(date)) = (authorization.parse(), date.parse()) {
+            headers.insert("authorization", authorization);
+            headers.insert("x-amz-date", date);
+        }
+        let mut cloud = Cloud::new(Config { verify_signatures: true, ..Config::default() });
+        let response = ask(&mut cloud, request);
+        prop_assert!(response.status().is_client_error(), "{}", body(&response));
+        prop_assert!(matches!(response.body().first(), Some(b'<' | b'{')), "{}", body(&response));
     }
 }

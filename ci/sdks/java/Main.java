@@ -54,7 +54,7 @@ public final class Main {
         var http = UrlConnectionHttpClient.create();
         say("sts account " + StsClient.builder().httpClient(http).build().getCallerIdentity().account());
         machines(Ec2Client.builder().httpClient(http).build(), SsmClient.builder().httpClient(http).build());
-        people(IamClient.builder().httpClient(http).build());
+        people(IamClient.builder().httpClient(http).region(Region.AWS_GLOBAL).build());
         queues(SqsClient.builder().httpClient(http).build());
         var eks = EksClient.builder().httpClient(http).build();
         say("eks clusters " + eks.listClusters().clusters().size());

@@ -73,11 +73,14 @@ pub fn session(call: &Call, output: &Value) -> Option<(String, AccessKey)> {
     };
     let text = |part: &Value, name: &str| part[name].as_str().map(str::to_owned);
     let [id, secret, token, arn, user_id] = names;
+    // GetSessionToken's keys are the caller's own, for a while.
+    let own = call.operation == "GetSessionToken";
+    let mine = |theirs: &str| own.then(|| theirs.to_owned());
     let key = AccessKey {
         secret: text(credentials, secret)?,
         session_token: text(credentials, token),
-        principal: text(user, arn)?,
-        user_id: text(user, user_id)?,
+        principal: mine(&call.caller.principal).or_else(|| text(user, arn))?,
+        user_id: mine(&call.caller.user_id).or_else(|| text(user, user_id))?,
     };
     Some((text(credentials, id)?, key))
 }

@@ -14,6 +14,8 @@ pub enum Refusal {
     Incomplete(String),
     #[error("the access key or its session token is not known")]
     UnknownKey,
+    #[error("the session token has expired")]
+    TokenExpired,
     #[error("the signature does not match")]
     Mismatch,
     #[error("the signature of {signed} has expired at {now}")]
@@ -46,6 +48,9 @@ impl Refusal {
                 let message = "The security token included in the request is invalid.";
                 error("InvalidClientTokenId", "UnrecognizedClientException", message.into())
             }
+            Self::TokenExpired => {
+                error("ExpiredToken", "ExpiredTokenException", "The security token included in the request is expired".into())
+            }
             Self::Mismatch => error("SignatureDoesNotMatch", "InvalidSignatureException", MISMATCH.into()),
             Self::Expired { signed, now } => {
                 let message = format!("Signature expired: {} is now earlier than {}", basic(*signed), basic(*now));
@@ -60,7 +65,7 @@ impl Refusal {
 
     fn of_ec2(&self) -> AwsError {
         match self {
-            Self::Expired { .. } | Self::NotYet { .. } => AwsError::new("RequestExpired", "Request has expired."),
+            Self::Expired { .. } | Self::NotYet { .. } | Self::TokenExpired => AwsError::new("RequestExpired", "Request has expired."),
             Self::Incomplete(what) => AwsError::new("IncompleteSignature", format!("The signature lacks {what}.")),
             Self::Unsigned | Self::UnknownKey | Self::Mismatch => {
                 AwsError::new("AuthFailure", "AWS was not able to validate the provided access credentials")

@@ -135,7 +135,8 @@ struct RawMember {
 pub(super) fn model(service: Service, text: Text) -> Model {
     let raw: RawModel = serde_json::from_str(text).expect("a committed model has the generator's form");
     let names: Vec<Text> = raw.shapes.keys().copied().collect();
-    let shapes = raw.shapes.into_iter().map(|(name, shape)| Names(&names).shape(name, shape)).collect();
+    let shapes: Vec<Shape> = raw.shapes.into_iter().map(|(name, shape)| Names(&names).shape(name, shape)).collect();
+    let shapes = with_form_names(shapes, raw.metadata.protocol == "ec2");
     let operations = raw.operations.into_iter().map(|(name, op)| (name, Names(&names).operation(name, op))).collect();
     let others = raw.others.into_iter().map(|(name, http)| {
         let (method, uri) = http.split_once(' ').expect("the generator writes METHOD URI");
@@ -154,6 +155,19 @@ pub(super) fn model(service: Service, text: Text) -> Model {
         others: others.collect(),
         shapes,
     }
+}
+
+/// Gives members their names in forms, which may be those of the shapes that they refer to.
+fn with_form_names(mut shapes: Vec<Shape>, ec2: bool) -> Vec<Shape> {
+    for at in 0..shapes.len() {
+        let Kind::Structure(members) = &shapes[at].kind else { continue };
+        let names: Vec<_> = members.iter().map(|member| member.name_in_forms(ec2, &shapes[member.shape.0].kind)).collect();
+        let Kind::Structure(members) = &mut shapes[at].kind else { continue };
+        for (member, name) in members.iter_mut().zip(names) {
+            member.form_name = name;
+        }
+    }
+    shapes
 }
 
 /// The names of all shapes, in order: a shape's id is its place.
@@ -202,6 +216,7 @@ impl Names<'_> {
             flattened: raw.flattened,
             required,
             idempotency_token: raw.idempotency_token,
+            form_name: name.into(),
         }
     }
 

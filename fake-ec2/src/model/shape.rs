@@ -1,5 +1,7 @@
 //! Shapes: what values look like, and what they are called on the wire.
 
+use std::borrow::Cow;
+
 /// A shape's place in its model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ShapeId(pub(super) usize);
@@ -62,6 +64,8 @@ pub struct Member {
     pub flattened: bool,
     pub required: bool,
     pub idempotency_token: bool,
+    /// The name in a form, of services that read forms.
+    pub form_name: Cow<'static, str>,
 }
 
 /// Where a member travels.
@@ -95,8 +99,36 @@ impl<'a> Finder<'a> {
 }
 
 impl Member {
+    /// What a member is called in a form. EC2: its query name, else its location name with a capital, else its own name. Elsewhere a
+    /// flattened list is called by its items' name.
+    pub(super) fn name_in_forms(&self, ec2: bool, kind: &Kind) -> Cow<'static, str> {
+        if ec2 {
+            return match (self.query_name, self.location_name) {
+                (Some(name), _) => name.into(),
+                (None, Some(name)) => capitalised(name, self.name),
+                (None, None) => self.name.into(),
+            };
+        }
+        if let Kind::List { member: item, flattened } = kind
+            && let Some(name) = item.location_name.filter(|_| *flattened || self.flattened)
+        {
+            return name.into();
+        }
+        self.wire_name().into()
+    }
+
     /// The name in replies and in JSON bodies of REST services.
     pub fn wire_name(&self) -> &'static str {
         self.location_name.unwrap_or(self.name)
     }
+}
+
+/// A location name with a capital, which mostly is the member's own name.
+fn capitalised(name: &'static str, own: &'static str) -> Cow<'static, str> {
+    let mut letters = name.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    if own.chars().next() == first && own.get(1..) == name.get(1..) {
+        return own.into();
+    }
+    first.into_iter().chain(letters).collect::<String>().into()
 }

@@ -21,6 +21,8 @@ pub struct Call {
     pub input: Map<String, Value>,
     /// Parameters that the model does not know, as they were called on the wire; kept for a log.
     pub unknown: Vec<String>,
+    /// Pages of the answer are to hold at most so many items, by a fault.
+    pub short_pages: Option<usize>,
 }
 
 /// Who calls: what the access key of the signature stands for.

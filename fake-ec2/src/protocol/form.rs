@@ -57,10 +57,10 @@ impl Form {
         self.pairs.push((name.into(), value.into()));
     }
 
-    /// The tree of the dotted names.
-    pub(super) fn tree(&self, limits: &Limits) -> Result<Tree<'_>, Malformed> {
+    /// The tree of some pairs' dotted names.
+    pub(super) fn tree<'a>(pairs: impl IntoIterator<Item = &'a (String, String)>, limits: &Limits) -> Result<Tree<'a>, Malformed> {
         let mut root = Tree::default();
-        for (key, value) in &self.pairs {
+        for (key, value) in pairs {
             let mut node = &mut root;
             for (depth, part) in key.split('.').enumerate() {
                 // A level of the value takes at most three parts of the name (`Map.entry.1.value`).
@@ -76,8 +76,12 @@ impl Form {
 }
 
 fn decode(bytes: &[u8]) -> Result<String, Malformed> {
+    let bad = || Malformed::Body("a parameter is not UTF-8".into());
+    if !bytes.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| bad());
+    }
     let spaced: Vec<u8> = bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    let text = percent_decode(&spaced).decode_utf8().map_err(|_| Malformed::Body("a parameter is not UTF-8".into()))?;
+    let text = percent_decode(&spaced).decode_utf8().map_err(|_| bad())?;
     Ok(text.into_owned())
 }
 

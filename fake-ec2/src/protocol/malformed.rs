@@ -22,6 +22,8 @@ pub enum Malformed {
     Body(String),
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
+    #[error("the body did not come to its end")]
+    Cut,
     #[error("values nest deeper than {0}")]
     TooDeep(usize),
     #[error("there are more than {0} parameters")]
@@ -43,6 +45,8 @@ impl Malformed {
             Self::TooLarge(limit) => {
                 AwsError::new("RequestEntityTooLarge", format!("Request is larger than {limit} bytes.")).with_status(413)
             }
+            // The codes of S3 and of API Gateway for it; of these services no document names one.
+            Self::Cut => AwsError::new("RequestTimeout", "The request body did not arrive in time, or not whole.").with_status(408),
             Self::TooDeep(limit) => bad_body(&format!("values nest deeper than {limit}"), protocol),
             Self::TooMany(limit) => bad_body(&format!("more than {limit} parameters"), protocol),
         }

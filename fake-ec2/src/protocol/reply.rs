@@ -55,7 +55,7 @@ pub fn success(service: Service, dialect: Dialect, operation: &Operation, reques
 
 fn ec2_body(model: &Model, operation: &Operation, request_id: &str, output: &Value) -> String {
     // Most lists say `item` in the model; those that say nothing are lists of `member`, and Go's SDK reads nothing else.
-    let mut writer = xml::Writer::new(model, "member", true);
+    let mut writer = xml::Writer::new(model, "member", true, xml::size(output));
     let root = format!("{}Response", operation.name);
     writer.open_in(&root, &ec2_namespace(model));
     writer.text("requestId", request_id);
@@ -95,7 +95,7 @@ fn ec2_namespace(model: &Model) -> String {
 
 fn query_body(model: &Model, operation: &Operation, request_id: &str, output: &Value) -> String {
     let millis = model.service == Service::AutoScaling;
-    let mut writer = xml::Writer::new(model, "member", millis);
+    let mut writer = xml::Writer::new(model, "member", millis, xml::size(output));
     let root = format!("{}Response", operation.name);
     writer.open_in(&root, model.namespace.unwrap_or_default());
     if let Some(shape) = operation.output {

@@ -44,25 +44,19 @@ fn of_form(
     limits: &Limits,
 ) -> Result<Parsed, Malformed> {
     let operation = operation(model, form.get("Action").filter(|name| !name.is_empty()).ok_or(Malformed::NoAction)?)?;
-    let mut own = Form::default();
-    for (name, value) in form.pairs() {
-        if !NOT_PARAMETERS.contains(&name.as_str()) && !name.to_ascii_lowercase().starts_with("x-amz-") {
-            own.push(name.clone(), value.clone());
-        }
-    }
-    let addressed = queue_url(request).filter(|_| model.service == Service::Sqs && own.get("QueueUrl").is_none());
-    if let Some(url) = addressed {
-        own.push("QueueUrl", url);
-    }
-    let tree = own.tree(limits)?;
+    let signing = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
+    let own = || form.pairs().iter().filter(|(name, _)| !NOT_PARAMETERS.contains(&name.as_str()) && !signing(name));
+    let unaddressed = model.service == Service::Sqs && form.get("QueueUrl").is_none();
+    let addressed = queue_url(request).filter(|_| unaddressed).map(|url| ("QueueUrl".to_owned(), url));
+    let tree = Form::tree(own().chain(&addressed), limits)?;
     let mut reader = query::Reader::new(model, protocol);
     let input = match operation.input {
-        Some(shape) => reader.structure(shape, &tree, "")?,
+        Some(shape) => reader.structure(shape, &tree, &query::Path::ROOT)?,
         None => Map::new(),
     };
     let mut unknown = reader.unknown;
     if operation.input.is_none() {
-        unknown.extend(own.pairs().iter().map(|(name, _)| name.clone()));
+        unknown.extend(own().map(|(name, _)| name.clone()));
     }
     // SQS's clients of the query age send the queue's address as the request's; operations without one have no such member.
     unknown.retain(|name| !(model.service == Service::Sqs && name == "QueueUrl"));

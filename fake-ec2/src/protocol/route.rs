@@ -19,7 +19,16 @@ pub fn target<B>(request: &http::Request<B>, signed: Option<&Signed>, form: &For
     if let Some(signed) = signed
         && let Some(service) = Service::from_signing_name(&signed.service)
     {
-        return Some(Target { service, region: Some(signed.region.clone()).filter(|region| !region.is_empty()) });
+        // Clients of the partition's global endpoint sign for no region that exists. Source: AWS SDK for Java, `Region.AWS_GLOBAL`;
+        // IAM user guide: the global endpoints of IAM and STS are in us-east-1.
+        let region = match signed.region.as_str() {
+            "" => None,
+            "aws-global" => Some("us-east-1".to_owned()),
+            "aws-cn-global" => Some("cn-north-1".to_owned()),
+            "aws-us-gov-global" => Some("us-gov-west-1".to_owned()),
+            named => Some(named.to_owned()),
+        };
+        return Some(Target { service, region });
     }
     let host = host(request).and_then(|host| by_host(&host));
     host.or_else(|| {

@@ -18,8 +18,10 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(model: &'a Model, item: &'static str, millis: bool) -> Self {
-        let out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    /// A writer of a document that will be about `size` bytes long.
+    pub fn new(model: &'a Model, item: &'static str, millis: bool, size: usize) -> Self {
+        let mut out = String::with_capacity(size + 512);
+        out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         Self { model, item, millis, out }
     }
 
@@ -126,6 +128,18 @@ impl<'a> Writer<'a> {
         self.text(key.location_name.unwrap_or("key"), name);
         self.element(part.location_name.unwrap_or("value"), part.shape, value);
         self.close(element);
+    }
+}
+
+/// About how long a value is as XML: so that a reply of megabytes is not moved while it is written.
+pub(super) fn size(value: &Value) -> usize {
+    // Names of elements are some ten letters long, and stand there twice.
+    const AROUND: usize = 32;
+    match value {
+        Value::Object(members) => members.values().map(|value| AROUND + size(value)).sum(),
+        Value::Array(items) => items.iter().map(|item| AROUND + size(item)).sum(),
+        Value::String(text) => text.len(),
+        _ => 8,
     }
 }
 

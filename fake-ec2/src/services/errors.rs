@@ -54,6 +54,9 @@ rows! {
     // EC2: things that are not there
     IMAGE_NOT_FOUND: "InvalidAMIID.NotFound", "The image id '[{0}]' does not exist", "EC2 errors, observed";
     IMAGE_MALFORMED: "InvalidAMIID.Malformed", "Invalid id: \"{0}\" (expecting \"ami-...\")", "EC2 errors, observed";
+    IMAGE_UNAVAILABLE: "InvalidAMIID.Unavailable", "The image ID '{0}' is not available", "EC2 errors (code)";
+    IMAGE_NAME_TAKEN: "InvalidAMIName.Duplicate", "AMI name {0} is already in use by AMI {1}", "EC2 errors, observed";
+    IMAGE_NAME_MALFORMED: "InvalidAMIName.Malformed", "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, '(', ')', '.', '-', '/' and '_'", "EC2 errors, observed";
     INSTANCE_NOT_FOUND: "InvalidInstanceID.NotFound", "The instance ID '{0}' does not exist", "EC2 errors";
     INSTANCES_NOT_FOUND: "InvalidInstanceID.NotFound", "The instance IDs '{0}' do not exist", "observed";
     INSTANCE_MALFORMED: "InvalidInstanceID.Malformed", "Invalid id: \"{0}\" (expecting \"i-...\")", "EC2 errors, observed";
@@ -136,6 +139,9 @@ rows! {
     NO_LINKED_ROLE: "InvalidInput", "The specified service does not support service-linked roles.", "model (code)";
     LINKED_ROLE_EXISTS: "InvalidInput", "Service role name {0} has been taken in this account, please try a different suffix.", "observed";
     MAY_NOT_ASSUME: "AccessDenied", "User: {0} is not authorized to perform: {1} on resource: {2}", "observed";
+    SESSION_OF_SESSION: "AccessDenied", "Cannot call GetSessionToken with session credentials", "observed";
+    SESSION_SECONDS: "ValidationError", "Value '{0}' at 'durationSeconds' failed to satisfy constraint: Member must have value between 900 and 129600", "common errors (code)";
+    KEY_FORM: "ValidationError", "Value '{0}' at 'accessKeyId' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w]*, and have length between 16 and 128", "common errors (code)";
     SESSION_LENGTH: "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.", "observed";
     NO_ROLE: "NoSuchEntity", "The role with name {0} cannot be found.", "observed; A/pkg/errors/errors.go matches `role`";
     NO_PROFILE: "NoSuchEntity", "Instance Profile {0} cannot be found.", "observed";

@@ -74,7 +74,11 @@ pub fn handle(state: &mut State, now: Timestamp, call: &Call) -> Outcome {
     {
         return Outcome::Later(Pending { due, held: None });
     }
-    let answer = dispatch(&mut world, call);
+    let answer = match gate::short_pages(&mut world, call) {
+        None => dispatch(&mut world, call),
+        most => dispatch(&mut world, &Call { short_pages: most, ..call.clone() }),
+    };
+    let answer = gate::spoil(&mut world, call).map_or(answer, Err);
     hold(&mut world, call, answer)
 }
 
@@ -103,7 +107,7 @@ pub fn resume(state: &mut State, now: Timestamp, call: &Call, pending: &mut Pend
 
 /// Holds an answer back for as long as the operation's latency says.
 fn hold(world: &mut World<'_>, call: &Call, answer: Answer) -> Outcome {
-    let delay = world.account.latency(call.operation);
+    let delay = world.account.latency(call.operation) + gate::slowed(world, call);
     if delay.is_zero() { Outcome::Done(answer) } else { Outcome::Later(Pending { due: world.now + delay, held: Some(answer) }) }
 }
 

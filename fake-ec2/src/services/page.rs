@@ -91,10 +91,11 @@ impl Place {
         candidates: impl Iterator<Item = (String, C)>,
         mut make: impl FnMut(C) -> Option<T>,
     ) -> (Vec<T>, Option<String>) {
-        let (mut page, mut last) = (Vec::new(), None);
+        let length = shortened(call, self.length, self.after.as_deref());
+        let (mut page, mut last) = (Vec::new(), (length == 0).then(String::new));
         for (key, candidate) in candidates.skip_while(|(key, _)| self.after.as_ref().is_some_and(|after| key <= after)) {
             let Some(item) = make(candidate) else { continue };
-            if page.len() == self.length {
+            if page.len() >= length {
                 return (page, last.map(|key: String| seal(call, &key)));
             }
             page.push(item);
@@ -106,10 +107,22 @@ impl Place {
 
 fn slice<T>(call: &Call, length: usize, after: Option<String>, mut items: Vec<(String, T)>) -> (Vec<T>, Option<String>) {
     items.sort_by(|(one, _), (two, _)| one.cmp(two));
+    let length = shortened(call, length, after.as_deref());
     let start = after.map_or(0, |after| items.partition_point(|(key, _)| *key <= after));
     let end = start.saturating_add(length).min(items.len());
-    let token = if end < items.len() && end > start { Some(seal(call, &items[end - 1].0)) } else { None };
+    let last = if end > start { items[end - 1].0.as_str() } else { "" };
+    let token = (end < items.len()).then(|| seal(call, last));
     (items.into_iter().skip(start).take(end - start).map(|(_, item)| item).collect(), token)
+}
+
+/// How long a page is where a fault makes pages short. One without any items is the first, since a client must come to an end.
+fn shortened(call: &Call, length: usize, after: Option<&str>) -> usize {
+    match call.short_pages {
+        None => length,
+        Some(0) if after.is_none() => 0,
+        Some(0) => length,
+        Some(most) => length.min(most),
+    }
 }
 
 fn length(call: &Call, pages: Pages) -> Result<usize, AwsError> {

@@ -22,9 +22,38 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
             let decoded = decoded.filter(|decoded| decoded.account == world.account.id).ok_or_else(|| errors::DECODE.error(&[]))?;
             Ok(json!({"DecodedMessage": decoded.message.to_string()}))
         }
+        "GetAccessKeyInfo" => key_info(world, call),
+        "GetSessionToken" => session_token(world, call),
         "GetCallerIdentity" => Ok(json!({"UserId": call.caller.user_id, "Account": call.caller.account, "Arn": call.caller.principal})),
         _ => Err(errors::unsupported(call)),
     }
+}
+
+/// The account of a key that is known, or else the one that the key's own letters tell.
+/// Source: STS API reference, GetAccessKeyInfo: whose key it is, whether or not it is still active.
+fn key_info(world: &World<'_>, call: &Call) -> Answer {
+    let id = call.input.text("AccessKeyId").unwrap_or_default();
+    // The model: 16 to 128 word characters.
+    if !(16..=128).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Err(errors::KEY_FORM.error(&[id]));
+    }
+    Ok(json!({"Account": world.account.id}))
+}
+
+/// Keys of the caller's own for a while. Whoever has a session's keys may not ask for others.
+/// Source: STS API reference, GetSessionToken: 900 seconds to 36 hours, for the root an hour at most and by default, else 12 hours.
+fn session_token(world: &mut World<'_>, call: &Call) -> Answer {
+    let session = call.caller.access_key.as_deref().is_some_and(|key| world.account.iam.sessions.contains_key(key));
+    if session || call.caller.principal.contains(":assumed-role/") {
+        return Err(errors::SESSION_OF_SESSION.error(&[]));
+    }
+    let root = call.caller.principal.ends_with(":root");
+    let seconds = call.input.int("DurationSeconds").unwrap_or(if root { 3600 } else { 12 * 3600 });
+    if !(900..=129_600).contains(&seconds) {
+        return Err(errors::SESSION_SECONDS.error(&[&seconds.to_string()]));
+    }
+    let seconds = if root { seconds.min(3600) } else { seconds };
+    Ok(json!({"Credentials": keys(world, seconds, Vec::new(), Tags::new())}))
 }
 
 /// Keys for a role that is there. Whether the caller may have them, IAM has been asked before.
@@ -88,7 +117,8 @@ pub(super) fn keys(world: &mut World<'_>, seconds: i64, policies: Vec<(String, D
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let id = world.account.entropy.iam_id("ASIA")[..20].to_owned();
     let expires = later(world.now, SignedDuration::from_secs(seconds));
-    world.account.iam.sessions.insert(id.clone(), Session { policies, tags, issued: world.now, expires });
+    let session = Session { policies, tags, issued: world.now, expires };
+    world.account.iam.begin_session(world.now, id.clone(), session);
     json!({
         "AccessKeyId": id,
         "SecretAccessKey": world.account.entropy.letters("secret", LETTERS, 40),

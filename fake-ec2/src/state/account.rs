@@ -1,6 +1,6 @@
 //! What is global in an account: identity, chance, agenda, IAM, faults, costs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -27,14 +27,24 @@ pub struct Account {
     pub(crate) rules: Vec<ActiveRule>,
     pub(crate) buckets: Buckets,
     /// What was answered to a client token: by (region, operation, token).
-    pub(crate) tokens: BTreeMap<(String, String, String), Remembered>,
+    pub(crate) tokens: BTreeMap<Token, Remembered>,
+    /// The same tokens, the oldest first.
+    tokens_by_age: VecDeque<Token>,
     pub(crate) denials: Denials,
     pub(crate) ledger: Ledger,
     /// Counts the changes of anything that `machines` shows.
     pub(crate) machines_version: u64,
+    /// Somebody has changed Spot prices, or may have.
+    pub(crate) prices_changed: bool,
     /// The caller reads EC2's XML: long lists may hold what was written before.
     pub(crate) writes_xml: bool,
 }
+
+/// Region, operation, client token.
+pub(crate) type Token = (String, String, String);
+
+/// How many client tokens are remembered: SDKs send one with each launch. EC2 forgets them, too, when what they made is gone for long.
+const MOST_TOKENS: usize = 10_000;
 
 /// A request that was answered under a client token.
 #[derive(Debug)]
@@ -55,11 +65,24 @@ impl Account {
             iam: Iam::default(),
             buckets: Buckets::default(),
             tokens: BTreeMap::new(),
+            tokens_by_age: VecDeque::new(),
             denials: Denials::default(),
             ledger: Ledger::default(),
             machines_version: 0,
+            prices_changed: false,
             writes_xml: false,
         }
+    }
+
+    /// Remembers what was answered to a token; the oldest of very many is forgotten.
+    pub(crate) fn remember(&mut self, token: Token, remembered: Remembered) {
+        if self.tokens_by_age.len() >= MOST_TOKENS
+            && let Some(oldest) = self.tokens_by_age.pop_front()
+        {
+            self.tokens.remove(&oldest);
+        }
+        self.tokens_by_age.push_back(token.clone());
+        self.tokens.insert(token, remembered);
     }
 
     /// How long the reply of an operation takes.

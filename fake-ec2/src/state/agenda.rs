@@ -18,6 +18,8 @@ pub enum Due {
     Event { region: String, event: Value },
     /// A message of a queue becomes visible; a waiting receiver must be asked again.
     Visible { region: String },
+    /// A Spot price may have changed that somebody pays up to a maximum only.
+    Price { region: String },
     /// A capacity reservation ends, unless its end was moved.
     Reservation { region: String, id: String },
     /// An Auto Scaling group compares what it holds with what it should.
@@ -34,6 +36,7 @@ impl Due {
             | Self::Forget { region, .. }
             | Self::Event { region, .. }
             | Self::Visible { region }
+            | Self::Price { region }
             | Self::Group { region, .. }
             | Self::Reservation { region, .. }
             | Self::Cluster { region, .. } => region,
@@ -51,7 +54,7 @@ impl Due {
             Self::Cluster { name, .. } => Some(format!("cluster {name} is being created")),
             Self::Group { name, retry: false, .. } => Some(format!("Auto Scaling group {name} launches or terminates")),
             // Without capacity it would try for ever.
-            Self::Group { .. } | Self::Reservation { .. } | Self::Forget { .. } | Self::Visible { .. } => None,
+            Self::Group { .. } | Self::Reservation { .. } | Self::Forget { .. } | Self::Visible { .. } | Self::Price { .. } => None,
         }
     }
 }

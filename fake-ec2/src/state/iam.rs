@@ -67,6 +67,9 @@ impl Document {
     }
 }
 
+/// How many sessions are remembered at least; of more, those that ended first are forgotten.
+pub const MOST_SESSIONS: usize = 10_000;
+
 /// What a user or a role may do.
 #[derive(Debug, Default)]
 pub struct Permissions {
@@ -175,6 +178,17 @@ impl Iam {
             return policy.versions.get(&policy.default_version).map(|version| version.document.clone());
         }
         Document::read(crate::policy::reference::managed_policy(arn)?, Kind::Identity).ok()
+    }
+
+    /// Remembers a session. Of very many, those are forgotten that have ended; their keys are unknown then, and no longer expired.
+    pub fn begin_session(&mut self, now: Timestamp, id: String, session: Session) {
+        if self.sessions.len() >= MOST_SESSIONS {
+            let mut ends: Vec<Timestamp> = self.sessions.values().map(|held| held.expires).filter(|expires| *expires <= now).collect();
+            ends.sort_unstable();
+            let middle = ends.get(ends.len() / 2).copied();
+            self.sessions.retain(|_, held| middle.is_none_or(|middle| held.expires > middle));
+        }
+        self.sessions.insert(id, session);
     }
 
     pub fn role_by_arn(&self, arn: &str) -> Option<&Role> {

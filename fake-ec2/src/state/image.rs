@@ -19,14 +19,20 @@ pub struct Image {
     pub architecture: &'static str,
     /// `al2023`, `al2`, `bottlerocket`.
     pub family: &'static str,
-    pub owner: &'static str,
+    /// The account that made it.
+    pub owner: String,
     pub owner_alias: Option<&'static str>,
     /// RFC 3339, as DescribeImages writes it.
     pub created: String,
-    pub deprecated: String,
+    /// The same; `None` for one that nobody has deprecated.
+    pub deprecated: Option<String>,
+    /// From when on it can be launched.
+    pub available: Option<jiff::Timestamp>,
+    /// The instance that it was made from.
+    pub source: Option<String>,
     pub root_device: &'static str,
     /// Device and size in GiB.
-    pub devices: Vec<(&'static str, i64)>,
+    pub devices: Vec<(String, i64)>,
     pub tags: Tags,
 }
 
@@ -126,12 +132,14 @@ impl Shelf<'_> {
             description,
             architecture: kind.architecture,
             family: kind.family,
-            owner: kind.owner,
+            owner: kind.owner.to_owned(),
             owner_alias: Some("amazon"),
             created: release.created.to_owned(),
-            deprecated: release.deprecated.to_owned(),
+            deprecated: Some(release.deprecated.to_owned()),
+            available: None,
+            source: None,
             root_device: "/dev/xvda",
-            devices: kind.devices.to_vec(),
+            devices: kind.devices.iter().map(|(device, size)| ((*device).to_owned(), *size)).collect(),
             tags: Tags::new(),
         };
         self.images.insert(id.clone(), image);

@@ -199,7 +199,7 @@ impl State {
 
 impl World<'_> {
     /// Warns of a Spot instance's end, which comes after the notice unless the instance ends before.
-    fn interrupt(&mut self, id: &str, notice: SignedDuration) {
+    pub(super) fn interrupt(&mut self, id: &str, notice: SignedDuration) {
         let Some(instance) = self.region.instances.get_mut(id) else { return };
         instance.interrupted = Some(self.now);
         // The one ARN of EC2 with a zone in it and no account. Source: EC2 user guide, "Spot Instance interruption notices".

@@ -28,6 +28,8 @@ pub struct Instance {
     pub volumes: Vec<(String, String)>,
     /// Per hour, as it was at the launch.
     pub price: Option<MicroUsd>,
+    /// The most that its user pays per hour of a Spot instance.
+    pub max_price: Option<MicroUsd>,
     /// `sir-…` of a Spot instance.
     pub spot_request: Option<String>,
     pub client_token: Option<String>,
@@ -61,6 +63,8 @@ pub struct Instance {
     pub console: Option<(Timestamp, String)>,
     /// When its user was warned that EC2 takes it back.
     pub interrupted: Option<Timestamp>,
+    /// It is taken back since its price has passed `max_price`.
+    pub priced_out: bool,
     /// When it terminated.
     pub ended: Option<Timestamp>,
     /// Moves on with each change, so that a due that was overtaken is known.

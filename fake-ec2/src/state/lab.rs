@@ -94,6 +94,7 @@ impl State {
             request_id: String::new(),
             input: input.as_object().cloned().unwrap_or_default(),
             unknown: Vec::new(),
+            short_pages: None,
         };
         services::perform(self, now, &call)
     }

@@ -30,6 +30,10 @@ pub(crate) fn happen(world: &mut World<'_>, due: Due) {
                 world.end_reservation(&id, "expired");
             }
         }
+        Due::Price { .. } => {
+            world.region.prices_watched = None;
+            world.watch_prices();
+        }
         Due::Group { name, .. } => reconcile::now(world, &name),
         Due::Cluster { name, .. } => {
             if let Some(cluster) = world.region.clusters.get_mut(&name) {

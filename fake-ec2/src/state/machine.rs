@@ -178,11 +178,13 @@ impl State {
     /// Puts a fault in force. A rule of the same name is replaced.
     pub fn add_rule(&mut self, rule: Rule) {
         self.remove_rule(&rule.name.clone());
+        self.account.prices_changed = true;
         self.account.rules.push(ActiveRule::new(rule));
     }
 
     /// Takes a fault away; false if there is none of the name.
     pub fn remove_rule(&mut self, name: &str) -> bool {
+        self.account.prices_changed = true;
         let before = self.account.rules.len();
         self.account.rules.retain(|active| active.rule.name != name);
         self.account.rules.len() < before
@@ -205,6 +207,7 @@ impl State {
 
     /// Ends a fault at an instant; its hits stay known. False if there is none of the name.
     pub fn end_rule(&mut self, name: &str, at: Timestamp) -> bool {
+        self.account.prices_changed = true;
         let found = self.account.rules.iter_mut().find(|active| active.rule.name == name);
         found.map(|active| active.rule.until = Some(active.rule.until.map_or(at, |until| until.min(at)))).is_some()
     }
@@ -222,6 +225,7 @@ impl State {
 
     /// What is overridden, to be changed while the world runs (prices, capacity, latencies).
     pub fn settings_mut(&mut self) -> &mut super::Settings {
+        self.account.prices_changed = true;
         &mut self.account.settings
     }
 
@@ -229,6 +233,13 @@ impl State {
     pub fn set_free_addresses(&mut self, subnet_id: &str, free: u32) -> bool {
         let found = self.regions.values_mut().find_map(|region| region.subnets.get_mut(subnet_id));
         found.map(|subnet| subnet.leave_free(free)).is_some()
+    }
+
+    /// The same for every subnet of some zones of the home region, all of them if none is named; says how many there are.
+    pub fn leave_addresses(&mut self, zones: &[String], free: u32) -> usize {
+        let Some(region) = self.regions.get_mut(&self.account.home) else { return 0 };
+        let meant = region.subnets.values_mut().filter(|subnet| zones.is_empty() || zones.iter().any(|zone| zone == subnet.zone.name));
+        meant.map(|subnet| subnet.leave_free(free)).count()
     }
 
     fn machine(&self, region: &Region, instance: &Instance) -> Machine {

@@ -65,7 +65,7 @@ pub use lab::{EksLab, Lab};
 pub use machine::{BlockDevice, LedgerEntry, Machine, NetworkLimits, Phase};
 pub use market::{Market, Pool};
 pub use region::Region;
-pub use rules::{Bucket, Disturbance, Effect, Rule, SpotPriceIs};
+pub use rules::{Bucket, Disturbance, Effect, Only, Rule, SpotPriceIs};
 pub use settings::{Capacity, Consistency, Delay, Latency, Offered, OnDemandPrice, Quota, Settings, SpotPrice};
 pub use spot::{Moves, SpotMarket};
 pub use spot_trace::{Trace, TraceError};
@@ -115,7 +115,9 @@ impl State {
 
     /// When [`State::advance`] must be called next by itself.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.account.agenda.next()
+        // Prices that somebody changed are looked at at once, if they end machines.
+        let capped = || self.regions.values().any(|region| region.instances.values().any(|instance| instance.max_price.is_some()));
+        if self.account.prices_changed && capped() { Some(Timestamp::MIN) } else { self.account.agenda.next() }
     }
 
     /// Everything that is due, in the order of (instant, sequence).
@@ -125,6 +127,9 @@ impl State {
             if let Some(mut world) = self.world(at, &region) {
                 lifecycle::happen(&mut world, due);
             }
+        }
+        if self.account.prices_changed {
+            self.look_at_prices(now);
         }
     }
 

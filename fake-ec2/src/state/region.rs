@@ -45,6 +45,8 @@ pub struct Region {
     pub(crate) reservations: BTreeMap<String, super::reservation::CapacityReservation>,
     /// By name.
     pub(crate) placement_groups: BTreeMap<String, super::reservation::PlacementGroup>,
+    /// When the next change of a price is looked at that Spot machines have a maximum for.
+    pub(crate) prices_watched: Option<Timestamp>,
     /// How many releases of images there were since the cloud began.
     pub(crate) releases: u64,
     /// Auto Scaling groups by name.
@@ -103,6 +105,7 @@ impl Region {
             bus: Bus::default(),
             clusters: BTreeMap::new(),
             groups_of_scaling: BTreeMap::new(),
+            prices_watched: None,
             releases: 0,
             reservations: BTreeMap::new(),
             placement_groups: BTreeMap::new(),

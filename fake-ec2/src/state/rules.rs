@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::market::{Market, Pool};
+use super::settings::Delay;
 use crate::catalogue::MicroUsd;
 
 /// A fault in force: what it matches, what it does, how often and until when.
@@ -30,7 +32,7 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Effect {
-    /// The operation answers this error and has no effect.
+    /// The operation answers this error.
     Error {
         /// An operation's name, or a prefix with `*` (`Describe*`).
         operation: String,
@@ -39,6 +41,26 @@ pub enum Effect {
         /// `None` means the code's own HTTP status.
         #[serde(default)]
         status: Option<u16>,
+        #[serde(default)]
+        only: Only,
+        /// The operation is done all the same, and only its answer is lost. Else it has no effect.
+        #[serde(default)]
+        after: bool,
+    },
+    /// The operation's reply comes so much later.
+    Slow {
+        /// As in `Error`.
+        operation: String,
+        by: Delay,
+        #[serde(default)]
+        only: Only,
+    },
+    /// Pages hold at most so many items, whatever the request asks for; 0: the first page is empty and has a token, as EC2's filtered
+    /// pages may. Source: EC2 API reference, "Pagination": a page may hold fewer than `MaxResults`.
+    ShortPages {
+        /// As in `Error`.
+        operation: String,
+        most: u64,
     },
     /// A token bucket over the matching operations together: when it is empty they answer as throttled.
     Throttle {
@@ -47,6 +69,9 @@ pub enum Effect {
         burst: u64,
         /// Tokens that come back in a second.
         per_second: u64,
+        /// A token per instance that the request asks for, not per request.
+        #[serde(default)]
+        per_instance: bool,
     },
     /// IAM denies these actions (`ec2:CreateFleet`, `ec2:Describe*`) to everybody, as a service control policy would.
     Deny { actions: Vec<String> },
@@ -76,6 +101,34 @@ pub enum Effect {
         #[serde(default)]
         markets: Vec<Market>,
     },
+}
+
+/// Which of an operation's calls a rule means. `Default`: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Only {
+    /// Calls with these values: by the name of a member, however deep it lies; a value may end in `*`.
+    pub with: BTreeMap<String, String>,
+    /// So many thousandths of the calls, drawn by the seed; `None` means each.
+    pub permille: Option<u64>,
+}
+
+impl Only {
+    /// Whether an input has what is asked for.
+    pub(crate) fn fits(&self, input: &serde_json::Map<String, Value>) -> bool {
+        self.with.iter().all(|(name, wanted)| input.iter().any(|(member, value)| holds(member, value, name, wanted)))
+    }
+}
+
+/// Whether a member, or one inside it, has this name and this value.
+fn holds(member: &str, value: &Value, name: &str, wanted: &str) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(member, value)| holds(member, value, name, wanted)),
+        Value::Array(items) => items.iter().any(|item| holds(member, item, name, wanted)),
+        Value::String(text) => member == name && matches_operation(wanted, text),
+        Value::Null => false,
+        other => member == name && matches_operation(wanted, &other.to_string()),
+    }
 }
 
 /// What happens to an event on its way. EventBridge delivers at least once and in no order.
@@ -160,14 +213,15 @@ impl ActiveRule {
         Self { rule, hits: 0, met: 0, fill: None }
     }
 
-    /// Whether a throttle has a token for a call; takes it if so.
-    pub fn token(&mut self, now: Timestamp) -> bool {
-        let Effect::Throttle { burst, per_second, .. } = &self.rule.effect else { return true };
+    /// Whether a throttle has the tokens that a call costs, which may ask for some instances; takes them if so.
+    pub fn token(&mut self, now: Timestamp, instances: u64) -> bool {
+        let Effect::Throttle { burst, per_second, per_instance, .. } = &self.rule.effect else { return true };
+        let cost = if *per_instance { instances } else { 1 }.saturating_mul(1000);
         let full = burst.saturating_mul(1000);
         let (since, fill) = self.fill.unwrap_or((now, full));
         let elapsed = u64::try_from(now.duration_since(since).as_millis()).unwrap_or(0);
         let fill = fill.saturating_add(elapsed.saturating_mul(*per_second)).min(full);
-        let left = fill.checked_sub(1000);
+        let left = fill.checked_sub(cost);
         self.fill = Some((now, left.unwrap_or(fill)));
         left.is_some()
     }
@@ -223,6 +277,16 @@ mod tests {
         let mut fill = Buckets::default();
         let mut ask = |second| fill.take(at(second), &buckets, "DescribeInstances", 1);
         assert_eq!([ask(0), ask(0), ask(0), ask(1), ask(1)], [true, true, false, true, false]);
+    }
+
+    #[test]
+    fn a_rule_means_calls_by_what_they_hold() {
+        let input = serde_json::json!({"TagSpecifications": [{"Tags": [{"Key": "team", "Value": "red"}]}], "MaxCount": 2});
+        let input = input.as_object().expect("an object");
+        let only = |name: &str, value: &str| Only { with: [(name.to_owned(), value.to_owned())].into(), permille: None };
+        assert!(Only::default().fits(input));
+        assert!(only("Value", "red").fits(input) && only("Value", "r*").fits(input) && only("MaxCount", "2").fits(input));
+        assert!(!only("Value", "team").fits(input) && !only("Colour", "red").fits(input) && !only("MaxCount", "20").fits(input));
     }
 
     #[test]

@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
+use super::agenda::Due;
 use super::region::Region;
 use super::rules::{Effect, SpotPriceIs};
-use super::{LedgerEntry, Machine, Market, State};
+use super::{LedgerEntry, Machine, Market, State, World};
 use crate::catalogue::{self, MicroUsd};
 
 /// How far back EC2 tells prices. Source: API reference, DescribeSpotPriceHistory.
@@ -234,7 +235,49 @@ impl Account {
     }
 }
 
+/// How far ahead changes of price are looked for.
+const AHEAD: SignedDuration = SignedDuration::from_hours(24);
+
+impl World<'_> {
+    /// Warns of the end of Spot machines whose price has passed what their users pay at most, and sees to it that it is asked again when a
+    /// price may change. Source: EC2 user guide, "Spot Instance interruptions": EC2 may take an instance back when the price is higher
+    /// than your maximum price, with the same notice.
+    pub(crate) fn watch_prices(&mut self) {
+        let (account, region, now) = (&*self.account, &*self.region, self.now);
+        let capped = region.instances.values().filter(|it| it.phase.holds_capacity() && it.interrupted.is_none());
+        let capped: Vec<_> = capped.filter_map(|it| Some((it.id.clone(), it.instance_type, it.zone.name, it.max_price?))).collect();
+        let price = |name: &str, zone: &str| account.spot_price(region, name, zone, now);
+        let (out, held): (Vec<_>, Vec<_>) =
+            capped.into_iter().partition(|(_, name, zone, most)| price(name, zone).is_some_and(|price| price > *most));
+        let ahead = super::lifecycle::later(now, AHEAD);
+        let next =
+            |(_, name, zone, _): &(String, &str, &str, MicroUsd)| account.spot_instants(region, name, zone, now, ahead).first().copied();
+        let next = if held.is_empty() || !account.spot_moves() { None } else { Some(held.iter().filter_map(next).min().unwrap_or(ahead)) };
+        for (id, ..) in out {
+            if let Some(instance) = self.region.instances.get_mut(&id) {
+                instance.priced_out = true;
+            }
+            self.interrupt(&id, super::incident::SPOT_NOTICE);
+        }
+        if let Some(next) = next.filter(|next| self.region.prices_watched.is_none_or(|watched| *next < watched)) {
+            self.region.prices_watched = Some(next);
+            self.account.agenda.add(next, Due::Price { region: self.region.name.clone() });
+        }
+    }
+}
+
 impl State {
+    /// Asks every Spot machine with a maximum whether it still pays enough, since somebody has changed prices.
+    pub(super) fn look_at_prices(&mut self, now: Timestamp) {
+        self.account.prices_changed = false;
+        let names: Vec<String> = self.regions.keys().cloned().collect();
+        for name in names {
+            if let Some(mut world) = self.world(now, &name) {
+                world.watch_prices();
+            }
+        }
+    }
+
     /// What a machine costs per hour at an instant: a Spot machine the price of the moment, any other that of its launch.
     pub fn price_at(&self, machine: &Machine, at: Timestamp) -> Option<MicroUsd> {
         if machine.market != Market::Spot || !self.account.spot_moves() {
@@ -285,11 +328,13 @@ impl State {
 
     /// Changes how Spot prices move from now on. What was before is told as the new settings have it: nothing that moves is stored.
     pub fn set_spot_market(&mut self, market: SpotMarket) {
+        self.account.prices_changed = true;
         self.account.settings.spot = market;
     }
 
     /// The trace begins now.
     pub fn begin_spot_trace(&mut self, now: Timestamp) {
+        self.account.prices_changed = true;
         self.account.settings.spot.origin = Some(now);
     }
 

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use planner::InstanceType;
 use planner::overlay::Overlays;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vocabulary::{CapacityType, Requirements, Resources, UsdPerHour};
 
@@ -237,9 +237,17 @@ pub trait Cloud: Send + Sync {
     fn overlay(&self, _overlays: Arc<Overlays>) {}
     /// Keeps the count of the machines that are left in a reservation.
     fn reservation_changed(&self, _id: &str, _change: ReservationChange, _now: Timestamp) {}
-    /// A node of this type reported so many bytes of memory. The caller has made sure that it runs a current image of the class
+    /// A node of this type and image reported so many bytes of memory; `true` when that is less than was known, or the first report. A
+    /// node whose image is no longer its class's tells nothing
     /// (`A/pkg/providers/instancetype/instancetype.go`, UpdateInstanceTypeCapacityFromNode).
-    fn observe_memory(&self, _class: &EC2NodeClass, _instance_type: &str, _bytes: i64, _now: Timestamp) {}
+    fn observe_memory(&self, _class: &EC2NodeClass, _instance_type: &str, _image: &str, _bytes: i64, _now: Timestamp) -> bool {
+        false
+    }
+    /// Deletes the instance profiles that were made for NodeClasses of this cluster, are none of these, and have not been in use for an
+    /// hour; their names (`A/pkg/controllers/nodeclass/garbagecollection/controller.go`).
+    fn collect_profiles<'a>(&'a self, _in_use: &'a BTreeSet<String>) -> Answer<'a, Vec<String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
     /// Looks up aliases anew whose image is deprecated (every 30 min).
     fn forget_deprecated_images(&self, _amis: &[Ami], _now: Timestamp) {}
 }

@@ -595,6 +595,10 @@ impl Index {
     }
 
     /// Pods bound to the node, finished ones included.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<core::Pod>> {
+        self.pods.iter().map(|(_, pod)| pod)
+    }
+
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Arc<core::Pod>> {
         self.pods_by_node.get(node).into_iter().flatten().filter_map(|key| self.pods.get(key))
     }

@@ -188,6 +188,16 @@ fn undecided(spec: &core::PodSpec) -> Vec<Arc<str>> {
     names.into_iter().map(Arc::from).collect()
 }
 
+/// Limits of the whole pod plus `pods: 1` (`C/pkg/utils/resources/resources.go`, LimitsForPods).
+pub fn limits(pod: &core::Pod) -> Resources {
+    let none = core::PodSpec::default();
+    let spec = pod.spec.as_ref().unwrap_or(&none);
+    let of = |list: Option<&core::ResourceRequirements>| amounts(list.and_then(|r| r.limits.as_ref()));
+    let mut total = together(spec, |container, _| of(container.resources.as_ref()), &of(spec.resources.as_ref()));
+    total.set(resources::PODS, 1);
+    total
+}
+
 /// Requests of the whole pod plus `pods: 1`.
 pub fn requests(pod: &core::Pod) -> Resources {
     let none = core::PodSpec::default();
@@ -199,11 +209,20 @@ pub fn requests(pod: &core::Pod) -> Resources {
     let running = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or(&[]);
     let started = status.and_then(|s| s.init_container_statuses.as_deref()).unwrap_or(&[]);
 
-    let mut total = Resources::sum(spec.containers.iter().map(|c| container_requests(c, running, infeasible)).collect::<Vec<_>>().iter());
+    let of = |container: &core::Container, init: bool| container_requests(container, if init { started } else { running }, infeasible);
+    let mut total = together(spec, of, &amounts(spec.resources.as_ref().and_then(|r| r.requests.as_ref())));
+    total.add(&amounts(spec.overhead.as_ref()));
+    total.set(resources::PODS, 1);
+    total
+}
+
+/// What a pod's containers come to, of which `of` says one's own (the second argument: an init container); `pod` is said of the pod.
+fn together(spec: &core::PodSpec, of: impl Fn(&core::Container, bool) -> Resources, pod: &Resources) -> Resources {
+    let mut total = Resources::sum(spec.containers.iter().map(|c| of(c, false)).collect::<Vec<_>>().iter());
     // Sidecars run beside everything that starts after them; other init containers run alone, beside the sidecars before them.
     let (mut sidecars, mut peak) = (Resources::new(), Resources::new());
     for container in spec.init_containers.iter().flatten() {
-        let mut wants = container_requests(container, started, infeasible);
+        let mut wants = of(container, true);
         if container.restart_policy.as_deref() == Some("Always") {
             total.add(&wants);
             sidecars.add(&wants);
@@ -214,14 +233,12 @@ pub fn requests(pod: &core::Pod) -> Resources {
         peak.max(&wants);
     }
     total.max(&peak);
-    // Pod-level requests stand in for the sum of the containers' (`IsSupportedPodLevelResource`).
-    for (name, amount) in amounts(spec.resources.as_ref().and_then(|r| r.requests.as_ref())).iter() {
+    // What is said of the pod stands in for the sum of the containers' (`IsSupportedPodLevelResource`).
+    for (name, amount) in pod.iter() {
         if name == resources::CPU || name == resources::MEMORY || name.starts_with("hugepages-") {
             total.set(name, amount);
         }
     }
-    total.add(&amounts(spec.overhead.as_ref()));
-    total.set(resources::PODS, 1);
     total
 }
 

@@ -7,7 +7,7 @@ use cluster::{Key, Kind, Object};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vocabulary::Requirements;
 
@@ -89,9 +89,12 @@ pub enum Effect {
     },
     CleanUp(Arc<EC2NodeClass>),
     ExpireLaunchTemplates,
+    /// Instance profiles that are none of these.
+    CollectProfiles(BTreeSet<String>),
     /// The lease of the leader election.
     GetLease {
         namespace: String,
+        name: String,
     },
     /// Creates or replaces it.
     WriteLease {
@@ -147,10 +150,11 @@ impl Effect {
             Effect::Tag { id, .. } => ("tag", id.clone()),
             Effect::CleanUp(c) => ("clean-up", class(c)),
             Effect::ExpireLaunchTemplates => ("expire-launch-templates", String::new()),
-            Effect::GetLease { namespace } => ("get-lease", format!("lease/{namespace}/{}", crate::decide::lease::NAME)),
+            Effect::CollectProfiles(_) => ("collect-instance-profiles", String::new()),
+            Effect::GetLease { namespace, name } => ("get-lease", format!("lease/{namespace}/{name}")),
             Effect::WriteLease { lease } => {
-                let namespace = lease.metadata.namespace.as_deref().unwrap_or("");
-                ("write-lease", format!("lease/{namespace}/{}", crate::decide::lease::NAME))
+                let [namespace, name] = [&lease.metadata.namespace, &lease.metadata.name].map(|part| part.as_deref().unwrap_or(""));
+                ("write-lease", format!("lease/{namespace}/{name}"))
             }
             Effect::ReceiveMessages => ("receive-messages", String::new()),
             Effect::DeleteMessage { .. } => ("delete-message", String::new()),
@@ -168,6 +172,7 @@ pub enum Outcome {
     /// VolumeAttachments, and the PersistentVolumes that they attach.
     Attachments(Vec<(String, String)>),
     Text(Option<String>),
+    Names(Vec<String>),
     Discovered(Discovery),
     Amis(Vec<Ami>),
     Subnets(Vec<Subnet>),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use planner::Plan;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
@@ -12,8 +12,14 @@ pub(crate) struct Shared {
     pub upcoming: Mutex<Arc<Vec<(Timestamp, String)>>>,
     pub mail: AtomicUsize,
     pub stop: Notify,
+    /// What is under way is to be finished before.
+    pub finishing: AtomicBool,
+    /// Everything is listed.
+    pub ready: AtomicBool,
     /// Those who want to know what would be planned now.
     pub asking: Mutex<Vec<oneshot::Sender<Plan>>>,
+    /// Those who want to read the metrics.
+    pub reading: Mutex<Vec<oneshot::Sender<String>>>,
     pub asked: Notify,
 }
 
@@ -48,9 +54,28 @@ impl Handle {
         receiver.await.ok()
     }
 
+    /// The metrics as they are now, in Prometheus' text. `None` when the controller has stopped.
+    pub async fn metrics(&self) -> Option<String> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared.reading.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        self.shared.asked.notify_one();
+        receiver.await.ok()
+    }
+
     /// Ends [`crate::Controller::run`] after the present decision; effects in flight are dropped.
     pub fn stop(&self) {
         self.shared.stop.notify_one();
+    }
+
+    /// The same once the effects in flight have ended, and what follows from their replies: no machine is launched and forgotten.
+    pub fn finish(&self) {
+        self.shared.finishing.store(true, Ordering::Relaxed);
+        self.shared.stop.notify_one();
+    }
+
+    /// Whether every kind of object has been listed, as a readiness probe asks.
+    pub fn is_ready(&self) -> bool {
+        self.shared.ready.load(Ordering::Relaxed)
     }
 }
 

@@ -9,9 +9,7 @@
 //!
 //! Map: [`Controller`] and [`Handle`] are for others; [`settings`] and [`record`] are what they set and see. Inside, `shell` is the
 //! loop, [`work`] its queue, [`step`] what a decision yields, [`effect`] what can be done, `perform` does it; [`world`] is what is
-//! known, [`disruption`] what the disruption of nodes remembers, [`conditions`] and [`patch`] are how objects are written, [`recorder`] and [`log`] how things are said.
-//!
-//! Not here yet: metrics, instance status checks. Their places: a decision each in [`decide`], a [`work::Work`] each.
+//! known, [`disruption`] what the disruption of nodes remembers, [`conditions`] and [`patch`] are how objects are written, [`recorder`] and [`log`] how things are said, [`metrics`] how they are counted.
 
 pub mod batcher;
 pub mod conditions;
@@ -20,6 +18,7 @@ pub mod disruption;
 pub mod effect;
 mod handle;
 pub mod log;
+pub mod metrics;
 pub mod patch;
 mod perform;
 pub mod record;

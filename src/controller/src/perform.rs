@@ -59,14 +59,14 @@ pub async fn perform(client: Client, cloud: Arc<dyn Cloud>, effect: Arc<Effect>)
             let service = Api::<Service>::namespaced(client, "kube-system").get_opt("kube-dns").await?;
             Ok(Outcome::Text(service.and_then(|s| s.spec?.cluster_ip)))
         }
-        Effect::GetLease { namespace } => {
-            let lease = Api::<Lease>::namespaced(client, namespace).get_opt(crate::decide::lease::NAME).await?;
+        Effect::GetLease { namespace, name } => {
+            let lease = Api::<Lease>::namespaced(client, namespace).get_opt(name).await?;
             Ok(Outcome::Lease(lease.map(Box::new)))
         }
         Effect::WriteLease { lease } => {
             let api = Api::<Lease>::namespaced(client, lease.metadata.namespace.as_deref().unwrap_or_default());
             let written = match &lease.metadata.resource_version {
-                Some(_) => api.replace(crate::decide::lease::NAME, &PostParams::default(), lease).await?,
+                Some(_) => api.replace(lease.metadata.name.as_deref().unwrap_or_default(), &PostParams::default(), lease).await?,
                 None => api.create(&PostParams::default(), lease).await?,
             };
             Ok(Outcome::Lease(Some(Box::new(written))))
@@ -95,6 +95,7 @@ async fn call(cloud: &dyn Cloud, effect: &Effect) -> Reply {
         Effect::ListInstances => Outcome::Instances(cloud.list().await?),
         Effect::Terminate { id } => Outcome::Terminated(cloud.terminate(id).await?),
         Effect::Tag { id, tags } => cloud.tag(id, tags).await.map(|()| Outcome::Done)?,
+        Effect::CollectProfiles(in_use) => Outcome::Names(cloud.collect_profiles(in_use).await?),
         Effect::CleanUp(class) => cloud.clean_up(class).await.map(|()| Outcome::Done)?,
         Effect::ReceiveMessages => Outcome::Messages(cloud.receive_messages().await?),
         Effect::DeleteMessage { receipt } => cloud.delete_message(receipt).await.map(|()| Outcome::Done)?,

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// An Event before it is known whether it is said again.
@@ -18,7 +19,7 @@ pub struct EventSpec {
     pub name: String,
     pub uid: String,
     pub warning: bool,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     pub message: String,
     /// Beside the reason, what makes two Events the same.
     pub dedupe: Vec<String>,
@@ -28,7 +29,12 @@ pub struct EventSpec {
 }
 
 impl EventSpec {
-    pub fn new<K: Resource<DynamicType = ()>>(about: &K, warning: bool, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn new<K: Resource<DynamicType = ()>>(
+        about: &K,
+        warning: bool,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         EventSpec {
             api_version: K::api_version(&()).into_owned(),
             kind: K::kind(&()).into_owned(),
@@ -36,7 +42,7 @@ impl EventSpec {
             name: about.name_any(),
             uid: about.uid().unwrap_or_default(),
             warning,
-            reason,
+            reason: reason.into(),
             message: message.into(),
             dedupe: vec![about.uid().unwrap_or_default()],
             dedupe_for: SignedDuration::from_mins(2),
@@ -78,7 +84,7 @@ impl Recorder {
     /// The Event to write, or `None` when it was said lately or too much is being said.
     pub fn event(&mut self, spec: &EventSpec, now: Timestamp) -> Option<Event> {
         self.said.retain(|_, until| *until > now);
-        let key = (spec.reason.to_owned(), spec.dedupe.clone());
+        let key = (spec.reason.to_string(), spec.dedupe.clone());
         if self.said.contains_key(&key) || (spec.limited && !self.take(now)) {
             return None;
         }
@@ -101,7 +107,7 @@ impl Recorder {
                 ..ObjectReference::default()
             },
             type_: Some(if spec.warning { "Warning" } else { "Normal" }.to_owned()),
-            reason: Some(spec.reason.to_owned()),
+            reason: Some(spec.reason.to_string()),
             message: Some(spec.message.clone()),
             source: Some(EventSource { component: Some("karpenter".to_owned()), host: None }),
             reporting_component: Some("karpenter".to_owned()),

@@ -66,12 +66,36 @@ impl Settings {
     }
 }
 
+/// Without the functions.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Settings { cluster_name, cluster_ca, batch_idle, batch_max, disable_dry_run, isolated_vpc, interruptions, options, .. } = self;
+        f.debug_struct("Settings")
+            .field("cluster_name", cluster_name)
+            .field("cluster_ca", cluster_ca)
+            .field("batch", &(batch_idle, batch_max))
+            .field("disable_dry_run", disable_dry_run)
+            .field("isolated_vpc", isolated_vpc)
+            .field("interruptions", interruptions)
+            .field("options", options)
+            .field("gates", &(self.static_capacity, self.node_overlay))
+            .field("leader_election", &self.leader_election)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Who takes the lease, and where it lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaderElection {
     pub namespace: String,
+    /// `LEADER_ELECTION_NAME`; upstream's default is [`LeaderElection::NAME`].
+    pub name: String,
     /// Different for each process.
     pub identity: String,
+}
+
+impl LeaderElection {
+    pub const NAME: &str = "karpenter-leader-election";
 }
 
 /// Where the controller stops: before the effect of this number is begun, or when its reply has come and is not yet read.

@@ -2,6 +2,7 @@
 
 use crate::effect::{Effect, Failure, Outcome};
 use crate::log::Line;
+use crate::metrics::Measure;
 use crate::recorder::EventSpec;
 use crate::work::Work;
 use cloud::port::{Discovery, Launched, ReservationChange, Validation};
@@ -77,6 +78,7 @@ pub enum Note {
     Reservation(String, ReservationChange),
     /// The work is left alone until then, whatever happens.
     HoldUntil(Timestamp),
+    Count(Measure),
 }
 
 impl From<Line> for Note {
@@ -88,6 +90,12 @@ impl From<Line> for Note {
 impl From<EventSpec> for Note {
     fn from(event: EventSpec) -> Self {
         Note::Event(event)
+    }
+}
+
+impl From<Measure> for Note {
+    fn from(measure: Measure) -> Self {
+        Note::Count(measure)
     }
 }
 
@@ -137,6 +145,8 @@ pub enum Memo {
     },
     /// Somebody else works now, or may.
     LeaseLost,
+    /// The NodeClaim, by uid, was held against its Node.
+    Scanned(String, Timestamp),
     /// The type of this NodeClaim was found to be on offer.
     TypeChecked(String, Timestamp),
 }

@@ -22,6 +22,7 @@ pub fn is_poll(world: &World, work: Option<&Work>, effect: &Effect) -> bool {
         | Effect::GetLease { .. }
         | Effect::WriteLease { .. }
         | Effect::ReceiveMessages
+        | Effect::CollectProfiles(_)
         | Effect::ExpireLaunchTemplates => world.facts.started,
         Effect::ResolveAmis { .. }
         | Effect::ResolveSubnets(_)

@@ -52,6 +52,12 @@ pub enum Work {
     InstanceTypes,
     Prices,
     LaunchTemplates,
+    /// A node is what its NodeClaim promised.
+    Consistency(Name),
+    /// Instance profiles that nobody uses any more.
+    Profiles,
+    /// Image parameters whose image is deprecated are asked for anew.
+    Images,
 }
 
 impl Work {
@@ -86,6 +92,9 @@ impl Work {
             Work::InstanceTypes => "providers.instancetype",
             Work::Prices => "providers.pricing",
             Work::LaunchTemplates => "providers.launchtemplate",
+            Work::Consistency(_) => "nodeclaim.consistency",
+            Work::Profiles => "instanceprofile.garbagecollection",
+            Work::Images => "providers.ssm.invalidation",
         }
     }
 
@@ -94,7 +103,12 @@ impl Work {
         match self {
             Work::NodeClass(name) => format!("ec2nodeclass/{name}"),
             Work::NodePool(name) | Work::PoolCounter(name) | Work::FixedSize(name) => format!("nodepool/{name}"),
-            Work::Lifecycle(name) | Work::Expiration(name) | Work::Tagging(name) | Work::Marks(name) | Work::PodEvents(name) => {
+            Work::Lifecycle(name)
+            | Work::Expiration(name)
+            | Work::Tagging(name)
+            | Work::Marks(name)
+            | Work::PodEvents(name)
+            | Work::Consistency(name) => {
                 format!("nodeclaim/{name}")
             }
             Work::Command(id) => format!("command/{id}"),
@@ -132,6 +146,9 @@ impl Work {
                 | Work::InstanceTypes
                 | Work::Prices
                 | Work::LaunchTemplates
+                | Work::Consistency(_)
+                | Work::Profiles
+                | Work::Images
         )
     }
 }

@@ -31,6 +31,8 @@ pub struct World {
     pub outlook: Outlook,
     pub election: Election,
     pub overlays: Overlaid,
+    /// By the claim's uid: when it was last held against its Node.
+    pub scanned: BTreeMap<String, Timestamp>,
     /// By the claim's uid: when its instance type was last found to be on offer.
     pub types_checked: BTreeMap<String, Timestamp>,
 }
@@ -141,6 +143,7 @@ impl World {
             outlook: Outlook::default(),
             election: Election::default(),
             overlays: Overlaid::default(),
+            scanned: BTreeMap::new(),
             types_checked: BTreeMap::new(),
         }
     }
@@ -185,6 +188,10 @@ impl World {
                 let fresh = at.saturating_sub(TYPE_CHECK).unwrap_or(Timestamp::MIN);
                 self.types_checked.retain(|_, when| *when > fresh);
                 self.types_checked.insert(uid, at);
+            }
+            Memo::Scanned(uid, at) => {
+                self.scanned.retain(|_, when| at.duration_since(*when) < crate::decide::consistency::EVERY);
+                self.scanned.insert(uid, at);
             }
             Memo::Overlaid(overlays) => {
                 self.overlays = Overlaid::of(overlays);

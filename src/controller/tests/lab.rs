@@ -355,7 +355,11 @@ async fn the_same_seed_gives_the_same_record() {
 /// Two processes of the same controller on one cluster, told apart by their names.
 fn elected(identity: &'static str) -> impl FnOnce(&mut controller::Settings) {
     move |settings| {
-        let election = controller::LeaderElection { namespace: "default".to_owned(), identity: identity.to_owned() };
+        let election = controller::LeaderElection {
+            namespace: "default".to_owned(),
+            name: controller::LeaderElection::NAME.to_owned(),
+            identity: identity.to_owned(),
+        };
         settings.leader_election = Some(election);
     }
 }
@@ -388,4 +392,26 @@ async fn a_process_that_lost_its_lease_stops() {
     leases.patch("karpenter-leader-election", &PatchParams::default(), &Patch::Merge(thief)).await.expect("patched");
     lab.wait(5).await;
     assert_eq!(lab.running.await.expect("ended"), Stopped::LeaseLost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_in_good_order_forgets_no_machine() {
+    let begun = |lab: &Lab| {
+        let record = lab.record.lock().expect("unpoisoned");
+        record.iter().filter(|d| matches!(d.what, What::EffectBegun { verb: "launch", .. })).count()
+    };
+    let lab = Lab::start(|_| {}).await;
+    lab.pods(1, "1Gi").await;
+    while begun(&lab) == 0 {
+        tokio::task::yield_now().await;
+        lab.clock.sleep(jiff::SignedDuration::from_millis(1)).await;
+    }
+    assert!(!is(&lab.claim().await, "Launched"), "the launch is still under way");
+    lab.handle.finish();
+    let before = lab.clock.now();
+    assert_eq!(lab.running.await.expect("ended"), Stopped::Asked);
+    assert!(lab.clock.now().duration_since(before) < jiff::SignedDuration::from_secs(20), "it ended as soon as all was done");
+    let claims = Api::<api::NodeClaim>::all(lab.client.clone()).list(&Default::default()).await.expect("claims").items;
+    let ids: Vec<_> = claims.iter().map(|c| c.status.as_ref().and_then(|s| s.provider_id.clone())).collect();
+    assert_eq!(ids, [Some(lab.cloud.running()[0].provider_id())], "its machine is known");
 }

@@ -43,6 +43,9 @@ pub struct Arguments {
     /// Token that the control (/_dryfit/…) asks for; without one only loopback is served
     #[arg(long)]
     token: Option<String>,
+    /// The root user's key, ID:SECRET: signatures are checked from then on, and keys that nobody gave out are refused
+    #[arg(long, value_name = "ID:SECRET")]
+    key: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -151,6 +154,7 @@ fn listen(arguments: &Arguments) -> ExitCode {
         spot: arguments.spot.clone(),
         catalogue: arguments.catalog.clone(),
         token: arguments.token.clone(),
+        key: arguments.key.clone(),
         state: arguments.state.clone(),
     };
     match serve(&options) {

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod cloud;
+mod controller;
 mod explain;
 mod test;
 mod up;
@@ -31,6 +32,10 @@ enum Command {
     Cloud(cloud::Arguments),
     /// Instance types, offerings and prices: listed, compared, read from an account
     Catalog(catalog::Arguments),
+    /// Run the controller itself, against the cluster and the account of the environment
+    Controller(controller::Arguments),
+    /// Print Karpenter's CustomResourceDefinitions, for kubectl apply
+    Crds,
     /// Serve an embedded Kubernetes to kubectl and controllers
     Up(up::Arguments),
 }
@@ -50,6 +55,11 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Cloud(arguments) => cloud::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
+        Command::Controller(arguments) => controller::run_until_ended(&arguments),
+        Command::Crds => {
+            println!("{:#}", operator::definitions());
+            ExitCode::SUCCESS
+        }
         Command::Up(arguments) => up::run(&arguments),
     }
 }

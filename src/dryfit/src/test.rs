@@ -47,7 +47,8 @@ pub struct Arguments {
     /// (real etcd, API server, scheduler and controller manager as child processes, in real time)
     #[arg(long, default_value = "embedded", value_parser = cluster)]
     cluster: Cluster,
-    /// Which controller: `built-in`, or `command:PATH` of an unmodified Karpenter
+    /// Which controller: `built-in`; `process`, the same as a process of its own, in real time; or `command:PATH` of an unmodified
+    /// Karpenter
     #[arg(long, default_value = "built-in", value_parser = controller)]
     controller: Controller,
     /// Folder with the control plane's binaries (else $DRYFIT_CONTROL_PLANE, else what ci/judges/build made)
@@ -82,8 +83,9 @@ fn cluster(text: &str) -> Result<Cluster, String> {
 fn controller(text: &str) -> Result<Controller, String> {
     match text.split_once(':') {
         None if text == "built-in" => Ok(Controller::BuiltIn),
+        None if text == "process" => Ok(Controller::Process),
         Some(("command", path)) if !path.is_empty() => Ok(Controller::Command(PathBuf::from(path))),
-        _ => Err("known: built-in, command:PATH".to_owned()),
+        _ => Err("known: built-in, process, command:PATH".to_owned()),
     }
 }
 
@@ -156,8 +158,13 @@ fn child_arguments(arguments: &Arguments) -> Vec<String> {
     if arguments.cluster == Cluster::Local {
         words.extend(["--cluster".to_owned(), "local".to_owned()]);
     }
-    if let Controller::Command(path) = &arguments.controller {
-        words.extend(["--controller".to_owned(), format!("command:{}", path.display())]);
+    let controller = match &arguments.controller {
+        Controller::BuiltIn => None,
+        Controller::Process => Some("process".to_owned()),
+        Controller::Command(path) => Some(format!("command:{}", path.display())),
+    };
+    if let Some(controller) = controller {
+        words.extend(["--controller".to_owned(), controller]);
     }
     if let Some(folder) = &arguments.control_plane {
         words.extend(["--control-plane".to_owned(), folder.display().to_string()]);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Room, folder, the rooms it may know, and whether it may reach for IO (clients, runtimes, sockets).
-const ROOMS: [(&str, &str, &[&str], Reach); 14] = [
+const ROOMS: [(&str, &str, &[&str], Reach); 15] = [
     ("vocabulary", "src/vocabulary", &[], Reach::Pure),
     ("api", "src/api", &["vocabulary"], Reach::Schemas),
     ("ambient", "src/ambient", &[], Reach::Clock),
@@ -12,6 +12,7 @@ const ROOMS: [(&str, &str, &[&str], Reach); 14] = [
     ("cluster", "src/cluster", &["vocabulary", "api", "planner"], Reach::Schemas),
     ("cloud", "src/cloud", &["vocabulary", "api", "ambient", "planner"], Reach::Aws),
     ("controller", "src/controller", &["vocabulary", "api", "ambient", "planner", "cluster", "cloud"], Reach::Kube),
+    ("operator", "src/operator", &["api", "ambient", "planner", "cloud", "controller"], Reach::Everything),
     ("scheduler", "src/scheduler", &["vocabulary"], Reach::Schemas),
     ("fake-kube", "src/fake-kube", &["scheduler"], Reach::Schemas),
     ("kubelets", "src/kubelets", &["ambient"], Reach::Kube),
@@ -19,10 +20,23 @@ const ROOMS: [(&str, &str, &[&str], Reach); 14] = [
     (
         "harness",
         "src/harness",
-        &["vocabulary", "api", "ambient", "planner", "cluster", "cloud", "controller", "scheduler", "fake-kube", "kubelets", "fake-ec2"],
+        &[
+            "vocabulary",
+            "api",
+            "ambient",
+            "planner",
+            "cluster",
+            "cloud",
+            "controller",
+            "operator",
+            "scheduler",
+            "fake-kube",
+            "kubelets",
+            "fake-ec2",
+        ],
         Reach::Everything,
     ),
-    ("dryfit", "src/dryfit", &["harness"], Reach::Everything),
+    ("dryfit", "src/dryfit", &["harness", "operator"], Reach::Everything),
     ("workspace", ".", &[], Reach::Everything),
 ];
 

@@ -105,6 +105,9 @@ async fn story(scenario: &Scenario, options: &Options) -> Result<Report, DriveEr
     world::validate(scenario).await?;
     let mut world = world::World::build(scenario, &options.world, options.trace.is_some()).await?;
     let told = tell(scenario, &mut world).await;
+    if let Some(folder) = &options.world.logs {
+        world.keep_metrics(folder).await?;
+    }
     if let Some(file) = &options.trace {
         std::fs::write(file, world.trace.text())
             .map_err(|error| world::WorldError::Machine(format!("write the trace {}: {error}", file.display())))?;

@@ -30,6 +30,8 @@ pub struct CloudOptions {
     pub catalogue: Option<std::path::PathBuf>,
     /// Asked of whoever uses the control; needed where the address is not loopback.
     pub token: Option<String>,
+    /// The root's key, `ID:SECRET`: with it signatures are checked, and keys that nobody gave out are refused.
+    pub key: Option<String>,
     /// Where the state is kept, from which the cloud comes back.
     pub state: Option<std::path::PathBuf>,
 }
@@ -60,6 +62,17 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
             world: fake_ec2::state::Settings { queue_url_base: Some(format!("http://{address}")), iam: options.iam, ..Default::default() },
             ..Default::default()
         };
+        if let Some(key) = &options.key {
+            let (id, secret) = key.split_once(':').ok_or_else(|| ServeError::Said("--key is not ID:SECRET".to_owned()))?;
+            let root = fake_ec2::config::AccessKey {
+                secret: secret.to_owned(),
+                session_token: None,
+                principal: format!("arn:aws:iam::{}:root", config.account),
+                user_id: config.account.clone(),
+            };
+            config.keys.insert(id.to_owned(), root);
+            config.verify_signatures = true;
+        }
         if let Some(path) = &options.catalogue {
             let said = |error: crate::catalogue::CatalogueError| ServeError::Said(error.to_string());
             let file = crate::catalogue::read(path).map_err(said)?;

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
@@ -100,6 +101,9 @@ impl<F: Fake> HttpConnector for AwsConnector<F> {
 /// The largest request that a server reads.
 const MAX_REQUEST_BYTES: usize = 16 << 20;
 
+/// How long a request's body may take: a peer that sends nothing more must not hold what it has sent for ever.
+const BODY_WAIT: Duration = Duration::from_secs(20);
+
 /// Serves a fake over HTTP until the task is dropped.
 pub async fn serve<F: Fake>(listener: TcpListener, line: Line<F>) -> std::io::Result<()> {
     serve_beside(listener, line, |_, request| Err::<std::future::Ready<Response>, _>(Box::new(request))).await
@@ -143,13 +147,21 @@ async fn answer<F: Fake, A: Future<Output = Response>>(
     request: http::Request<hyper::body::Incoming>,
 ) -> Result<http::Response<ReplyBody>, Ended> {
     let (mut parts, body) = request.into_parts();
-    let body = match Limited::new(body, MAX_REQUEST_BYTES).collect().await {
-        Ok(body) => body.to_bytes(),
-        // Let the fake say it in its own protocol: an empty body is malformed everywhere a body is needed.
-        Err(_) => {
-            parts.headers.insert("x-dryfit-body", http::HeaderValue::from_static("unreadable"));
-            Bytes::new()
-        }
+    let read = tokio::time::timeout(BODY_WAIT, Limited::new(body, MAX_REQUEST_BYTES).collect()).await;
+    // A body that did not come: let the fake say it in its own protocol.
+    let why = match &read {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Some("too-large"),
+        Ok(Err(_)) => Some("cut"),
+        Err(_) => Some("slow"),
+    };
+    parts.headers.remove(fake_ec2::cloud::UNREADABLE);
+    if let Some(why) = why {
+        parts.headers.insert(fake_ec2::cloud::UNREADABLE, http::HeaderValue::from_static(why));
+    }
+    let body = match read {
+        Ok(Ok(body)) => body.to_bytes(),
+        _ => Bytes::new(),
     };
     match beside(line.clone(), http::Request::from_parts(parts, body)) {
         Ok(answered) => Ok(answered.await.map(ReplyBody::whole)),

@@ -58,7 +58,7 @@ pub(crate) fn authorize(world: &mut World<'_>, call: &Call) -> Result<(), AwsErr
 /// What everybody may do. Source: STS API reference: "No permissions are required to perform this operation"; a web identity's or a pod's
 /// token is its own permission, which the role's trust policy checks.
 fn free(call: &Call) -> bool {
-    matches!(call.operation, "GetCallerIdentity" | "AssumeRoleWithWebIdentity" | "AssumeRoleForPodIdentity")
+    matches!(call.operation, "GetCallerIdentity" | "GetSessionToken" | "AssumeRoleWithWebIdentity" | "AssumeRoleForPodIdentity")
 }
 
 /// Asks all questions; the first that is not allowed is the answer.

@@ -234,6 +234,7 @@ fn launch(world: &mut World<'_>, group: &Group, zone: &str) -> Result<(), String
         request_id: String::new(),
         input: fleet_input(world, group, zone, &template_id, &version, on_demand),
         unknown: Vec::new(),
+        short_pages: None,
     };
     let answer = fleet::create(world, &call).map_err(|why| format!("{} - {}", why.code, why.message))?;
     let id = answer.pointer("/Instances/0/InstanceIds/0").and_then(Value::as_str).map(str::to_owned);

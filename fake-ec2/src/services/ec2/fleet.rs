@@ -8,6 +8,7 @@ use super::allocate::{Candidate, Plan, Strategy, allocate};
 use super::launch::{self, Choice, Common, Order};
 use super::spec::{self, Spec};
 use super::{requirements, tags, templates};
+use crate::catalogue::MicroUsd;
 use crate::protocol::{AwsError, Call};
 use crate::services::access::{self, launch::Launch};
 use crate::services::input::{Members, Out, Read};
@@ -92,7 +93,8 @@ pub(in crate::services) fn create(world: &mut World<'_>, call: &Call) -> Answer 
                 ("aws:ec2launchtemplate:id".to_owned(), config.template_id.clone()),
                 ("aws:ec2launchtemplate:version".to_owned(), config.version.to_string()),
             ]);
-            let order = Order { market: share.market, client_token: input.text("ClientToken"), tags: &fleet_tags, system_tags };
+            let max_price = max_price(spec, entry)?.map(|(_, price)| price);
+            let order = Order { market: share.market, client_token: input.text("ClientToken"), max_price, tags: &fleet_tags, system_tags };
             let ids = launch::launch(world, spec, common, &place, &order, count);
             let shown = Out::new()
                 .with("LaunchTemplateAndOverrides", render_entry(world, &configs, entry))
@@ -249,10 +251,16 @@ fn candidate(world: &World<'_>, configs: &[Config], entry: &Entry<'_>, market: M
     }
     let place = launch::place(world, spec, &choice(entry))?;
     let members = entry.override_members;
-    let max_price = spec::price(members.and_then(|members| members.text("MaxPrice")))?.or_else(|| spec.max_price.clone());
+    let max_price = max_price(spec, entry)?;
     let number = |member: &str| members.and_then(|members| members.get(member)?.as_f64());
     let weight = number("WeightedCapacity").map_or(1, |weight| (weight.max(1.0)) as u64);
     Ok(Candidate { place, priority: number("Priority"), weight, max_price, addresses: spec.addresses() })
+}
+
+/// The most that is paid per hour: the override's, else the template's.
+fn max_price(spec: &Spec, entry: &Entry<'_>) -> Result<Option<(String, MicroUsd)>, AwsError> {
+    let own = spec::price(entry.override_members.and_then(|members| members.text("MaxPrice")))?;
+    Ok(own.or_else(|| spec.max_price.clone()))
 }
 
 /// `SingleInstanceType` and `SingleAvailabilityZone`: the first candidate's decides.

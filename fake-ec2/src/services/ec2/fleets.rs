@@ -23,21 +23,15 @@ const FILTERS: Table = &[
 
 /// What CreateFleet remembers of itself.
 pub(super) fn remember(world: &mut World<'_>, id: &str, input: &Members, instances: &[Value], failures: &[Value]) {
-    let copied = |member: &str| input.get(member).cloned();
-    let configs = input.list("LaunchTemplateConfigs").to_vec();
-    let request = Out::new()
-        .maybe("ClientToken", copied("ClientToken"))
-        .with("LaunchTemplateConfigs", configs)
-        .maybe("TargetCapacitySpecification", copied("TargetCapacitySpecification"))
-        .maybe("SpotOptions", copied("SpotOptions"))
-        .maybe("OnDemandOptions", copied("OnDemandOptions"))
-        .done();
+    let described = ["ClientToken", "LaunchTemplateConfigs", "TargetCapacitySpecification", "SpotOptions", "OnDemandOptions"];
+    let request: std::collections::BTreeMap<&str, &Value> =
+        described.into_iter().filter_map(|name| Some((name, input.get(name)?))).collect();
     let tags = super::tags::for_resource(input, "fleet").unwrap_or_default();
     let fleet = Fleet {
         id: id.to_owned(),
         created: world.now,
         state: "active",
-        request: request.to_string(),
+        request: serde_json::to_string(&request).unwrap_or_default(),
         instances: instances.to_vec(),
         failures: failures.to_vec(),
         tags,

@@ -465,6 +465,7 @@ pub(super) fn describe_spot_requests(world: &mut World<'_>, call: &Call) -> Answ
         let (state, status) = match (live, instance.interrupted.is_some(), taken_back) {
             (true, false, _) => ("active", "fulfilled"),
             (true, true, _) => ("active", "marked-for-termination"),
+            (false, _, true) if instance.priced_out => ("closed", "instance-terminated-by-price"),
             (false, _, true) => ("closed", "instance-terminated-no-capacity"),
             (false, _, false) => ("closed", "instance-terminated-by-user"),
         };
@@ -478,6 +479,7 @@ pub(super) fn describe_spot_requests(world: &mut World<'_>, call: &Call) -> Answ
             .with("State", state)
             .with("Status", json!({"Code": status, "UpdateTime": stamp(instance.launched)}))
             .with("Type", "one-time")
+            .maybe("SpotPrice", instance.max_price.map(|price| price.to_decimal()))
             .with("InstanceInterruptionBehavior", "terminate");
         (request.to_owned(), row.done())
     });

@@ -59,6 +59,8 @@ pub(in crate::services) struct Common {
 pub(in crate::services) struct Order<'a> {
     pub market: Market,
     pub client_token: Option<&'a str>,
+    /// The most that is paid per hour of Spot.
+    pub max_price: Option<catalogue::MicroUsd>,
     /// Tags by resource type that come on top of the spec's.
     pub tags: &'a std::collections::BTreeMap<String, Tags>,
     /// `aws:…` tags of the instances.
@@ -110,6 +112,9 @@ pub(in crate::services) fn place(world: &World<'_>, spec: &Spec, choice: &Choice
         None => image,
     };
     let image = images::find(world, image)?;
+    if image.available.is_some_and(|available| world.now < available) {
+        return Err(errors::IMAGE_UNAVAILABLE.error(&[&image.id]));
+    }
     // EC2's default type of a request that names none. Source: API reference, RunInstances, InstanceType.
     let name = choice.instance_type.or(spec.instance_type.as_deref()).unwrap_or("m1.small");
     let details = catalogue::instance_type(name).ok_or_else(|| errors::TYPE_INVALID.error(&[name]))?;
@@ -274,6 +279,7 @@ pub(in crate::services) fn launch(
             interfaces,
             volumes,
             price,
+            max_price: order.max_price.filter(|_| order.market == Market::Spot),
             spot_request: (order.market == Market::Spot).then(|| spot_request_id(world)),
             client_token: order.client_token.map(str::to_owned),
             launch_index: i64::try_from(index).unwrap_or(i64::MAX),
@@ -297,12 +303,16 @@ pub(in crate::services) fn launch(
             transition_reason: String::new(),
             console: None,
             interrupted: None,
+            priced_out: false,
             ended: None,
             generation: 0,
         };
         world.region.instances.insert(id.clone(), instance);
         world.begin(&id);
         ids.push(id);
+    }
+    if order.max_price.is_some() {
+        world.watch_prices();
     }
     ids
 }
@@ -416,7 +426,7 @@ fn make_volumes(world: &mut World<'_>, spec: &Spec, place: &Place, order: &Order
         .into_iter()
         .map(|(device, size)| {
             let ebs = [("VolumeSize".to_owned(), Value::from(size)), ("VolumeType".to_owned(), Value::from("gp3"))];
-            (device.to_owned(), ebs.into_iter().collect())
+            (device, ebs.into_iter().collect())
         })
         .collect();
     for mapping in &spec.devices {

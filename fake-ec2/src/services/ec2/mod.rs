@@ -66,6 +66,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "CancelSpotInstanceRequests" => instances::cancel_spot_requests(world, call),
         "CreateCapacityReservation" => idempotent(world, call, reservations::create_capacity),
         "CreateFleet" => idempotent(world, call, fleet::create),
+        "CreateImage" => images::create(world, call),
         "CreateLaunchTemplate" => idempotent(world, call, templates::create),
         "CreateLaunchTemplateVersion" => idempotent(world, call, templates::create_version),
         "CreatePlacementGroup" => reservations::create_placement_group(world, call),
@@ -138,6 +139,6 @@ fn idempotent(world: &mut World<'_>, call: &Call, operation: fn(&mut World<'_>, 
         return if same { Ok(remembered.answer.clone()) } else { Err(errors::MISMATCH.error(&[])) };
     }
     let answer = operation(world, call)?;
-    world.account.tokens.insert(key, Remembered { fingerprint, answer: answer.clone() });
+    world.account.remember(key, Remembered { fingerprint, answer: answer.clone() });
     Ok(answer)
 }

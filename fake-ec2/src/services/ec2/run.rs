@@ -48,7 +48,8 @@ pub(super) fn run(world: &mut World<'_>, call: &Call) -> Answer {
     if count < least {
         return Err(errors::ADDRESSES.error(&[&place.subnet_id]));
     }
-    let order = Order { market, client_token: input.text("ClientToken"), tags: &fleet::NO_TAGS, system_tags };
+    let max_price = spec.max_price.as_ref().map(|(_, price)| *price);
+    let order = Order { market, client_token: input.text("ClientToken"), max_price, tags: &fleet::NO_TAGS, system_tags };
     let ids = launch::launch(world, &spec, &common, &place, &order, count);
     let shown: Vec<Value> = ids.iter().filter_map(|id| Some(instances::render(world, world.region.instances.get(id)?))).collect();
     let reservation = ids.first().and_then(|id| world.region.instances.get(id)).map(|instance| instance.reservation_id.clone());

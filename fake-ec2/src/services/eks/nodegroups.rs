@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{cluster_mut, owner, paged, tags};
 use crate::model::Service;
 use crate::protocol::{AwsError, Call, Caller};
+use crate::services::ec2::templates;
 use crate::services::input::{Members, Out, Read, stamp};
 use crate::services::{Answer, dispatch, errors};
 use crate::state::World;
@@ -44,6 +45,7 @@ fn on_behalf(world: &mut World<'_>, service: Service, operation: &'static str, i
         request_id: String::new(),
         input: input.as_object().cloned().unwrap_or_default(),
         unknown: Vec::new(),
+        short_pages: None,
     };
     dispatch(world, &call)
 }
@@ -111,14 +113,21 @@ fn create(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
     if let Some(unknown) = subnets.iter().find(|id| !world.region.subnets.contains_key(**id)) {
         return Err(super::invalid(format!("The subnet ID '{unknown}' does not exist")));
     }
-    if input.contains_key("launchTemplate") {
-        return Err(super::invalid("Launch templates of one's own are not supported by this cloud.".to_owned()));
-    }
-    let kind = input.text("amiType").unwrap_or("AL2023_x86_64_STANDARD");
+    let own = own_template(world, input)?;
+    let mut data = own.as_ref().map(|own| own.data.clone()).unwrap_or_default();
+    let custom = data.text("ImageId").map(str::to_owned);
+    let kind = if custom.is_some() { "CUSTOM" } else { input.text("amiType").unwrap_or("AL2023_x86_64_STANDARD") };
     let parameter = image_parameter(kind, &cluster.version);
-    let image = parameter.and_then(|name| world.region.public_parameters.get(&name).cloned());
+    let image = custom.clone().or_else(|| parameter.and_then(|name| world.region.public_parameters.get(&name).cloned()));
     let image = image.ok_or_else(|| super::invalid(format!("The AMI type {kind} is not supported by this cloud.")))?;
-    let types: Vec<&str> = if input.texts("instanceTypes").is_empty() { vec!["t3.medium"] } else { input.texts("instanceTypes") };
+    let of_template = data.text("InstanceType").map(str::to_owned);
+    let types: Vec<&str> = match (input.texts("instanceTypes"), &of_template) {
+        (asked, Some(_)) if !asked.is_empty() => {
+            return Err(super::invalid("Instance types must be specified either in the launch template or in the request.".to_owned()));
+        }
+        (asked, None) if !asked.is_empty() => asked,
+        (_, of_template) => vec![of_template.as_deref().unwrap_or("t3.medium")],
+    };
     let capacity = input.text("capacityType").unwrap_or("ON_DEMAND");
     let sizes = input.part("scalingConfig").cloned().unwrap_or_default();
     let size = |member: &str, default: i64| sizes.int(member).unwrap_or(default);
@@ -129,14 +138,26 @@ fn create(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
     let profile = format!("eks-{id}");
     on_behalf(world, Service::Iam, "CreateInstanceProfile", json!({"InstanceProfileName": profile}))?;
     on_behalf(world, Service::Iam, "AddRoleToInstanceProfile", json!({"InstanceProfileName": profile, "RoleName": role}))?;
-    let data = json!({
-        "ImageId": image, "InstanceType": types[0], "IamInstanceProfile": {"Name": profile},
-        "SecurityGroupIds": [cluster.cluster_security_group],
-        "UserData": user_data(&cluster, name, capacity, &labels, input.list("taints")),
-        "TagSpecifications": [{"ResourceType": "instance", "Tags": [
-            {"Key": "eks:cluster-name", "Value": cluster.name}, {"Key": "eks:nodegroup-name", "Value": name},
-        ]}],
-    });
+    let theirs = data.text("UserData").and_then(|text| STANDARD.decode(text).ok()).map(|text| String::from_utf8_lossy(&text).into_owned());
+    // Of an image of one's own EKS leaves the user data alone. Source: EKS user guide, "Customize managed nodes with launch templates".
+    if custom.is_none() {
+        data.insert("UserData".into(), user_data(&cluster, name, capacity, &labels, input.list("taints"), theirs.as_deref()).into());
+    }
+    let mut tags_asked = data.list("TagSpecifications").to_vec();
+    tags_asked.push(json!({"ResourceType": "instance", "Tags": [
+        {"Key": "eks:cluster-name", "Value": cluster.name}, {"Key": "eks:nodegroup-name", "Value": name},
+    ]}));
+    if data.list("SecurityGroupIds").is_empty() && data.list("NetworkInterfaces").is_empty() {
+        data.insert("SecurityGroupIds".into(), json!([cluster.cluster_security_group]));
+    }
+    for (member, value) in [
+        ("ImageId", json!(image)),
+        ("InstanceType", json!(types[0])),
+        ("IamInstanceProfile", json!({"Name": profile})),
+        ("TagSpecifications", json!(tags_asked)),
+    ] {
+        data.insert(member.to_owned(), value);
+    }
     on_behalf(world, Service::Ec2, "CreateLaunchTemplate", json!({"LaunchTemplateName": group_name, "LaunchTemplateData": data}))?;
     let overrides: Vec<Value> = types.iter().map(|name| json!({"InstanceType": name})).collect();
     let share = if capacity == "SPOT" { 0 } else { 100 };
@@ -157,6 +178,9 @@ fn create(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
     });
     on_behalf(world, Service::AutoScaling, "CreateAutoScalingGroup", asked).map_err(|why| super::invalid(why.message))?;
     let mut shown = Map::new();
+    if let Some(own) = &own {
+        shown.insert("launchTemplate".to_owned(), json!({"id": own.id, "name": own.name, "version": own.version.to_string()}));
+    }
     for (member, value) in [
         ("version", json!(cluster.version)),
         ("releaseVersion", json!(cluster.version)),
@@ -186,6 +210,46 @@ fn create(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
     Ok(Out::new().with("nodegroup", rendered).done())
 }
 
+/// A launch template that the group is made from.
+struct OwnTemplate {
+    id: String,
+    name: String,
+    version: u64,
+    data: Members,
+}
+
+/// The template that a request names, if what it holds may be held by a node group's.
+/// Source: EKS user guide, "Customize managed nodes with launch templates", what is prohibited there.
+fn own_template(world: &World<'_>, input: &Members) -> Result<Option<OwnTemplate>, AwsError> {
+    let Some(named) = input.part("launchTemplate") else { return Ok(None) };
+    let refused = |why: &str| super::invalid(format!("Launch template {why}"));
+    let asked = json!({"LaunchTemplateId": named.text("id"), "LaunchTemplateName": named.text("name")});
+    let asked: Members =
+        asked.as_object().into_iter().flatten().filter(|(_, id)| !id.is_null()).map(|(name, id)| (name.clone(), id.clone())).collect();
+    let template = templates::named(world, &asked).map_err(|why| super::invalid(why.message))?;
+    let version =
+        templates::version(template, Some(named.text("version").unwrap_or("$Default"))).map_err(|why| super::invalid(why.message))?;
+    let data = template.versions.get(&version).map(|version| version.data.clone()).unwrap_or_default();
+    if input.contains_key("diskSize") {
+        return Err(super::invalid("Disk size must be specified within the launch template.".to_owned()));
+    }
+    if input.contains_key("remoteAccess") {
+        return Err(super::invalid("Remote access configuration cannot be specified with a launch template.".to_owned()));
+    }
+    for (member, what) in [("IamInstanceProfile", "an IAM instance profile"), ("HibernationOptions", "hibernation")] {
+        if data.contains_key(member) {
+            return Err(refused(&format!("{} should not specify {what}.", template.id)));
+        }
+    }
+    if data.part("InstanceMarketOptions").is_some_and(|market| market.text("MarketType") == Some("spot")) {
+        return Err(refused(&format!("{} should not request Spot instances; use the capacity type of the node group.", template.id)));
+    }
+    if data.list("NetworkInterfaces").iter().any(|interface| interface.text("SubnetId").is_some()) {
+        return Err(refused(&format!("{} should not specify subnets.", template.id)));
+    }
+    Ok(Some(OwnTemplate { id: template.id.clone(), name: template.name.clone(), version, data }))
+}
+
 fn string_map(map: Option<&Members>) -> std::collections::BTreeMap<String, String> {
     map.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
@@ -197,6 +261,7 @@ fn user_data(
     capacity: &str,
     labels: &std::collections::BTreeMap<String, String>,
     taints: &[Value],
+    theirs: Option<&str>,
 ) -> String {
     let mut all: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     all.push(format!("eks.amazonaws.com/nodegroup={group}"));
@@ -221,10 +286,21 @@ fn user_data(
             "kubelet": {"config": {"registerWithTaints": taints}, "flags": [format!("--node-labels={}", all.join(","))]},
         },
     });
+    // What the template brings comes before what EKS adds.
+    let theirs = theirs.map(|theirs| format!("--//\n{}\n", part(theirs).trim_end())).unwrap_or_default();
     let text = format!(
-        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"//\"\n\n--//\nContent-Type: application/node.eks.aws\n\n{config}\n--//--\n"
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"//\"\n\n{theirs}--//\nContent-Type: application/node.eks.aws\n\n{config}\n--//--\n"
     );
     STANDARD.encode(text)
+}
+
+/// A document as a part of another: multipart ones as they are, inside; any other as the script or the configuration that it is.
+fn part(text: &str) -> String {
+    if text.trim_start().starts_with("MIME-Version:") || text.trim_start().starts_with("Content-Type:") {
+        return text.trim_start().to_owned();
+    }
+    let kind = if text.trim_start().starts_with("#!") { "text/x-shellscript; charset=\"us-ascii\"" } else { "application/node.eks.aws" };
+    format!("Content-Type: {kind}\n\n{text}")
 }
 
 fn update(world: &mut World<'_>, call: &Call, name: &str) -> Answer {

@@ -216,7 +216,7 @@ fn a_rule_has_a_window_and_counts_what_it_meets() {
 #[test]
 fn a_throttle_is_a_bucket_over_its_operations() {
     let mut desk = Desk::new();
-    let effect = Effect::Throttle { operation: "Describe*".into(), burst: 2, per_second: 1 };
+    let effect = Effect::Throttle { operation: "Describe*".into(), burst: 2, per_second: 1, per_instance: false };
     desk.state.add_rule(Rule { name: "slow".into(), effect, count: None, since: None, until: None });
     let mut ask = |seconds: i64, operation: &'static str| {
         desk.pass(seconds);
@@ -231,7 +231,14 @@ fn a_throttle_is_a_bucket_over_its_operations() {
 #[test]
 fn a_rule_that_is_ended_keeps_its_count() {
     let mut desk = Desk::new();
-    let error = Effect::Error { operation: "DescribeVpcs".into(), code: "InternalError".into(), message: "m".into(), status: None };
+    let error = Effect::Error {
+        operation: "DescribeVpcs".into(),
+        code: "InternalError".into(),
+        message: "m".into(),
+        status: None,
+        only: Default::default(),
+        after: false,
+    };
     desk.state.add_rule(Rule { name: "broken".into(), effect: error, count: None, since: None, until: None });
     assert!(desk.ec2("DescribeVpcs", json!({})).is_err());
     assert!(desk.state.end_rule("broken", desk.now) && !desk.state.end_rule("absent", desk.now));

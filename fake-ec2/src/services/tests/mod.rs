@@ -150,6 +150,7 @@ pub fn call(service: Service, operation: &str, input: Value) -> Call {
         request_id: "r".into(),
         input: input.as_object().cloned().expect("an input is a structure"),
         unknown: Vec::new(),
+        short_pages: None,
     }
 }
 

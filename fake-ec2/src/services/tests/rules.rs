@@ -15,6 +15,8 @@ fn fault(operation: &str, count: Option<u64>) -> Rule {
         code: "RequestLimitExceeded".into(),
         message: "Request limit exceeded.".into(),
         status: None,
+        only: Default::default(),
+        after: false,
     };
     Rule { name: "throttle".into(), effect, count, since: None, until: None }
 }

@@ -39,7 +39,7 @@ use jiff::{SignedDuration, Timestamp};
 use planner::InstanceType;
 use planner::overlay::Overlays;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use vocabulary::{CapacityType, Requirements};
 
@@ -279,8 +279,16 @@ impl Cloud for AwsCloud {
         }
     }
 
-    fn observe_memory(&self, class: &EC2NodeClass, instance_type: &str, bytes: i64, now: Timestamp) {
-        self.catalogue.observe_memory(class, instance_type, bytes, now);
+    fn observe_memory(&self, class: &EC2NodeClass, instance_type: &str, image: &str, bytes: i64, now: Timestamp) -> bool {
+        let Ok(types) = self.instance_types(class, now) else { return false };
+        let Some(own) = types.iter().find(|kind| *kind.name == *instance_type) else { return false };
+        let amis = class.status.as_ref().map_or(&[][..], |status| &status.amis);
+        let current = crate::providers::images::by_image(std::slice::from_ref(own), amis).iter().any(|(id, _)| id == image);
+        current && self.catalogue.observe_memory(class, instance_type, bytes, now)
+    }
+
+    fn collect_profiles<'a>(&'a self, in_use: &'a BTreeSet<String>) -> Answer<'a, Vec<String>> {
+        Box::pin(async move { self.profiles.collect(&self.client, in_use, self.clock.now()).await })
     }
 
     fn forget_deprecated_images(&self, amis: &[Ami], now: Timestamp) {

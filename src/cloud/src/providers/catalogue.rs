@@ -173,7 +173,8 @@ impl Catalogue {
     }
 
     /// A node of this type, running a current image of the class, reported `bytes` of memory. The smallest report counts.
-    pub fn observe_memory(&self, class: &EC2NodeClass, instance_type: &str, bytes: i64, now: Timestamp) {
+    /// `true` when it is less than was known, or the first report.
+    pub fn observe_memory(&self, class: &EC2NodeClass, instance_type: &str, bytes: i64, now: Timestamp) -> bool {
         let key = (instance_type.to_owned(), images(class));
         let mut known = lock(&self.known);
         let held = known.observed.get(&key, now).copied();
@@ -181,6 +182,7 @@ impl Catalogue {
             known.observed.set(key, bytes, now);
             known.observations += u64::from(held != Some(bytes));
         }
+        held.is_none_or(|held| bytes < held)
     }
 }
 

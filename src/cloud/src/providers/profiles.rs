@@ -10,12 +10,14 @@ use ambient::{Entropy, Stream};
 use api::EC2NodeClass;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use vocabulary::labels;
 
 /// `InstanceProfileTTL`.
 const KNOWN: SignedDuration = SignedDuration::from_mins(15);
+/// `ProtectedProfilesTTL`: a profile that was made or replaced may be named by a NodeClaim that is not seen yet.
+const PROTECTED: SignedDuration = SignedDuration::from_hours(1);
 /// `DefaultTTL`: roles that do not exist, and profiles that were just made.
 const SHORT: SignedDuration = SignedDuration::from_mins(1);
 
@@ -28,6 +30,8 @@ pub struct Profiles {
     missing_roles: Mutex<Cache<String, CloudError>>,
     /// The profile that was made last for a role and NodeClass uid: if the status could not be written, the next try finds it.
     made: Mutex<Cache<String, String>>,
+    /// Not collected for a while, whoever uses them.
+    protected: Mutex<Cache<String, ()>>,
 }
 
 impl Profiles {
@@ -39,11 +43,23 @@ impl Profiles {
             roles: Mutex::new(Cache::new(KNOWN)),
             missing_roles: Mutex::new(Cache::new(SHORT)),
             made: Mutex::new(Cache::new(SHORT)),
+            protected: Mutex::new(Cache::new(PROTECTED)),
         }
     }
 
     /// The name of a profile that carries the class's role; made when the one in the status does not.
     pub async fn ensure(&self, client: &Client, class: &EC2NodeClass, now: Timestamp) -> Result<String, CloudError> {
+        let name = self.find_or_make(client, class, now).await?;
+        let before = class.status.as_ref().and_then(|status| status.instance_profile.clone()).unwrap_or_default();
+        if before != name {
+            let mut protected = lock(&self.protected);
+            protected.set(name.clone(), (), now);
+            protected.set(before, (), now);
+        }
+        Ok(name)
+    }
+
+    async fn find_or_make(&self, client: &Client, class: &EC2NodeClass, now: Timestamp) -> Result<String, CloudError> {
         let Some(role) = class.spec.role.as_deref().filter(|role| !role.is_empty()) else {
             return Ok(class.spec.instance_profile.clone().unwrap_or_default());
         };
@@ -122,6 +138,23 @@ impl Profiles {
         let hash = fnv1(&format!("{}{}", self.region, class.metadata.name.as_deref().unwrap_or_default()));
         let legacy = format!("{}_{hash}", self.cluster);
         if is_profile_name(&legacy) { self.delete(client, &legacy).await } else { Ok(()) }
+    }
+
+    /// Deletes what was made for this cluster's NodeClasses and nobody uses; the names.
+    pub async fn collect(&self, client: &Client, in_use: &BTreeSet<String>, now: Timestamp) -> Result<Vec<String>, CloudError> {
+        let prefix = format!("/karpenter/{}/{}/", self.region, self.cluster);
+        let call = Call::new(Service::Iam, "ListInstanceProfiles", json!({"PathPrefix": prefix}));
+        let pages = client.pages(call, "Marker", marker).await?.into_iter().map(Reply::xml).collect::<Vec<_>>();
+        let found = pages.iter().flat_map(|page| page.list("InstanceProfiles")).filter_map(|item| item.string("InstanceProfileName"));
+        let mut deleted = Vec::new();
+        for name in found {
+            if in_use.contains(&name) || lock(&self.protected).get(&name, now).is_some() {
+                continue;
+            }
+            self.delete(client, &name).await?;
+            deleted.push(name);
+        }
+        Ok(deleted)
     }
 
     async fn delete(&self, client: &Client, name: &str) -> Result<(), CloudError> {

@@ -118,8 +118,17 @@ async fn a_node_that_reports_less_memory_is_believed() {
         let kind = types.iter().find(|kind| &*kind.name == "m5.large").unwrap();
         (kind.capacity.get("memory"), kind.allocatable.get("memory"))
     };
-    cloud.observe_memory(&class, "m5.large", 7_500 << 20, Timestamp::UNIX_EPOCH);
-    cloud.observe_memory(&class, "m5.large", 7_600 << 20, Timestamp::UNIX_EPOCH);
+    let image = class
+        .status
+        .as_ref()
+        .unwrap()
+        .amis
+        .iter()
+        .find(|ami| !ami.requirements.iter().any(|r| r.values.contains(&"arm64".into())))
+        .unwrap();
+    let report = |image: &str, mebibytes: i64| cloud.observe_memory(&class, "m5.large", image, mebibytes << 20, Timestamp::UNIX_EPOCH);
+    assert!(!report("ami-of-yesterday", 7_000), "another image has another kernel");
+    assert_eq!([7_500, 7_600, 7_500].map(|mebibytes| report(&image.id, mebibytes)), [true, false, false]);
     assert_eq!(memory(), (7_500 << 20, (7_500 - 674) << 20));
 }
 

@@ -4,6 +4,7 @@
 
 use super::last;
 use crate::effect::{Effect, Failure, Outcome};
+use crate::metrics::Measure;
 use crate::recorder::EventSpec;
 use crate::step::{Act, Done, Step, Then};
 use crate::world::World;
@@ -18,7 +19,9 @@ pub fn decide(world: &World, key: &Key, uid: &str, done: &[Done]) -> Step {
         None if pod.metadata.deletion_timestamp.is_some() => Step::rest(),
         None => Step::act(Act::from(Effect::Evict { pod: key.clone(), uid: uid.to_owned() }).tolerant()),
         Some(Ok(Outcome::Done | Outcome::Gone(_) | Outcome::Object(_))) => {
-            Step::rest().note(EventSpec::new(&**pod, false, "Evicted", format!("Evicted pod: {}", reason(world, pod))))
+            let reason = reason(world, pod);
+            let drained = Measure::pod_drained(&reason);
+            Step::rest().note(drained).note(EventSpec::new(&**pod, false, "Evicted", format!("Evicted pod: {reason}")))
         }
         Some(Ok(_)) => Step::rest(),
         Some(Err(Failure::Kube { code: 404 | 409, .. })) => Step::rest(),

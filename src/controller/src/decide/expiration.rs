@@ -2,6 +2,7 @@
 
 use super::delete;
 use crate::log::Line;
+use crate::metrics::Measure;
 use crate::step::{Note, Step};
 use crate::world::World;
 use cluster::Kind;
@@ -23,5 +24,5 @@ pub fn decide(world: &World, name: &str, now: Timestamp) -> Step {
         line = line.object("Node", "", node);
     }
     let hold = Note::HoldUntil(now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX));
-    Step::act(delete(Kind::NodeClaim, &**claim).then(line).then(hold))
+    Step::act(delete(Kind::NodeClaim, &**claim).then(line).then(hold).then(Measure::disrupted(claim, "expired")))
 }

@@ -1,10 +1,11 @@
-//! Garbage: machines without a NodeClaim, and NodeClaims without a machine.
+//! Garbage: machines without a NodeClaim, NodeClaims without a machine, instance profiles without a user.
 //!
 //! Sources: `A/pkg/controllers/nodeclaim/garbagecollection/controller.go`, `C/pkg/controllers/nodeclaim/garbagecollection/controller.go`.
 
 use super::{delete, last};
 use crate::effect::{Effect, Outcome};
 use crate::log::Line;
+use crate::metrics::Measure;
 use crate::step::{Act, Done, Memo, Step};
 use crate::world::{World, conditions, provider_id};
 use cloud::port::Instance;
@@ -12,6 +13,9 @@ use cluster::{Kind, machine};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
+use vocabulary::labels;
+
+const PROFILES_EVERY: SignedDuration = SignedDuration::from_mins(30);
 
 fn is_terminating(instance: &Instance) -> bool {
     instance.state == "shutting-down"
@@ -73,8 +77,26 @@ pub fn claims(world: &World, done: &[Done]) -> Step {
                 .object("NodeClaim", "", &claim.name_any())
                 .object("Node", "", claim.status.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or(""))
                 .with("provider-id", provider_id(claim).unwrap_or(""));
-            delete(Kind::NodeClaim, &**claim).then(line)
+            delete(Kind::NodeClaim, &**claim).then(line).then(Measure::disrupted(claim, "garbage_collected"))
         })
         .collect();
     if acts.is_empty() { Step::after(every, None) } else { Step { acts, ..Step::default() } }
+}
+/// Instance profiles that no NodeClass and no NodeClaim names (`A/pkg/controllers/nodeclass/garbagecollection/controller.go`).
+pub fn profiles(world: &World, done: &[Done]) -> Step {
+    match last(done, |e| matches!(e, Effect::CollectProfiles(_))) {
+        Some(Ok(Outcome::Names(names))) => {
+            let line = |name: &String| {
+                Line::debug("instanceprofile.garbagecollection", "deleted instance profile").with("instance-profile", name.as_str())
+            };
+            let mut step = Step::after(PROFILES_EVERY, None);
+            step.notes.extend(names.iter().map(|name| line(name).into()));
+            step
+        }
+        _ => {
+            let current = world.index.classes().filter_map(|class| class.status.as_ref()?.instance_profile.clone());
+            let active = world.index.claims().filter_map(|claim| claim.annotations().get(labels::INSTANCE_PROFILE_NAME).cloned());
+            Step::act(Effect::CollectProfiles(current.chain(active).filter(|name| !name.is_empty()).collect()))
+        }
+    }
 }

@@ -6,6 +6,7 @@ use super::interruption::{Kind, claims_of, deletion, node_of};
 use super::{last, unlocked};
 use crate::effect::{Effect, Failure, Outcome};
 use crate::log::Line;
+use crate::metrics::Measure;
 use crate::recorder::EventSpec;
 use crate::step::{Done, Step};
 use crate::world::World;
@@ -58,6 +59,7 @@ pub fn decide(world: &World, done: &[Done], now: Timestamp) -> Step {
                 .with("instanceID", unhealthy.instance_id.as_str())
                 .with("category", unhealthy.trouble.as_str());
             step.notes.push(line.into());
+            step.notes.push(Measure::unhealthy(unhealthy.trouble.as_str()).into());
             if let Some((reason, text, warning)) = kind.event() {
                 step.notes.push(EventSpec::new(&**claim, warning, reason, text).into());
                 step.notes.extend(node.map(|node| EventSpec::new(&**node, warning, reason, text).into()));

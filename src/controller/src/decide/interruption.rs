@@ -6,6 +6,7 @@
 use super::delete;
 use crate::effect::{Effect, Outcome};
 use crate::log::Line;
+use crate::metrics::Measure;
 use crate::recorder::EventSpec;
 use crate::step::{Act, Done, Note, Step, Then};
 use crate::world::{World, instance_id, provider_id};
@@ -85,6 +86,8 @@ impl Kind {
 pub struct Read {
     pub kind: Kind,
     pub instances: Vec<String>,
+    /// When what it tells happened, as the message says.
+    pub time: Option<Timestamp>,
 }
 
 /// The envelope of EventBridge. Fields that are absent or null count as empty, as Go reads them.
@@ -95,9 +98,8 @@ struct Envelope {
     source: Option<String>,
     #[serde(rename = "detail-type")]
     detail_type: Option<String>,
-    /// Read so that a time which is none is an error, as upstream has it.
-    #[serde(rename = "time")]
-    _time: Option<Timestamp>,
+    /// A time which is none is an error, as upstream has it.
+    time: Option<Timestamp>,
     detail: Option<serde_json::Value>,
 }
 
@@ -136,7 +138,7 @@ fn object<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<T,
 
 /// Reads a message's body. What is none of ours is no error and does nothing.
 pub fn parse(body: &str) -> Result<Read, String> {
-    let nothing = Read { kind: Kind::NoOp, instances: Vec::new() };
+    let nothing = Read { kind: Kind::NoOp, instances: Vec::new(), time: None };
     if body.is_empty() {
         return Ok(nothing);
     }
@@ -154,8 +156,9 @@ pub fn parse(body: &str) -> Result<Read, String> {
         ("0", "aws.ec2", "EC2 Instance State-change Notification") => Kind::InstanceTerminated,
         ("0", "aws.ec2", "EC2 Capacity Reservation Instance Interruption Warning") => Kind::CapacityReservationInterrupted,
         ("0", "aws.health", "AWS Health Event") => Kind::ScheduledChange,
-        _ => return Ok(nothing),
+        _ => return Ok(Read { time: envelope.time, ..nothing }),
     };
+    let time = envelope.time;
     let detail = envelope.detail.unwrap_or_else(|| serde_json::json!({}));
     let wrong = |e: String| format!("parsing event message, {e}");
     if kind == Kind::ScheduledChange {
@@ -164,24 +167,24 @@ pub fn parse(body: &str) -> Result<Read, String> {
             return Ok(nothing);
         }
         let instances = health.entities.unwrap_or_default().into_iter().filter_map(|entity| entity.value).collect();
-        return Ok(Read { kind, instances });
+        return Ok(Read { kind, instances, time });
     }
     let instance: InstanceDetail = object(detail).map_err(wrong)?;
     let instances = vec![text(&instance.instance_id)];
     if kind != Kind::InstanceTerminated {
-        return Ok(Read { kind, instances });
+        return Ok(Read { kind, instances, time });
     }
     let state = text(&instance.state);
     // Accepted whatever its letters' case, told apart by the letters as they are: so upstream does.
     Ok(match (state.to_ascii_lowercase().as_str(), state.as_str()) {
-        (_, "stopping" | "stopped") => Read { kind: Kind::InstanceStopped, instances },
-        ("stopping" | "stopped" | "shutting-down" | "terminated", _) => Read { kind, instances },
+        (_, "stopping" | "stopped") => Read { kind: Kind::InstanceStopped, instances, time },
+        ("stopping" | "stopped" | "shutting-down" | "terminated", _) => Read { kind, instances, time },
         _ => nothing,
     })
 }
 
 /// Receives, acts, deletes, and receives again at once.
-pub fn decide(world: &World, done: &[Done]) -> Step {
+pub fn decide(world: &World, done: &[Done], now: Timestamp) -> Step {
     let received = done.iter().find_map(|d| match (&*d.effect, &d.outcome) {
         (Effect::ReceiveMessages, Ok(Outcome::Messages(messages))) => Some(messages),
         _ => None,
@@ -207,7 +210,7 @@ pub fn decide(world: &World, done: &[Done]) -> Step {
     if done.len() == 1 {
         let mut claims = BTreeSet::new();
         for message in messages {
-            act(world, message, &mut claims, &mut step);
+            act(world, message, &mut claims, &mut step, now);
         }
         if !step.acts.is_empty() {
             return step;
@@ -237,7 +240,7 @@ pub(super) fn node_of<'a>(world: &'a World, id: &str) -> Option<&'a Arc<Node>> {
     world.index.nodes().find(|node| node.spec.as_ref().and_then(|s| s.provider_id.as_deref()).and_then(instance_id) == Some(id))
 }
 
-fn act(world: &World, message: &Message, seen: &mut BTreeSet<String>, step: &mut Step) {
+fn act(world: &World, message: &Message, seen: &mut BTreeSet<String>, step: &mut Step, now: Timestamp) {
     let read = match parse(&message.body) {
         Ok(read) => read,
         Err(error) => {
@@ -246,6 +249,8 @@ fn act(world: &World, message: &Message, seen: &mut BTreeSet<String>, step: &mut
             return;
         }
     };
+    step.notes.push(Measure::received(read.kind.as_str()).into());
+    step.notes.extend(read.time.map(|time| Measure::message_latency(now.duration_since(time)).into()));
     let Some((reason, text, warning)) = read.kind.event() else { return };
     for id in &read.instances {
         let node = node_of(world, id);
@@ -277,7 +282,7 @@ pub(super) fn deletion(controller: &'static str, claim: &Arc<NodeClaim>, node: O
         .object("NodeClaim", "", &claim.name_any())
         .with("action", if kind.is_forceful() { "ForcefulTermination" } else { "CordonAndDrain" });
     let line = node.map_or(line.clone(), |node| line.object("Node", "", &node.name_any()));
-    let act = delete(ObjectKind::NodeClaim, &**claim).tolerant().then(line);
+    let act = delete(ObjectKind::NodeClaim, &**claim).tolerant().then(line).then(Measure::disrupted(claim, kind.as_str()));
     let act = act.then(EventSpec::new(&**claim, true, REASON, "Interruption triggered termination for the NodeClaim"));
     match node {
         Some(node) => act.then(EventSpec::new(&**node, true, REASON, "Interruption triggered termination for the Node")),

@@ -7,6 +7,7 @@ use super::{delete, last, truncate};
 use crate::conditions::Status;
 use crate::effect::{Effect, Outcome};
 use crate::log::Line;
+use crate::metrics::Measure;
 use crate::recorder::EventSpec;
 use crate::step::{Done, Memo, Step};
 use crate::world::World;
@@ -60,7 +61,8 @@ pub fn decide(world: &World, run: &mut Run<'_>, done: &[Done]) -> Option<Step> {
 /// The claim goes, so that its pods are planned anew.
 fn refused(run: &Run<'_>, error: &LaunchError) -> Step {
     let line = Line::error(CONTROLLER, "failed launching nodeclaim", error).object("NodeClaim", "", &run.claim.name_any());
-    Step::act(delete(Kind::NodeClaim, &**run.claim)).note(line)
+    let reason = if matches!(error, LaunchError::InsufficientCapacity(_)) { "insufficient_capacity" } else { "nodeclass_not_ready" };
+    Step::act(delete(Kind::NodeClaim, &**run.claim).then(Measure::disrupted(run.claim, reason))).note(line)
 }
 
 fn request(world: &World, run: &Run<'_>) -> Result<LaunchRequest, LaunchError> {

@@ -12,7 +12,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
-pub const NAME: &str = "karpenter-leader-election";
 const DURATION: SignedDuration = SignedDuration::from_secs(15);
 const RENEW_DEADLINE: SignedDuration = SignedDuration::from_secs(10);
 const RETRY: SignedDuration = SignedDuration::from_secs(2);
@@ -42,7 +41,7 @@ pub fn decide(world: &World, done: &[Done], now: Timestamp) -> Step {
         };
     }
     let Some(read) = done.iter().rev().find(|d| matches!(&*d.effect, Effect::GetLease { .. })) else {
-        let effect = Effect::GetLease { namespace: settings.namespace.clone() };
+        let effect = Effect::GetLease { namespace: settings.namespace.clone(), name: settings.name.clone() };
         return Step::act(crate::step::Act::from(effect).tolerant());
     };
     let lease = match &read.outcome {
@@ -85,7 +84,7 @@ fn next(present: Option<&Lease>, settings: &crate::settings::LeaderElection, our
         ..LeaseSpec::default()
     };
     let metadata = present.map(|l| l.metadata.clone()).unwrap_or_else(|| ObjectMeta {
-        name: Some(NAME.to_owned()),
+        name: Some(settings.name.clone()),
         namespace: Some(settings.namespace.clone()),
         ..ObjectMeta::default()
     });

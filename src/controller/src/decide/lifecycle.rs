@@ -5,6 +5,7 @@
 use super::{delete, finalize, initialization, launch, locked, registration, unlocked};
 use crate::conditions::{ConditionSet, NODE_CLAIM, Status};
 use crate::log::Line;
+use crate::metrics::Measure;
 use crate::patch;
 use crate::step::{Act, Done, Memo, Note, Step, Then};
 use crate::world::{World, conditions};
@@ -131,6 +132,7 @@ fn timed_out(world: &World, run: &Run<'_>, timeout: SignedDuration, reason: &str
     let line = Line { level: crate::log::Level::Debug, ..run.line("terminating due to timeout") };
     let mut act =
         delete(Kind::NodeClaim, &**run.claim).then(line.with("timeout", format!("{}m0s", timeout.as_mins())).with("reason", reason));
+    act = act.then(Measure::disrupted(run.claim, reason));
     if let Some(pool_uid) = pool_uid(world, run.claim) {
         let launched = run.set.get("Launched").filter(|c| Status::of(Some(c)) != Status::True);
         let failure =

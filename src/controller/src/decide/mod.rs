@@ -1,6 +1,7 @@
 //! Decisions, one file per controller. Every function here is pure: the world, the work, what came of this reconcile's effects
 //! so far, and the time, in; a [`Step`] out.
 
+pub mod consistency;
 pub mod evict;
 pub mod expiration;
 pub mod finalize;
@@ -23,6 +24,7 @@ pub mod reservations;
 pub mod startup;
 pub mod tagging;
 pub mod termination;
+pub mod transitions;
 pub mod validation;
 
 use crate::effect::{Effect, Failure, Outcome, Target};
@@ -51,18 +53,21 @@ pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step
         Work::Tagging(name) => tagging::decide(world, name, done, now),
         Work::Termination(name) => termination::decide(world, name, done, now),
         Work::Evict { pod, uid } => evict::decide(world, pod, uid, done),
+        Work::Consistency(name) => consistency::decide(world, name, now),
+        Work::Profiles => gc::profiles(world, done),
         Work::InstanceGc => gc::instances(world, done, now),
         Work::ClaimGc => gc::claims(world, done),
         Work::Health => health::decide(world, done, now),
         Work::CapacityTypes => reservations::capacity_types(world, done),
         Work::ReservationExpiration => reservations::expiration(world, done),
-        Work::Interruption => interruption::decide(world, done),
+        Work::Interruption => interruption::decide(world, done, now),
         Work::PodEvents(name) => pod_events::decide(world, name, now),
         Work::Provision
         | Work::FixedSize(_)
         | Work::NodeOverlays
         | Work::Retrigger
         | Work::Disruption
+        | Work::Images
         | Work::Command(_)
         | Work::Marks(_) => Step::rest(),
     }

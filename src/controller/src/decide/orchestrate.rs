@@ -7,6 +7,7 @@ use crate::conditions::{ConditionSet, NODE_CLAIM};
 use crate::disruption::Underway;
 use crate::effect::{Effect, Failure};
 use crate::log::Line;
+use crate::metrics::Measure;
 use crate::patch;
 use crate::recorder::EventSpec;
 use crate::step::{Act, Done, Memo, Note, Step, Then};
@@ -159,7 +160,7 @@ fn wait_or_delete(world: &World, underway: &Underway, done: &[Done]) -> Progress
 /// Deletes the NodeClaim, unless it goes already.
 fn terminate(world: &World, removed: &planner::disruption::Removed, reason: &str) -> Option<Act> {
     let claim = world.index.claim(&removed.node_claim).filter(|c| c.metadata.deletion_timestamp.is_none())?;
-    let mut act = delete(Kind::NodeClaim, &**claim).tolerant();
+    let mut act = delete(Kind::NodeClaim, &**claim).tolerant().then(Measure::disrupted(claim, &reason.to_lowercase()));
     if let Some(node) = world.index.node(&removed.node) {
         act = act.then(EventSpec::new(&**node, false, "DisruptionTerminating", format!("Disrupting Node: {reason}")));
     }
@@ -176,7 +177,7 @@ fn give_up(world: &World, id: u64, underway: &Underway, error: &str, now: Timest
     };
     let acts: Vec<Act> = underway.command.nodes.iter().flat_map(free).collect();
     let mut step = if acts.is_empty() { end(id, false) } else { Step { acts, ..Step::default() } };
-    step.notes.push(note);
+    step.notes.extend([note, Measure::command_failed(&underway.command).into()]);
     step
 }
 

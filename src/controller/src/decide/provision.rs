@@ -4,6 +4,7 @@
 
 use crate::effect::Effect;
 use crate::log::{Line, some};
+use crate::metrics::Measure;
 use crate::recorder::EventSpec;
 use crate::step::{Act, Note};
 use crate::world::World;
@@ -123,7 +124,15 @@ fn is_silent(verdict: &PodVerdict) -> bool {
 }
 
 /// The act that creates this NodeClaim, unless the pool is above its limits already. `nominate`: its pods are told of it.
-pub fn create(world: &World, controller: &'static str, launch: &NodeClaimPlan, name: String, nominate: bool) -> Result<Act, Line> {
+/// `reason` is what it is counted under.
+pub fn create(
+    world: &World,
+    controller: &'static str,
+    reason: &str,
+    launch: &NodeClaimPlan,
+    name: String,
+    nominate: bool,
+) -> Result<Act, Line> {
     let pool = world.index.pool(&launch.pool);
     let limits = pool.and_then(|p| p.spec.limits.as_ref()).map(cluster::pool::quantities).unwrap_or_default();
     let usage = world.index.pool_usage(&launch.pool);
@@ -144,7 +153,8 @@ pub fn create(world: &World, controller: &'static str, launch: &NodeClaimPlan, n
         .with("requests", serde_json::Value::Object(requests))
         .with("instance-types", some(&types, 5));
     let on = format!("nodeclaim/{}", claim.name_any());
-    let mut act = Act::from(Effect::CreateClaim(Box::new(claim))).then(line);
+    let created = Measure::created(&claim, reason);
+    let mut act = Act::from(Effect::CreateClaim(Box::new(claim))).then(line).then(created);
     for pod in launch.pods.iter().filter(|_| nominate).filter_map(|name| world.index.pod(&key(name))) {
         act = act.then(nominated(pod, &on));
     }

@@ -69,7 +69,9 @@ impl Controller {
             if method.is_remembered() && self.world.disruption.is_exhausted(method, now) {
                 continue;
             }
+            let began = self.clock.now();
             let mut proposal = self.world.disruption.answers.of(method, || search.propose(&busy, method));
+            self.metrics.evaluated(method, proposal.candidates, began, self.clock.now());
             if let Some(change) = self.tamper().and_then(|tamper| tamper.proposal.as_ref()) {
                 change(method, &snapshot, &mut proposal);
             }
@@ -111,6 +113,7 @@ impl Controller {
                 Step { notes: notes.into_iter().chain(step.notes).collect(), ..step }
             }
             Err(invalid) => {
+                self.metrics.rejected(command);
                 self.record(What::Rejected { command: Arc::new(command.clone()), reason: invalid });
                 // Upstream says so for single nodes alone: for several the command was emptied before, for empty ones it logs.
                 match command.method {
@@ -163,7 +166,8 @@ impl Controller {
         let mut acts: Vec<Act> = Vec::new();
         for plan in &command.replacements {
             let name = self.claim_name(&plan.pool, &names);
-            match provision::create(&self.world, CONTROLLER, plan, name.clone(), false) {
+            let reason = command.method.reason().to_lowercase();
+            match provision::create(&self.world, CONTROLLER, &reason, plan, name.clone(), false) {
                 Ok(act) => acts.push(act.tolerant()),
                 Err(line) => {
                     return Step::retry("launching replacement nodeclaim, the limits of its pool are reached").note(line);
@@ -194,6 +198,7 @@ impl Controller {
             }
         }
         let recorded = What::Disrupting { command: Arc::new(command.clone()), replacements: names.clone(), nominated_until };
+        self.metrics.began(&command);
         let id = self.world.disruption.begin(command, names, now);
         self.record(recorded);
         if let Some(next) = self.world.disruption.queued.pop_front() {

@@ -64,7 +64,7 @@ impl Controller {
         let mut names = Vec::new();
         for _ in 0..count {
             let name = self.claim_name(&launch.pool, &names);
-            match provision::create(&self.world, UP, &launch, name.clone(), false) {
+            match provision::create(&self.world, UP, "provisioned", &launch, name.clone(), false) {
                 Ok(act) => step.acts.push(act),
                 Err(line) => step.notes.push(line.into()),
             }

@@ -12,6 +12,7 @@ use crate::decide::decide;
 use crate::effect::{Effect, Failure, Outcome};
 use crate::handle::{Handle, Shared};
 use crate::log::{Level, Line};
+use crate::metrics::Metrics;
 use crate::perform::perform;
 use crate::record::{Decision, What};
 use crate::recorder::Recorder;
@@ -32,6 +33,8 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
+/// How long effects in flight may still take once the controller is to end; kubelets kill after 30 s.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// Decisions about one piece of work in a row; more means that they undo each other.
 const ROUNDS: usize = 100;
 
@@ -75,6 +78,7 @@ pub struct Controller {
     watch_entropy: Entropy,
     names: Stream,
     world: World,
+    metrics: Metrics,
     queue: Queue,
     recorder: Recorder,
     mail: UnboundedReceiver<Mail>,
@@ -89,12 +93,15 @@ pub struct Controller {
     /// Everything is listed and known: works are decided.
     open: bool,
     crashed: Option<u64>,
+    /// Nothing new is begun, and at this instant all is over.
+    finishing: Option<Timestamp>,
 }
 
 struct InFlight {
     /// `None`: an Event, which nobody waits for.
     work: Option<Work>,
     act: Act2,
+    began: Timestamp,
 }
 
 /// An act with its effect shared with the task that performs it.
@@ -107,6 +114,7 @@ struct Act2 {
 /// The effects of one reconcile so far.
 #[derive(Default)]
 struct Reconcile {
+    began: Option<Timestamp>,
     done: Vec<Done>,
     outstanding: usize,
     rounds: usize,
@@ -126,6 +134,7 @@ impl Controller {
             watch_entropy: entropy.child("watch"),
             names: entropy.stream("nodeclaim-names"),
             world: World::new(settings),
+            metrics: Metrics::new(),
             queue: Queue::default(),
             recorder: Recorder::default(),
             mail,
@@ -139,6 +148,7 @@ impl Controller {
             record_sequence: 0,
             open: false,
             crashed: None,
+            finishing: None,
         };
         (controller, Handle { shared })
     }
@@ -161,6 +171,9 @@ impl Controller {
                 return Stopped::LeaseLost;
             }
             self.publish();
+            if self.finishing.is_some_and(|until| self.clock.now() >= until || self.is_finished()) {
+                return Stopped::Asked;
+            }
             let due = self.next_due();
             let clock = self.clock.clone();
             let alarm = async {
@@ -171,7 +184,12 @@ impl Controller {
             };
             tokio::select! {
                 biased;
-                () = shared.stop.notified() => return Stopped::Asked,
+                () = shared.stop.notified() => {
+                    if !shared.finishing.load(Ordering::Relaxed) {
+                        return Stopped::Asked;
+                    }
+                    self.finishing = Some(later(self.clock.now(), PATIENCE));
+                }
                 () = shared.asked.notified() => self.answer(),
                 mail = self.mail.recv() => {
                     if let Some(mail) = mail {
@@ -192,6 +210,7 @@ impl Controller {
                 self.queue.add(Work::Provision, now);
             }
             while self.crashed.is_none()
+                && self.finishing.is_none()
                 && let Some(work) = self.queue.pop()
             {
                 self.reconcile(work);
@@ -206,11 +225,19 @@ impl Controller {
 
     /// When the open batch closes; never while a plan is being carried out.
     fn batch_due(&self) -> Option<Timestamp> {
-        if !self.open || self.running.contains_key(&Work::Provision) { None } else { self.world.batch.due() }
+        if !self.open || self.finishing.is_some() || self.running.contains_key(&Work::Provision) { None } else { self.world.batch.due() }
     }
 
     fn next_due(&self) -> Option<Timestamp> {
-        [self.queue.next_due(), self.batch_due()].into_iter().flatten().min()
+        match self.finishing {
+            Some(until) => Some(until),
+            None => [self.queue.next_due(), self.batch_due()].into_iter().flatten().min(),
+        }
+    }
+
+    /// Nothing is in flight that somebody waits for.
+    fn is_finished(&self) -> bool {
+        self.in_flight.values().all(|flight| flight.work.as_ref().is_none_or(Work::is_poll))
     }
 
     fn publish(&mut self) {
@@ -228,6 +255,7 @@ impl Controller {
         let outlook = unsettled::outlook(&mut self.world, !list.is_empty(), self.clock.now());
         list.extend(outlook.moving.iter().cloned());
         self.shared.publish(list, &outlook.upcoming);
+        self.shared.ready.store(self.world.index.is_listed(), Ordering::Relaxed);
     }
 
     fn record(&mut self, what: What) {
@@ -244,7 +272,7 @@ impl Controller {
         match mail {
             Mail::Watched(change) => {
                 for touched in self.world.index.change(change) {
-                    self.route(&touched, None);
+                    self.notice(&touched, None);
                 }
                 self.world.disruption.notice(self.world.index.churn(), self.clock.now());
                 self.open_when_ready();
@@ -258,7 +286,9 @@ impl Controller {
             self.crashed = Some(number);
             return;
         }
-        let Some(InFlight { work, act }) = self.in_flight.remove(&number) else { return };
+        let Some(InFlight { work, act, began }) = self.in_flight.remove(&number) else { return };
+        let controller = work.as_ref().map_or("events", Work::controller);
+        self.metrics.called(&act.effect, &outcome, controller, began, self.clock.now());
         let (verb, object) = act.effect.describe();
         let error = outcome.as_ref().err().map(ToString::to_string);
         self.record(What::EffectEnded { number, verb, object, error });
@@ -318,7 +348,7 @@ impl Controller {
             _ => None,
         };
         if let Some(touched) = touched {
-            self.route(&touched, work);
+            self.notice(&touched, work);
         }
     }
 
@@ -343,6 +373,7 @@ impl Controller {
             self.world.index.refresh();
             self.world.disruption.notice(self.world.index.churn(), now);
             let mut reconcile = self.running.remove(&work).unwrap_or_default();
+            reconcile.began.get_or_insert(now);
             reconcile.rounds += 1;
             let step = if reconcile.rounds > ROUNDS {
                 Step::retry("decisions undo each other")
@@ -355,6 +386,7 @@ impl Controller {
                     Work::Disruption => self.disrupt(&reconcile.done, now),
                     Work::Command(id) => self.orchestrate(*id, &reconcile.done, now),
                     Work::Marks(name) => self.mark(name, &reconcile.done, now),
+                    Work::Images => self.forget_images(now),
                     _ => decide(&self.world, &work, &reconcile.done, now),
                 }
             };
@@ -368,8 +400,9 @@ impl Controller {
                 self.queue.add_new(other, now);
             }
             if acts.is_empty() {
-                if matches!(then, Then::Continue) {
-                    self.running.insert(work.clone(), reconcile);
+                let over = !matches!(then, Then::Continue);
+                self.running.insert(work.clone(), reconcile);
+                if !over {
                     continue;
                 }
                 self.end(work, then);
@@ -386,8 +419,16 @@ impl Controller {
 
     /// The reconcile is over.
     fn end(&mut self, work: Work, then: Then) {
-        self.running.remove(&work);
+        let began = self.running.remove(&work).and_then(|reconcile| reconcile.began);
         let now = self.clock.now();
+        let result = match &then {
+            Then::Rest | Then::Continue => "success",
+            Then::After { .. } => "requeue_after",
+            Then::Again => "requeue",
+            Then::Retry(_) => "error",
+        };
+        let took = now.duration_since(began.unwrap_or(now)).as_secs_f64();
+        self.metrics.reconciled(work.controller(), result, took, now);
         match then {
             Then::Rest | Then::Continue => self.queue.finish(work, now),
             Then::After { wait, why } => self.queue.after(work, later(now, wait), why, now),
@@ -426,6 +467,7 @@ impl Controller {
                 }
                 Note::Reservation(id, change) => self.cloud.reservation_changed(&id, change, self.clock.now()),
                 Note::Remember(memo) => self.remember(memo),
+                Note::Count(measure) => self.metrics.take(measure, self.clock.now()),
                 Note::HoldUntil(until) => {
                     if let Some(work) = work {
                         self.queue.hold(work, until);
@@ -467,7 +509,7 @@ impl Controller {
         let controller = work.as_ref().map_or("events", Work::controller);
         self.record(What::EffectBegun { number, verb, object, controller });
         let (client, cloud, sender, effect) = (self.client.clone(), self.cloud.clone(), self.sender.clone(), act.effect.clone());
-        self.in_flight.insert(number, InFlight { work, act });
+        self.in_flight.insert(number, InFlight { work, act, began: self.clock.now() });
         self.effects.spawn(async move {
             let outcome = perform(client, cloud, effect).await;
             sender.send(Mail::Ended { number, outcome });

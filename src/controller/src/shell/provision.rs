@@ -3,6 +3,7 @@
 use super::{Controller, later};
 use crate::decide::provision;
 use crate::log::{Level, Line};
+use crate::metrics::Sight;
 use crate::record::What;
 use crate::step::{Done, Note, Step};
 use api::nodepool::NodePool;
@@ -42,7 +43,11 @@ impl Controller {
             return Step::rest();
         }
         let version = self.world.index.version();
+        for key in self.world.index.pending().map(|(key, _)| key) {
+            self.metrics.noticed(key, now);
+        }
         let (plan, explanation, mut notes) = self.plan(now);
+        self.metrics.planned(provision::CONTROLLER, &explanation.pods, now, self.clock.now());
         let pending = self.world.index.pending().count();
         let line = Line::debug(provision::CONTROLLER, "computing scheduling decision for provisionable pod(s)")
             .with("pending-pods", pending)
@@ -56,7 +61,7 @@ impl Controller {
         let mut names = Vec::new();
         for launch in &plan.launches {
             let name = self.claim_name(&launch.pool, &names);
-            match provision::create(&self.world, provision::CONTROLLER, launch, name.clone(), true) {
+            match provision::create(&self.world, provision::CONTROLLER, "provisioned", launch, name.clone(), true) {
                 Ok(act) => acts.push(act),
                 Err(line) => notes.push(line.into()),
             }
@@ -80,8 +85,27 @@ impl Controller {
         (plan, explanation, notes)
     }
 
+    /// Writes the metrics for those who asked.
+    pub(super) fn show_metrics(&mut self) {
+        let reading = std::mem::take(&mut *self.shared.reading.lock().unwrap_or_else(PoisonError::into_inner));
+        if reading.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        self.world.index.refresh();
+        let snapshot = self.world.index.snapshot();
+        let (offerings, _) = self.offered(self.world.index.pools(), now);
+        let types: Vec<_> = self.world.index.classes().filter_map(|class| self.cloud.instance_types(class, now).ok()).collect();
+        let text = self.metrics.text(&self.world, &Sight { snapshot: &snapshot, offerings: &offerings, types: &types }, now);
+        for sender in reading {
+            // Who asked may have gone.
+            let _ = sender.send(text.clone());
+        }
+    }
+
     /// Tells those who asked what would be planned now.
     pub(super) fn answer(&mut self) {
+        self.show_metrics();
         let asking = std::mem::take(&mut *self.shared.asking.lock().unwrap_or_else(PoisonError::into_inner));
         self.world.index.refresh();
         // Dropped unanswered, they learn that it cannot be said.

@@ -1,14 +1,21 @@
 //! Who must look at what changed.
 
 use super::{Controller, later};
-use crate::decide::pod_events;
+use crate::decide::{pod_events, transitions};
+use crate::log::Line;
 use crate::record::What;
+use crate::step::{Note, Step};
 use crate::work::Work;
 use cluster::{Kind, Object, Touched};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use std::sync::Arc;
 use vocabulary::labels;
+
+fn label<'a>(node: &'a Node, name: &str) -> &'a str {
+    node.labels().get(name).map_or("", String::as_str)
+}
 
 /// It came or went, or its spec is another one.
 fn regenerated(touched: &Touched) -> bool {
@@ -38,7 +45,8 @@ impl Controller {
         }));
         for claim in index.claims() {
             let name: Arc<str> = claim.name_any().into();
-            works.extend([Work::Lifecycle(name.clone()), Work::Expiration(name.clone()), Work::Tagging(name.clone()), Work::Marks(name)]);
+            works.extend([Work::Lifecycle(name.clone()), Work::Expiration(name.clone()), Work::Tagging(name.clone())]);
+            works.extend([Work::Consistency(name.clone()), Work::Marks(name)]);
         }
         // What the watch lists at the start counts as pods that came just now, as upstream's does.
         for node in index.nodes() {
@@ -57,7 +65,11 @@ impl Controller {
             Work::ReservationExpiration,
             Work::LaunchTemplates,
             Work::Disruption,
+            Work::Images,
         ]);
+        if !self.world.settings.isolated_vpc {
+            works.push(Work::Profiles);
+        }
         if self.world.settings.node_overlay {
             works.push(Work::NodeOverlays);
         }
@@ -67,6 +79,8 @@ impl Controller {
         for work in works {
             self.queue.add(work, now);
         }
+        let registered: Vec<Arc<Node>> = self.world.index.nodes().filter(|n| label(n, labels::REGISTERED) == "true").cloned().collect();
+        registered.iter().for_each(|node| self.observe_memory(node));
         for (work, wait) in [
             (Work::KubernetesVersion, SignedDuration::from_mins(5)),
             (Work::InstanceTypes, SignedDuration::from_hours(12)),
@@ -74,6 +88,52 @@ impl Controller {
         ] {
             self.queue.after(work, later(now, wait), None, now);
         }
+    }
+
+    /// An object is another than before: it is counted, told of, and looked at.
+    pub(super) fn notice(&mut self, touched: &Touched, by: Option<&Work>) {
+        self.metrics.touched(touched, self.clock.now());
+        // Whoever does not lead says nothing.
+        if self.open {
+            let events = transitions::events(touched).into_iter().map(Note::from).collect();
+            self.say(events, None);
+            if let (old, Some(Object::Node(node))) = (&touched.old, &touched.new) {
+                let registered = |node: &Node| label(node, labels::REGISTERED) == "true";
+                let before = matches!(old, Some(Object::Node(old)) if label(&**old, labels::REGISTERED) != "");
+                if !before && registered(node) {
+                    self.observe_memory(&node.clone());
+                }
+            }
+        }
+        self.route(touched, by);
+    }
+
+    /// What a registered node says of its memory is what the next one of its type will have.
+    fn observe_memory(&mut self, node: &Node) {
+        let index = &self.world.index;
+        let id = node.spec.as_ref().and_then(|s| s.provider_id.as_deref()).unwrap_or("");
+        let claims = index.claims_of(id);
+        let Some(claim) = claims.first() else { return };
+        let (Some(class), Some(image)) = (self.world.class_of(claim), claim.status.as_ref().and_then(|s| s.image_id.as_deref())) else {
+            return;
+        };
+        let capacity = cluster::pod::amounts(node.status.as_ref().and_then(|s| s.capacity.as_ref()));
+        let (kind, bytes) = (label(node, labels::INSTANCE_TYPE), capacity.get("memory"));
+        if bytes > 0 && self.cloud.observe_memory(class, kind, image, bytes, self.clock.now()) {
+            let line = Line::debug("providers.instancetype.capacity", "updating discovered capacity cache")
+                .object("Node", "", &node.name_any())
+                .with("memory-capacity", format!("{}Ki", bytes / 1024))
+                .with("instance-type", kind);
+            self.world.index.offerings_changed();
+            self.say(vec![line.into()], None);
+        }
+    }
+
+    /// Parameters that lead to a deprecated image are asked for anew.
+    pub(super) fn forget_images(&mut self, now: Timestamp) -> Step {
+        let amis: Vec<_> = self.world.index.classes().filter_map(|class| class.status.as_ref()).flat_map(|s| s.amis.clone()).collect();
+        self.cloud.forget_deprecated_images(&amis, now);
+        Step::after(SignedDuration::from_mins(30), None)
     }
 
     /// Who must look at what changed. `by` has seen it already.
@@ -136,6 +196,7 @@ impl Controller {
                     Work::Lifecycle(name.clone()),
                     Work::Expiration(name.clone()),
                     Work::Tagging(name.clone()),
+                    Work::Consistency(name.clone()),
                     Work::Marks(name),
                 ]);
             }

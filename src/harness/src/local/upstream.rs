@@ -15,6 +15,7 @@ const REMEDY: &str = "Its log says why; often the cloud or the API server does n
 #[derive(Clone, Debug)]
 pub struct UpstreamOptions {
     pub binary: PathBuf,
+    pub arguments: Vec<String>,
     pub kubeconfig: PathBuf,
     /// Serves every AWS API that it calls, e.g. `http://127.0.0.1:4566`.
     pub aws_endpoint: String,
@@ -43,8 +44,8 @@ impl UpstreamController {
     pub fn start(options: UpstreamOptions) -> Result<UpstreamController, Error> {
         let [metrics, probes] = ports::free()?;
         let environment = environment(&options, metrics, probes);
-        let UpstreamOptions { binary, log, .. } = options;
-        let program = Program { name: "karpenter", binary, arguments: Vec::new(), environment, log, remedy: REMEDY };
+        let UpstreamOptions { binary, arguments, log, .. } = options;
+        let program = Program { name: "karpenter", binary, arguments, environment, log, remedy: REMEDY };
         Ok(UpstreamController {
             process: Leashed::start(program)?,
             probes: format!("http://127.0.0.1:{probes}"),
@@ -59,6 +60,19 @@ impl UpstreamController {
             source: std::io::Error::other(source),
         })?;
         answers(&Config::new(url), "/readyz", &self.process, &[]).await
+    }
+
+    /// What `/metrics` says now.
+    pub async fn scrape(&self) -> Result<String, Error> {
+        let url = self.metrics.trim_end_matches("/metrics").parse().map_err(|source: http::uri::InvalidUri| Error::Io {
+            doing: format!("read {} as a URL", self.metrics),
+            source: std::io::Error::other(source),
+        })?;
+        let client = kube::Client::try_from(Config::new(url)).map_err(Error::kube("make a client for metrics"))?;
+        let request = http::Request::get("/metrics")
+            .body(Vec::new())
+            .map_err(|source| Error::Io { doing: "ask for metrics".to_owned(), source: std::io::Error::other(source) })?;
+        client.request_text(request).await.map_err(Error::kube("read the metrics"))
     }
 
     /// An error when it has ended.

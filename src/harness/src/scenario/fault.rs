@@ -1,11 +1,13 @@
 //! `fault`: what the cloud does to the story.
 
 use super::catalogue;
+use super::change::{self, Change};
 use super::fields::{Fields, Reader};
 use super::mistake::{Mistakes, Site};
 use super::select::{self, Nodes};
 use super::units;
 use crate::yaml::{self, Kind, Node};
+use fake_ec2::state::{Delay, Only};
 use jiff::SignedDuration;
 
 /// One fault, and where it stands: that it matches nothing may show only when it happens.
@@ -27,6 +29,8 @@ pub enum What {
     Message { queue: Option<String>, body: Body, times: u64 },
     /// AWS publishes new images.
     ImageRelease,
+    /// The cloud is otherwise from now on.
+    Change(Change),
     /// Ends what is in force, by the word that began it.
     Lift(Vec<String>),
 }
@@ -35,41 +39,29 @@ pub enum What {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Force {
     /// No capacity; empty lists mean all.
-    Ice {
-        types: Vec<String>,
-        zones: Vec<String>,
-        capacity: Vec<String>,
-    },
+    Ice { types: Vec<String>, zones: Vec<String>, capacity: Vec<String> },
     Error {
         operation: String,
         code: String,
         message: String,
+        only: Only,
+        /// The operation is done, and its answer is lost.
+        after: bool,
     },
+    /// Replies come later.
+    Slow { operation: String, by: Delay, only: Only },
+    /// Pages hold at most so many items.
+    ShortPages { operation: String, most: u64 },
     /// A token bucket over the operations together.
-    Throttle {
-        operation: String,
-        burst: u64,
-        per_second: u64,
-    },
+    Throttle { operation: String, burst: u64, per_second: u64, per_instance: bool },
     /// Zones are down.
-    ZoneDown {
-        zones: Vec<String>,
-    },
+    ZoneDown { zones: Vec<String> },
     /// IAM denies these actions.
-    Deny {
-        actions: Vec<String>,
-    },
+    Deny { actions: Vec<String> },
     /// What becomes of events on their way; no kinds mean all.
-    Events {
-        kinds: Vec<String>,
-        does: fake_ec2::state::Disturbance,
-    },
+    Events { kinds: Vec<String>, does: fake_ec2::state::Disturbance },
     /// What Spot costs; empty lists mean all.
-    SpotPrice {
-        types: Vec<String>,
-        zones: Vec<String>,
-        price: fake_ec2::state::SpotPriceIs,
-    },
+    SpotPrice { types: Vec<String>, zones: Vec<String>, price: fake_ec2::state::SpotPriceIs },
 }
 
 impl Force {
@@ -77,6 +69,8 @@ impl Force {
         match self {
             Force::Ice { .. } => "ice",
             Force::Error { .. } => "error",
+            Force::Slow { .. } => "slow",
+            Force::ShortPages { .. } => "short-pages",
             Force::Throttle { .. } => "throttle",
             Force::Deny { .. } => "deny",
             Force::ZoneDown { .. } => "az-down",
@@ -112,8 +106,8 @@ pub enum Body {
     Foreign,
 }
 
-const FORCES: [&str; 7] = ["ice", "error", "throttle", "deny", "az-down", "spot-price", "events"];
-const WORDS: [&str; 15] = [
+const FORCES: [&str; 9] = ["ice", "error", "throttle", "deny", "az-down", "spot-price", "events", "slow", "short-pages"];
+const WORDS: [&str; 22] = [
     "ice",
     "spot-interruption",
     "rebalance",
@@ -129,6 +123,13 @@ const WORDS: [&str; 15] = [
     "events",
     "ami-release",
     "lift",
+    "slow",
+    "short-pages",
+    "capacity",
+    "quotas",
+    "consistency",
+    "prices",
+    "addresses",
 ];
 
 /// A fault is a mapping by its word; several words in one mapping, or several mappings in a list, happen in their order.
@@ -190,20 +191,43 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
             Some(What::Force { force, lasting: lasting(reader, &fields), times: None })
         }
         "error" => {
-            let fields = reader.map(node, "error", &["operation", "code", "message", "times", "for"]);
+            let fields = reader.map(node, "error", &["operation", "code", "message", "with", "chance", "after", "times", "for"]);
             let operation = needed(reader, node, &fields, "error", "operation").and_then(|n| catalogue::operation(reader, n))?;
             let code = needed(reader, node, &fields, "error", "code").and_then(|n| reader.text_of(n, "code"))?;
             let message = fields.get("message").and_then(|n| reader.text_of(n, "message"));
             let message = message.unwrap_or_else(|| format!("{code}, as the scenario has it."));
             let times = fields.get("times").and_then(|n| positive(reader, n, "times"));
-            Some(What::Force { force: Force::Error { operation, code, message }, lasting: lasting(reader, &fields), times })
+            let after = fields.get("after").is_some_and(|n| reader.text_of(n, "after").as_deref() == Some("true"));
+            let force = Force::Error { operation, code, message, only: only(reader, &fields), after };
+            Some(What::Force { force, lasting: lasting(reader, &fields), times })
+        }
+        "slow" => {
+            let fields = reader.map(node, "slow", &["operation", "by", "with", "chance", "times", "for"]);
+            let operation = needed(reader, node, &fields, "slow", "operation").and_then(|n| catalogue::operation(reader, n))?;
+            let by = needed(reader, node, &fields, "slow", "by").and_then(|n| change::delay(reader, n, "slow.by"))?;
+            let times = fields.get("times").and_then(|n| positive(reader, n, "times"));
+            let force = Force::Slow { operation, by, only: only(reader, &fields) };
+            Some(What::Force { force, lasting: lasting(reader, &fields), times })
+        }
+        "short-pages" => {
+            let fields = reader.map(node, "short-pages", &["operation", "most", "times", "for"]);
+            let operation = needed(reader, node, &fields, "short-pages", "operation").and_then(|n| catalogue::operation(reader, n))?;
+            let most = needed(reader, node, &fields, "short-pages", "most").and_then(|n| reader.whole(n, "short-pages.most"))?;
+            let times = fields.get("times").and_then(|n| positive(reader, n, "times"));
+            Some(What::Force { force: Force::ShortPages { operation, most }, lasting: lasting(reader, &fields), times })
         }
         "throttle" => {
-            let fields = reader.map(node, "throttle", &["operation", "burst", "rate", "for"]);
+            let fields = reader.map(node, "throttle", &["operation", "burst", "rate", "per", "for"]);
             let operation = needed(reader, node, &fields, "throttle", "operation").and_then(|n| catalogue::operation(reader, n))?;
             let burst = fields.get("burst").and_then(|n| positive(reader, n, "burst")).unwrap_or(1);
             let per_second = fields.get("rate").and_then(|n| reader.parsed(n, "rate", rate)).unwrap_or(0);
-            let force = Force::Throttle { operation, burst, per_second };
+            let per = |text: &str| match text {
+                "request" => Ok(false),
+                "instance" => Ok(true),
+                _ => Err("write request or instance".to_owned()),
+            };
+            let per_instance = fields.get("per").and_then(|n| reader.parsed(n, "throttle.per", per)).unwrap_or(false);
+            let force = Force::Throttle { operation, burst, per_second, per_instance };
             Some(What::Force { force, lasting: lasting(reader, &fields), times: None })
         }
         "deny" => {
@@ -247,8 +271,34 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
             let items: Vec<&Node> = reader.list(node).into_iter().filter(known).collect();
             Some(What::Lift(items.into_iter().filter_map(|item| reader.text_of(item, "lift")).collect()))
         }
+        _ if change::WORDS.contains(&word) => change::read(reader, word, node, region).map(What::Change),
         _ => blow(reader, word, node, region),
     }
+}
+
+/// Which of an operation's calls are meant: `with: { InstanceType: m5.* }`, `chance: 25%`.
+fn only(reader: &Reader, fields: &Fields<'_>) -> Only {
+    let percent = |text: &str| {
+        let share = text.strip_suffix('%').and_then(|digits| digits.parse::<f64>().ok()).filter(|share| (0.0..=100.0).contains(share));
+        share.map(|share| (share * 10.0).round() as u64).ok_or_else(|| "write a share such as 25%".to_owned())
+    };
+    let with = match fields.get("with").map(|n| &n.kind) {
+        Some(Kind::Map(entries)) => {
+            entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.text_of(value, "with")?))).collect()
+        }
+        Some(_) => {
+            if let Some(node) = fields.get("with") {
+                reader.wrong(
+                    &node.span,
+                    "with must map members of the request to values",
+                    "for example {InstanceType: m5.large}".to_owned(),
+                );
+            }
+            Default::default()
+        }
+        None => Default::default(),
+    };
+    Only { with, permille: fields.get("chance").and_then(|n| reader.parsed(n, "chance", percent)) }
 }
 
 /// Kinds of events by their words here, and as EventBridge calls them.

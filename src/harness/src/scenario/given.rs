@@ -327,33 +327,40 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
     }
     made.quotas = fields.get("quotas").map(|n| quotas(reader, n)).unwrap_or_default();
     if let Some(node) = fields.get("consistency") {
-        let fields =
-            reader.map(node, "given.aws.consistency", &["instances", "launchTemplates", "instanceProfiles", "securityGroups", "subnets"]);
-        let delay = |name: &str| {
-            let span = fields.get(name).and_then(|n| reader.parsed(n, name, units::span));
-            span.map_or(fake_ec2::state::Delay::ZERO, |span| fake_ec2::state::Delay { least: span.low, most: span.high })
-        };
-        made.consistency = fake_ec2::state::Consistency {
-            instances: delay("instances"),
-            launch_templates: delay("launchTemplates"),
-            security_groups: delay("securityGroups"),
-            subnets: delay("subnets"),
-        };
-        made.iam_propagation = delay("instanceProfiles");
+        (made.consistency, made.iam_propagation) = consistency(reader, node);
     }
     if let Some(node) = fields.get("reservations") {
         made.reservations = reader.list(node).into_iter().filter_map(|n| reserved(reader, n, &made.region)).collect();
     }
     made.iam = fields.get("iam").map(|n| iam(reader, folder, n)).unwrap_or_default();
-    if let Some(node) = fields.get("prices") {
-        let Kind::Map(entries) = &node.kind else {
-            reader.wrong(&node.span, "given.aws.prices must map instance types to prices", "for example {m5.large: $0.096}".to_owned());
-            return made;
-        };
-        made.prices =
-            entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.parsed(value, "price", units::money)?))).collect();
-    }
+    made.prices = fields.get("prices").and_then(|n| prices(reader, n)).unwrap_or_default();
     made
+}
+
+/// `{m5.large: $0.096}`.
+pub(super) fn prices(reader: &Reader, node: &Node) -> Option<BTreeMap<String, UsdPerHour>> {
+    let Kind::Map(entries) = &node.kind else {
+        reader.wrong(&node.span, "prices must map instance types to prices", "for example {m5.large: $0.096}".to_owned());
+        return None;
+    };
+    Some(entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.parsed(value, "price", units::money)?))).collect())
+}
+
+/// How long what was made is not found, and how long an instance profile is not.
+pub(super) fn consistency(reader: &Reader, node: &Node) -> (fake_ec2::state::Consistency, fake_ec2::state::Delay) {
+    let known = ["instances", "launchTemplates", "instanceProfiles", "securityGroups", "subnets"];
+    let fields = reader.map(node, "consistency", &known);
+    let delay = |name: &str| {
+        let delay = fields.get(name).and_then(|n| super::change::delay(reader, n, name));
+        delay.unwrap_or(fake_ec2::state::Delay::ZERO)
+    };
+    let consistency = fake_ec2::state::Consistency {
+        instances: delay("instances"),
+        launch_templates: delay("launchTemplates"),
+        security_groups: delay("securityGroups"),
+        subnets: delay("subnets"),
+    };
+    (consistency, delay("instanceProfiles"))
 }
 
 /// A file that `dryfit catalog refresh` wrote. Its types are known from here on.
@@ -373,7 +380,7 @@ fn catalogue_file(reader: &Reader, folder: &Path, node: &Node, region: &str) -> 
 }
 
 /// `{standard: 64, standard-spot: 32, g: 0}`: vCPUs by class; those of Spot have their own.
-fn quotas(reader: &Reader, node: &Node) -> Vec<fake_ec2::state::Quota> {
+pub(super) fn quotas(reader: &Reader, node: &Node) -> Vec<fake_ec2::state::Quota> {
     const CLASSES: [&str; 11] = ["standard", "g", "p", "inf", "trn", "x", "f", "dl", "hpc", "high-memory", "mac"];
     let names: Vec<String> = CLASSES.iter().flat_map(|class| [(*class).to_owned(), format!("{class}-spot")]).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -456,7 +463,7 @@ fn queue(reader: &Reader, node: &Node) -> Queue {
     }
 }
 
-fn capacity(reader: &Reader, node: &Node, region: &str) -> Option<Capacity> {
+pub(super) fn capacity(reader: &Reader, node: &Node, region: &str) -> Option<Capacity> {
     let fields = reader.map(node, "given.aws.capacity", &["types", "zones", "capacity", "count"]);
     let (Some(types), Some(count)) = (fields.get("types"), fields.get("count")) else {
         reader.wrong(&node.span, "capacity needs types and count", "for example {types: [m5.large], count: 2}".to_owned());
@@ -466,7 +473,10 @@ fn capacity(reader: &Reader, node: &Node, region: &str) -> Option<Capacity> {
         types: catalogue::types(reader, types, region),
         zones: fields.get("zones").map(|n| catalogue::zones(reader, n, region)).unwrap_or_default(),
         capacity: fields.get("capacity").map(|n| catalogue::capacity(reader, n)).unwrap_or_default(),
-        count: reader.whole(count, "given.aws.capacity.count")?,
+        count: match &count.kind {
+            Kind::Text(text) if text == "unlimited" => u64::MAX,
+            _ => reader.whole(count, "given.aws.capacity.count")?,
+        },
     })
 }
 

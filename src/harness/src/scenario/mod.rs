@@ -5,6 +5,7 @@
 
 mod action;
 mod catalogue;
+pub mod change;
 mod decode;
 mod expect;
 pub mod fault;

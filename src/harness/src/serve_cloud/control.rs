@@ -213,6 +213,11 @@ fn one(cloud: &mut Cloud, now: Timestamp, fault: &Fault) -> Result<Value, Mistak
             cloud.state_mut().befall(now, &Incident::ImageRelease).map_err(|why| wrong(why.to_string()))?;
             Ok(json!({"released": "images"}))
         }
+        What::Change(change) => {
+            let region = cloud.config().region.clone();
+            change.make(cloud.state_mut(), &region).map_err(wrong)?;
+            Ok(json!({"changed": true}))
+        }
         What::Lift(words) => {
             let mut lifted = Vec::new();
             for word in words {

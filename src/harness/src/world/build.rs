@@ -2,7 +2,7 @@
 
 use super::machines::Board;
 use super::operator::{Operator, Recipe};
-use super::{Cluster, Controller, Running, World, WorldError, WorldOptions, cloud_config};
+use super::{Cluster, Running, World, WorldError, WorldOptions, cloud_config};
 use crate::drive::DriveError;
 use crate::furnish;
 use crate::invariants;
@@ -344,14 +344,16 @@ async fn start_controller(
     cluster_endpoint: String,
 ) -> Result<(), WorldError> {
     let aws = &scenario.given.aws;
-    world.controller = match (&options.controller, outside.wire, outside.aws_url) {
-        (Controller::Command(path), Some((kubeconfig, workdir)), Some(url)) => {
+    let program = options.controller.program().transpose().map_err(|error| WorldError::Machine(format!("find this program: {error}")))?;
+    world.controller = match (program, outside.wire, outside.aws_url) {
+        (Some((path, arguments)), Some((kubeconfig, workdir)), Some(url)) => {
             if !path.is_file() {
                 let remedy = "ci/judges/build builds an unmodified Karpenter and prints where it lies";
                 return Err(WorldError::Machine(format!("{} is no program; {remedy}", path.display())));
             }
             let upstream = local::UpstreamController::start(local::UpstreamOptions {
-                binary: path.clone(),
+                binary: path,
+                arguments,
                 kubeconfig,
                 aws_endpoint: url,
                 region: aws.region.clone(),
@@ -364,10 +366,10 @@ async fn start_controller(
             upstream.ready().await?;
             Running::Upstream(upstream)
         }
-        (Controller::Command(_), ..) => {
+        (Some(_), ..) => {
             return Err(WorldError::Controller("a controller of its own process needs real time".to_owned()));
         }
-        (Controller::BuiltIn, _, url) => {
+        (None, _, url) => {
             let mut cloud = Recipe::cloud_settings(scenario, cluster_endpoint, authority());
             let errors = Arc::default();
             let mut controller = controller::Settings::new(&aws.cluster);

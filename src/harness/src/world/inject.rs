@@ -31,8 +31,10 @@ pub fn effect(force: &Force) -> Effect {
             zones,
             markets: capacity.iter().filter_map(|kind| market(kind)).collect(),
         },
-        Force::Error { operation, code, message } => Effect::Error { operation, code, message, status: None },
-        Force::Throttle { operation, burst, per_second } => Effect::Throttle { operation, burst, per_second },
+        Force::Error { operation, code, message, only, after } => Effect::Error { operation, code, message, status: None, only, after },
+        Force::Slow { operation, by, only } => Effect::Slow { operation, by, only },
+        Force::ShortPages { operation, most } => Effect::ShortPages { operation, most },
+        Force::Throttle { operation, burst, per_second, per_instance } => Effect::Throttle { operation, burst, per_second, per_instance },
         Force::Deny { actions } => Effect::Deny { actions },
         Force::ZoneDown { zones } => Effect::ZoneDown { zones },
         Force::Events { kinds, does } => Effect::Events { kinds, does },
@@ -96,6 +98,11 @@ impl World {
                 Ok(())
             }
             What::ImageRelease => self.befall(Incident::ImageRelease, &fault.site).await,
+            What::Change(change) => {
+                let (change, region) = (change.clone(), self.region.clone());
+                let made = self.aws.visit(move |cloud, _| change.make(cloud.state_mut(), &region)).await.map_err(WorldError::from)?;
+                made.map_err(|why| mistaken(fault.site.mistake(why, None)))
+            }
             What::Lift(words) => {
                 for word in words {
                     self.lift(word, &fault.site).await?;
@@ -219,7 +226,8 @@ impl World {
     }
 }
 
-fn pools(row: &scenario::Capacity, region: &str) -> Vec<Pool> {
+/// The pools that a row means.
+pub fn pools(row: &scenario::Capacity, region: &str) -> Vec<Pool> {
     let offered = |name: &str| fake_ec2::catalogue::region(region).map(|region| region.offerings_of(name)).unwrap_or_default();
     let markets: Vec<Market> = if row.capacity.is_empty() {
         vec![Market::OnDemand, Market::Spot]

@@ -37,8 +37,21 @@ pub enum Cluster {
 pub enum Controller {
     #[default]
     BuiltIn,
+    /// Ours as a process of its own, as an operator runs it.
+    Process,
     /// An unmodified Karpenter binary.
     Command(PathBuf),
+}
+
+impl Controller {
+    /// The program and its arguments, of one that is a process.
+    fn program(&self) -> Option<std::io::Result<(PathBuf, Vec<String>)>> {
+        match self {
+            Controller::BuiltIn => None,
+            Controller::Process => Some(std::env::current_exe().map(|path| (path, vec!["controller".to_owned()]))),
+            Controller::Command(path) => Some(Ok((path.clone(), Vec::new()))),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -59,7 +72,7 @@ impl WorldOptions {
     pub fn mode(&self) -> Mode {
         match (self.cluster, &self.controller) {
             (Cluster::Embedded, Controller::BuiltIn) => Mode::Sim,
-            (Cluster::Embedded, Controller::Command(_)) | (Cluster::Local, _) => Mode::Wire,
+            (Cluster::Embedded, Controller::Command(_) | Controller::Process) | (Cluster::Local, _) => Mode::Wire,
         }
     }
 }
@@ -262,6 +275,14 @@ impl World {
     }
 
     /// Ends everything, children first.
+    /// Writes the controller's metrics into `metrics.txt`, if it answers.
+    pub async fn keep_metrics(&self, folder: &std::path::Path) -> Result<(), WorldError> {
+        let Some(text) = self.controller.metrics().await else { return Ok(()) };
+        let file = folder.join("metrics.txt");
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&file, text));
+        written.map_err(|error| WorldError::Machine(format!("write the metrics {}: {error}", file.display())))
+    }
+
     pub async fn end(mut self) {
         self.controller.end();
         self.tasks.shutdown().await;

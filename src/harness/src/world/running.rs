@@ -62,6 +62,15 @@ impl Running {
         }
     }
 
+    /// The metrics of the moment, as text; `None` when nobody answers.
+    pub async fn metrics(&self) -> Option<String> {
+        match self {
+            Running::None => None,
+            Running::BuiltIn { operator, .. } => operator.handle().metrics().await,
+            Running::Upstream(process) => process.scrape().await.ok(),
+        }
+    }
+
     /// ERROR lines so far.
     pub fn errors(&self) -> Vec<String> {
         match self {
@@ -117,59 +126,24 @@ pub fn record(observer: Observer, trace: Trace, errors: Arc<Mutex<Vec<String>>>)
     })
 }
 
-/// Settings of a scenario under the names of upstream's environment variables. A name that ours does not read is an error.
+/// Settings of a scenario under the names of upstream's environment variables. A name that ours does not read is an error, and so is
+/// one that would change nothing: whoever writes it expects something of it.
 pub fn configure(
     settings: &mut controller::Settings,
     cloud: &mut cloud::Settings,
     given: &BTreeMap<String, String>,
 ) -> Result<(), WorldError> {
-    for (name, value) in given {
-        let wrong = |what: &str| WorldError::Controller(format!("given.controller.settings.{name}: {value:?} is no {what}"));
-        let duration = || api::duration::parse_go(value).ok_or_else(|| wrong("duration"));
-        match name.as_str() {
-            "BATCH_IDLE_DURATION" => settings.batch_idle = duration()?,
-            "BATCH_MAX_DURATION" => settings.batch_max = duration()?,
-            "DISABLE_DRY_RUN" => {
-                settings.disable_dry_run = value.parse().map_err(|_| wrong("truth value"))?;
-                cloud.disable_dry_run = settings.disable_dry_run;
-            }
-            "VM_MEMORY_OVERHEAD_PERCENT" => {
-                let fraction: f64 = value.parse().map_err(|_| wrong("fraction"))?;
-                cloud.vm_memory_overhead_percent =
-                    if fraction.is_finite() && fraction >= 0.0 { fraction } else { return Err(wrong("fraction of zero or more")) };
-            }
-            "FEATURE_GATES" => feature_gates(settings, cloud, value)?,
-            "RESERVED_ENIS" => cloud.reserved_enis = value.parse().map_err(|_| wrong("whole number"))?,
-            _ => {
-                let known =
-                    "BATCH_IDLE_DURATION, BATCH_MAX_DURATION, DISABLE_DRY_RUN, VM_MEMORY_OVERHEAD_PERCENT, RESERVED_ENIS, FEATURE_GATES";
-                return Err(WorldError::Controller(format!(
-                    "given.controller.settings: {name} is not read by the built-in controller; it reads {known}"
-                )));
-            }
-        }
+    let named = BTreeMap::from([("CLUSTER_NAME".to_owned(), settings.cluster_name.clone())]);
+    let wrong = |mistakes: Vec<operator::Mistake>| {
+        let lines: Vec<String> = mistakes.iter().map(|mistake| format!("given.controller.settings.{mistake}")).collect();
+        WorldError::Controller(lines.join("\n"))
+    };
+    let mut options = operator::Options::read(&named).map_err(wrong)?;
+    (options.controller, options.cloud) = (settings.clone(), cloud.clone());
+    options.apply(given).map_err(wrong)?;
+    if let Some(name) = options.without_effect.first() {
+        return Err(WorldError::Controller(format!("given.controller.settings.{name}: the built-in controller does nothing with it")));
     }
-    Ok(())
-}
-
-/// `SpotToSpotConsolidation=true,ReservedCapacity=false`. Source: `C/pkg/operator/options/options.go`.
-fn feature_gates(settings: &mut controller::Settings, cloud: &mut cloud::Settings, text: &str) -> Result<(), WorldError> {
-    for gate in text.split(',').map(str::trim).filter(|gate| !gate.is_empty()) {
-        let wrong = |what: String| WorldError::Controller(format!("given.controller.settings.FEATURE_GATES: {what}"));
-        let (name, value) = gate.split_once('=').ok_or_else(|| wrong(format!("{gate:?} is not NAME=true or NAME=false")))?;
-        let value = value.trim().parse().map_err(|_| wrong(format!("{gate:?} is not NAME=true or NAME=false")))?;
-        match name.trim() {
-            "SpotToSpotConsolidation" => settings.options.spot_to_spot_consolidation = value,
-            "ReservedCapacity" => {
-                settings.options.reserved_capacity = value;
-                cloud.reserved_capacity = value;
-            }
-            "StaticCapacity" => settings.static_capacity = value,
-            "NodeOverlay" => settings.node_overlay = value,
-            // What ours does not have can only be off.
-            "NodeRepair" | "CapacityBuffer" if !value => {}
-            other => return Err(wrong(format!("the built-in controller has no gate {other:?} to turn on"))),
-        }
-    }
+    (*settings, *cloud) = (options.controller, options.cloud);
     Ok(())
 }
