@@ -83,13 +83,13 @@ def real(children, work, controllers=True):
         "users: [{name: r, user: {token: token}}]\ncontexts: [{name: r, context: {cluster: r, user: r}}]\n"
     )
     until("kube-apiserver", lambda: ready(address, "token"))
-    start(children, work, "kube-scheduler", JUDGES / "kube-scheduler", f"--kubeconfig={config}", "--leader-elect=false", "--kube-api-qps=1000", "--kube-api-burst=2000")
+    start(children, work, "kube-scheduler", JUDGES / "kube-scheduler", f"--kubeconfig={config}", "--leader-elect=false", "--secure-port=0", "--kube-api-qps=1000", "--kube-api-burst=2000")
     side = Side("kubernetes", work, config, address, "token")
     if not controllers:
         return side
     start(
         children, work, "kube-controller-manager", JUDGES / "kube-controller-manager", f"--kubeconfig={config}", "--service-account-private-key-file=sa.key",
-        "--leader-elect=false", "--controllers=*,-nodeipam", "--kube-api-qps=1000", "--kube-api-burst=2000",
+        "--leader-elect=false", "--secure-port=0", "--controllers=*,-nodeipam", "--kube-api-qps=1000", "--kube-api-burst=2000",
     )  # fmt: skip
     metrics = Metrics(address, "token", work / "metrics.crt", work / "metrics.key")
     metrics.start()

@@ -10,6 +10,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: domains-1, labels: {app: domains}}
 spec: &domains
+  nodeSelector: {kubernetes.io/hostname: node-a}
   containers: [{name: main, image: "app:1"}]
   topologySpreadConstraints:
   - {maxSkew: 1, minDomains: 5, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: domains}}}

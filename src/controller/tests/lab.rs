@@ -106,8 +106,9 @@ async fn a_quiet_world_is_not_written_to() {
     let lab = Lab::start(|_| {}).await;
     lab.pods(5, "1Gi").await;
     lab.ready_node().await;
-    // Half a minute later the node becomes Consolidatable, which is the last thing that happens.
-    lab.wait(60).await;
+    // Half a minute later the node becomes Consolidatable; ten minutes after the launch it is found to be what its claim promised, which is the
+    // last thing that happens.
+    lab.wait(660).await;
     lab.settle(30).await;
     let before = lab.record.lock().expect("unpoisoned").len();
     lab.wait(600).await;

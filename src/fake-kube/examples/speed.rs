@@ -1,7 +1,7 @@
 //! How fast and how large: `speed` prints one line per question. The numbers are in docs/measurements.md.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures the machine's time")]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use fake_kube::{Config, Kube, Out, Request, controllers};
@@ -40,15 +40,41 @@ fn ask(kube: &mut Kube, method: &str, path: &str, body: &Value) -> u16 {
     replies.iter().find_map(|out| if let Out::Reply(_, reply) = out { Some(reply.status().as_u16()) } else { None }).unwrap_or(0)
 }
 
+/// A span of the machine's time, and of the processor's, which others on the machine do not lengthen.
+struct Span {
+    wall: Instant,
+    cpu: f64,
+}
+
+impl Span {
+    fn begin() -> Span {
+        Span { wall: Instant::now(), cpu: processor_seconds() }
+    }
+
+    /// Milliseconds: wall, processor.
+    fn took(&self) -> String {
+        format!("{:.0} ms ({:.0} ms of processor)", self.wall.elapsed().as_secs_f64() * 1000.0, (processor_seconds() - self.cpu) * 1000.0)
+    }
+
+    fn rate(&self, count: usize) -> String {
+        let of = |seconds: f64| count as f64 / seconds.max(0.001);
+        format!("{:.0} a second ({:.0} a second of processor)", of(self.wall.elapsed().as_secs_f64()), of(processor_seconds() - self.cpu))
+    }
+}
+
+/// User and system time of this process; the kernel counts in hundredths of a second.
+fn processor_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
 /// Bytes that the process holds.
 fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
-}
-
-fn rate(count: usize, took: Duration) -> f64 {
-    count as f64 / took.as_secs_f64()
 }
 
 fn node(number: usize) -> Value {
@@ -77,13 +103,13 @@ fn pod(number: usize, node: &str) -> Value {
 }
 
 fn start() {
-    let begin = Instant::now();
+    let begin = Span::begin();
     let mut kube = Kube::new(Config::default());
     for controller in controllers::all(0) {
         kube.add_controller(controller);
     }
     let code = ask(&mut kube, "GET", "/api/v1/namespaces", &Value::Null);
-    println!("start: the first list of namespaces ({code}) after {:.1} ms", begin.elapsed().as_secs_f64() * 1000.0);
+    println!("start: the first list of namespaces ({code}) after {}", begin.took());
 }
 
 fn fill(kube: &mut Kube, nodes: usize, pods: usize) {
@@ -94,18 +120,18 @@ fn fill(kube: &mut Kube, nodes: usize, pods: usize) {
     }
     let bodies: Vec<Request> =
         (0..pods).map(|number| request("POST", "/api/v1/namespaces/default/pods", &pod(number, &names[number % nodes.max(1)]))).collect();
-    let begin = Instant::now();
+    let begin = Span::begin();
     for body in bodies {
         kube.submit(now(), body);
         kube.advance(now());
     }
-    let took = begin.elapsed();
+    let rate = begin.rate(pods);
     let held = resident().saturating_sub(empty);
-    println!("create: {pods} pods through HTTP in process, {:.0} a second", rate(pods, took));
+    println!("create: {pods} pods through HTTP in process, {rate}");
     println!("size: {nodes} nodes and {pods} pods in {:.0} MiB, {} bytes a pod", held as f64 / 1048576.0, held / pods.max(1) as u64);
-    let begin = Instant::now();
+    let begin = Span::begin();
     let code = ask(kube, "GET", "/api/v1/pods", &Value::Null);
-    println!("list: all pods ({code}) in {:.0} ms", begin.elapsed().as_secs_f64() * 1000.0);
+    println!("list: all pods ({code}) in {}", begin.took());
 }
 
 fn watch(kube: &mut Kube, watchers: usize, changes: usize) {
@@ -115,7 +141,7 @@ fn watch(kube: &mut Kube, watchers: usize, changes: usize) {
         kube.submit(now(), request("GET", &format!("/api/v1/pods?watch=1&resourceVersion={version}"), &Value::Null));
     }
     kube.advance(now());
-    let begin = Instant::now();
+    let begin = Span::begin();
     let mut events = 0;
     for number in 0..changes {
         let name = pod(number, "")["metadata"]["name"].clone();
@@ -125,10 +151,9 @@ fn watch(kube: &mut Kube, watchers: usize, changes: usize) {
         kube.submit(now(), patch);
         events += kube.advance(now()).iter().filter(|out| matches!(out, Out::Chunk(..))).count();
     }
-    let took = begin.elapsed();
     println!(
-        "watch: {changes} changes of pods to {watchers} watchers, {events} events, {:.0} events a second, {:.1} MiB more",
-        rate(events, took),
+        "watch: {changes} changes of pods to {watchers} watchers, {events} events, {}, {:.1} MiB more",
+        begin.rate(events),
         resident().saturating_sub(before) as f64 / 1048576.0
     );
 }
@@ -149,9 +174,9 @@ fn place(nodes: usize, pods: usize) {
     for number in 0..pods {
         kube.submit(now(), request("POST", "/api/v1/namespaces/default/pods", &pod(number, "")));
     }
-    let begin = Instant::now();
+    let begin = Span::begin();
     kube.advance(now());
-    let took = begin.elapsed();
+    let rate = begin.rate(pods);
     let bound = kube.api().store().list("pods").filter(|pod| pod.value()["spec"]["nodeName"].is_string()).count();
-    println!("schedule: {bound} of {pods} plain pods on {nodes} nodes, bound and with their events, {:.0} a second", rate(pods, took));
+    println!("schedule: {bound} of {pods} plain pods on {nodes} nodes, bound and with their events, {rate}");
 }

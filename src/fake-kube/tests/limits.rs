@@ -22,7 +22,7 @@ fn pod(resources: Value) -> Value {
 #[rstest]
 #[case::too_much(json!({ "type": "Container", "max": { "memory": "1Gi" } }), json!({ "limits": { "memory": "2Gi" } }), "maximum memory usage per Container is 1Gi, but limit is 2Gi")]
 #[case::too_little(json!({ "type": "Container", "min": { "cpu": "100m" } }), json!({ "requests": { "cpu": "50m" } }), "minimum cpu usage per Container is 100m, but request is 50m")]
-#[case::nothing_asked(json!({ "type": "Container", "min": { "cpu": "100m" } }), json!({}), "minimum cpu usage per Container is 100m.  No request is specified")]
+#[case::nothing_asked(json!({ "type": "Pod", "min": { "cpu": "100m" } }), json!({}), "minimum cpu usage per Pod is 100m.  No request is specified")]
 #[case::no_limit(json!({ "type": "Pod", "max": { "cpu": "1" } }), json!({ "requests": { "cpu": "50m" } }), "maximum cpu usage per Pod is 1.  No limit is specified")]
 #[case::ratio(json!({ "type": "Container", "maxLimitRequestRatio": { "cpu": "2" } }), json!({ "requests": { "cpu": "100m" }, "limits": { "cpu": "300m" } }), "cpu max limit to request ratio per Container is 2, but provided ratio is 3.000000")]
 fn refused(#[case] limit: Value, #[case] resources: Value, #[case] words: &str) {
@@ -35,6 +35,37 @@ fn what_is_within_bounds_passes() {
     let mut world =
         limited(json!({ "type": "Container", "min": { "cpu": "100m" }, "max": { "cpu": "1" }, "maxLimitRequestRatio": { "cpu": "2" } }));
     world.make(PODS, pod(json!({ "requests": { "cpu": "500m" }, "limits": { "cpu": "1" } })));
+}
+
+#[test]
+fn what_a_range_leaves_open_comes_from_its_bounds() {
+    let mut world = limited(json!({ "type": "Container", "min": { "cpu": "100m" }, "max": { "memory": "1Gi" } }));
+    let made = world.make(PODS, pod(json!({})));
+    let resources = &made["spec"]["containers"][0]["resources"];
+    assert_eq!(*resources, json!({ "limits": { "memory": "1Gi" }, "requests": { "cpu": "100m", "memory": "1Gi" } }));
+    let told = "LimitRanger plugin set: cpu, memory request for container c; memory limit for container c";
+    assert_eq!(made["metadata"]["annotations"]["kubernetes.io/limit-ranger"], told);
+}
+
+#[rstest]
+#[case(json!([{ "type": "Container" }, { "type": "Container" }]), "spec.limits[1].type: Duplicate value: \"Container\"")]
+#[case(json!([{ "type": "Container", "min": { "cpu": "2" }, "max": { "cpu": "1" }, "defaultRequest": { "cpu": "1" } }]), "min value 2 is greater than max value 1")]
+#[case(json!([{ "type": "Pod", "default": { "cpu": "1" } }]), "spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'")]
+fn a_range_that_contradicts_itself(#[case] limits: Value, #[case] words: &str) {
+    let body = json!({ "metadata": { "name": "l" }, "spec": { "limits": limits } });
+    let (code, body) = World::new().ask("POST", "/api/v1/namespaces/default/limitranges", body);
+    assert_eq!(code, 422);
+    assert!(body["message"].as_str().unwrap().contains(words), "{}", body["message"]);
+}
+
+#[test]
+fn a_binding_that_is_only_tried_binds_nothing() {
+    let mut world = World::new();
+    world.make(PODS, pod(json!({})));
+    let (code, _) =
+        world.ask("POST", "/api/v1/namespaces/default/pods/p/binding?dryRun=All", json!({ "target": { "kind": "Node", "name": "a" } }));
+    let (_, after) = world.ask("GET", "/api/v1/namespaces/default/pods/p", Value::Null);
+    assert_eq!((code, after["spec"]["nodeName"].clone()), (201, Value::Null));
 }
 
 #[test]

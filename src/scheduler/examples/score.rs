@@ -1,7 +1,7 @@
 //! Scores of every node that would take a pod: reads `{nodes, pods, pod}` as JSON, writes `{node: score}`. For comparisons with
 //! kube-scheduler, which draws lots among equals.
 
-use scheduler::{ClusterView, NodeInfo, PodInfo, schedule};
+use scheduler::{ClusterView, NodeInfo, PodInfo, schedule_scored};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         view.set_pod(Arc::new(PodInfo::from_json(&pod)?));
     }
     let pod = PodInfo::from_json(&asked["pod"])?;
-    let scores: BTreeMap<String, i64> = match schedule(&view, &pod, 0) {
+    let scores: BTreeMap<String, i64> = match schedule_scored(&view, &pod, 0) {
         Ok(placement) if placement.scores.is_empty() => [(placement.node, 0)].into(),
         Ok(placement) => placement.scores.into_iter().map(|score| (score.node, score.total)).collect(),
         Err(_) => BTreeMap::new(),

@@ -16,7 +16,8 @@ use crate::view::ClusterView;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placement {
     pub node: String,
-    /// Every feasible node that was scored, in order of names; empty when only one was feasible, since then nothing is scored.
+    /// Every feasible node that was scored, in order of names, where [`schedule_scored`] was asked; empty when only one was feasible, since
+    /// then nothing is scored.
     pub scores: Vec<NodeScore>,
     /// How many nodes were looked at; for [`ClusterView::advance_start`].
     pub examined: usize,
@@ -65,6 +66,18 @@ impl<'a> Prepared<'a> {
 /// # Errors
 /// [`FitError`] with the reason per node when no node will do. It is an answer, not a failure.
 pub fn schedule(view: &ClusterView, pod: &PodInfo, draw: u64) -> Result<Placement, Box<FitError>> {
+    choose(view, pod, draw, false)
+}
+
+/// As [`schedule`], with every score.
+///
+/// # Errors
+/// As there.
+pub fn schedule_scored(view: &ClusterView, pod: &PodInfo, draw: u64) -> Result<Placement, Box<FitError>> {
+    choose(view, pod, draw, true)
+}
+
+fn choose(view: &ClusterView, pod: &PodInfo, draw: u64, scored: bool) -> Result<Placement, Box<FitError>> {
     if view.nodes().len() == 0 {
         return Err(Box::new(FitError::no_nodes()));
     }
@@ -77,16 +90,24 @@ pub fn schedule(view: &ClusterView, pod: &PodInfo, draw: u64) -> Result<Placemen
         Err((plugin, why)) => return Err(Box::new(FitError::before_filters(view.nodes().len(), plugin, &why))),
     };
     let prepared = Prepared::new(pod, view, claims);
-    let candidates: Vec<&NodeInfo> = match &named {
-        Some(names) => names.iter().filter_map(|name| view.node(name)).collect(),
-        None => view.nodes().collect(),
-    };
     if let Some(nominated) = view.node(&pod.nominated_node_name)
         && prepared.filter(nominated).is_none()
     {
         return Ok(Placement { node: nominated.name.clone(), scores: Vec::new(), examined: 1 });
     }
-    let (feasible, rejected) = find_feasible(view, &prepared, &candidates);
+    let (feasible, rejected) = match &named {
+        Some(names) => {
+            let mut candidates: Vec<&NodeInfo> = names.iter().filter_map(|name| view.node(name)).collect();
+            candidates.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            let start = if candidates.is_empty() { 0 } else { view.next_start() % candidates.len() };
+            let rotated = candidates.iter().skip(start).chain(candidates.iter().take(start)).copied();
+            find_feasible(&prepared, rotated, candidates.len(), candidates.len() - start)
+        }
+        None => {
+            let (nodes, wraps) = view.nodes_from_start();
+            find_feasible(&prepared, nodes, view.nodes().len(), wraps)
+        }
+    };
     if feasible.is_empty() {
         let diagnosis = Diagnosis { rejected, restricted_to_named: named.is_some() };
         return Err(Box::new(FitError::new(view, &prepared, diagnosis)));
@@ -95,18 +116,29 @@ pub fn schedule(view: &ClusterView, pod: &PodInfo, draw: u64) -> Result<Placemen
     if let [only] = feasible[..] {
         return Ok(Placement { node: only.name.clone(), scores: Vec::new(), examined });
     }
-    let scores = prioritize(view, pod, &feasible);
-    Ok(Placement { node: best(&scores, draw), scores, examined })
+    let columns = columns(view, pod, &feasible);
+    let totals: Vec<i64> = (0..feasible.len()).map(|at| total(&columns, at)).collect();
+    let scores = if scored { named_scores(&columns, &feasible) } else { Vec::new() };
+    Ok(Placement { node: feasible[best(&totals, draw)].name.clone(), scores, examined })
 }
 
 type Rejected = Vec<(String, Rejection)>;
 
-/// All nodes of a small cluster; in a large one enough of them, beginning where the last search ended.
-fn find_feasible<'a>(view: &ClusterView, prepared: &Prepared<'_>, candidates: &[&'a NodeInfo]) -> (Vec<&'a NodeInfo>, Rejected) {
-    let enough = feasible_nodes_to_find(candidates.len());
-    let (mut feasible, mut rejected) = (Vec::new(), Vec::new());
-    for at in 0..candidates.len() {
-        let node = candidates[(view.next_start() + at) % candidates.len()];
+/// All nodes of a small cluster; in a large one enough of them, beginning where the last search ended. `nodes` are `count` in order of names,
+/// but for beginning in the middle: the first by name comes after `wraps` of them.
+fn find_feasible<'a>(
+    prepared: &Prepared<'_>,
+    nodes: impl Iterator<Item = &'a NodeInfo>,
+    count: usize,
+    wraps: usize,
+) -> (Vec<&'a NodeInfo>, Rejected) {
+    let enough = feasible_nodes_to_find(count);
+    let (mut feasible, mut rejected) = (Vec::with_capacity(enough), Vec::new());
+    let mut before_the_first = None;
+    for (at, node) in nodes.enumerate() {
+        if at == wraps {
+            before_the_first = Some(feasible.len());
+        }
         match prepared.filter(node) {
             Some(rejection) => rejected.push((node.name.clone(), rejection)),
             None => feasible.push(node),
@@ -115,7 +147,7 @@ fn find_feasible<'a>(view: &ClusterView, prepared: &Prepared<'_>, candidates: &[
             break;
         }
     }
-    feasible.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    feasible.rotate_left(before_the_first.unwrap_or(0));
     (feasible, rejected)
 }
 
@@ -130,31 +162,47 @@ fn feasible_nodes_to_find(nodes: usize) -> usize {
     (nodes * percent / 100).max(MINIMUM)
 }
 
+/// One column for each rule that has something to say.
+type Columns = [Option<Vec<i64>>; Plugin::SCORING.len()];
+
 /// Scores feasible nodes by all rules.
-pub(crate) fn prioritize(view: &ClusterView, pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<NodeScore> {
-    let columns = [
+fn columns(view: &ClusterView, pod: &PodInfo, nodes: &[&NodeInfo]) -> Columns {
+    [
         Some(taint_toleration::score(pod, nodes)),
         node_affinity::score(pod, nodes),
         Some(nodes.iter().map(|node| node_resources::least_allocated(pod, node)).collect()),
         pod_topology_spread::score(pod, view, nodes),
         inter_pod_affinity::score(pod, view, nodes),
         node_resources::balanced_allocation(pod, nodes),
-    ];
-    let row = |at: usize| {
-        let mut by_plugin = [0; Plugin::SCORING.len()];
-        for (score, column) in by_plugin.iter_mut().zip(&columns) {
-            *score = column.as_ref().map_or(0, |column| column[at]);
-        }
-        let total = by_plugin.iter().zip(Plugin::SCORING).map(|(score, (_, weight))| score * weight).sum();
-        NodeScore { node: nodes[at].name.clone(), total, by_plugin }
-    };
-    (0..nodes.len()).map(row).collect()
+    ]
 }
 
-fn best(scores: &[NodeScore], draw: u64) -> String {
-    let highest = scores.iter().map(|score| score.total).max().unwrap_or(0);
-    let ties: Vec<&NodeScore> = scores.iter().filter(|score| score.total == highest).collect();
-    ties[(draw % ties.len() as u64) as usize].node.clone()
+fn by_plugin(columns: &Columns, at: usize) -> [i64; Plugin::SCORING.len()] {
+    let mut scores = [0; Plugin::SCORING.len()];
+    for (score, column) in scores.iter_mut().zip(columns) {
+        *score = column.as_ref().map_or(0, |column| column[at]);
+    }
+    scores
+}
+
+fn total(columns: &Columns, at: usize) -> i64 {
+    by_plugin(columns, at).iter().zip(Plugin::SCORING).map(|(score, (_, weight))| score * weight).sum()
+}
+
+fn named_scores(columns: &Columns, nodes: &[&NodeInfo]) -> Vec<NodeScore> {
+    let row = |(at, node): (usize, &&NodeInfo)| NodeScore {
+        node: node.name.clone(),
+        total: total(columns, at),
+        by_plugin: by_plugin(columns, at),
+    };
+    nodes.iter().enumerate().map(row).collect()
+}
+
+/// The place of the highest; among equals the draw decides.
+fn best(totals: &[i64], draw: u64) -> usize {
+    let highest = totals.iter().copied().max().unwrap_or(0);
+    let ties: Vec<usize> = (0..totals.len()).filter(|at| totals[*at] == highest).collect();
+    ties[(draw % ties.len() as u64) as usize]
 }
 
 impl FitError {

@@ -27,7 +27,7 @@ mod tests;
 pub mod view;
 pub mod wire;
 
-pub use cycle::{NodeScore, Placement, schedule};
+pub use cycle::{NodeScore, Placement, schedule, schedule_scored};
 pub use fit_error::FitError;
 pub use hints::Event;
 pub use node::NodeInfo;

@@ -2,7 +2,7 @@
 
 use crate::plugins::{Plugin, node_resources};
 use crate::queue::Queue;
-use crate::{ClusterView, Event, FitError, NodeInfo, PodInfo, schedule};
+use crate::{ClusterView, Event, FitError, NodeInfo, PodInfo, schedule, schedule_scored};
 use rstest::rstest;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ fn labels(pairs: Value) -> Value {
 
 fn scores(view: &ClusterView, pod: &PodInfo, plugin: Plugin) -> Vec<i64> {
     let at = Plugin::SCORING.iter().position(|(one, _)| *one == plugin).unwrap();
-    schedule(view, pod, 0).unwrap().scores.iter().map(|score| score.by_plugin[at]).collect()
+    schedule_scored(view, pod, 0).unwrap().scores.iter().map(|score| score.by_plugin[at]).collect()
 }
 
 #[rstest]

@@ -25,6 +25,10 @@ pub struct ClusterView {
     workloads: BTreeMap<(String, String, String), Selector>,
     pub(crate) budgets: BTreeMap<(String, String), Budget>,
     storage: Storage,
+    /// How many assigned pods have any terms about other pods, and how many of them required anti-affinity: mostly none, and then nobody
+    /// looks for them.
+    with_affinity: usize,
+    with_required_anti_affinity: usize,
     /// Where the search for feasible nodes begins in large clusters (`schedule_one.go`, nextStartNodeIndex).
     next_start: usize,
 }
@@ -139,6 +143,8 @@ impl ClusterView {
         for (key, pod) in &node.pods {
             if let Some((_, shape)) = self.assigned.remove(key) {
                 self.shapes.give_back(shape);
+                self.with_affinity -= usize::from(pod.has_affinity());
+                self.with_required_anti_affinity -= usize::from(!pod.anti_affinity.required.is_empty());
             }
             self.homeless.insert(key.clone(), pod.clone());
         }
@@ -160,6 +166,8 @@ impl ClusterView {
         };
         let shape = self.shapes.take(&pod);
         self.assigned.insert(pod.key(), (pod.node_name.clone(), shape));
+        self.with_affinity += usize::from(pod.has_affinity());
+        self.with_required_anti_affinity += usize::from(!pod.anti_affinity.required.is_empty());
         node.add(pod, shape);
     }
 
@@ -170,7 +178,27 @@ impl ClusterView {
         let (node, shape) = self.assigned.remove(key)?;
         let pod = self.nodes.get_mut(&node).and_then(|node| node.remove(key, shape));
         self.shapes.give_back(shape);
+        if let Some(pod) = &pod {
+            self.with_affinity -= usize::from(pod.has_affinity());
+            self.with_required_anti_affinity -= usize::from(!pod.anti_affinity.required.is_empty());
+        }
         pod
+    }
+
+    /// Nodes with pods that have terms about other pods.
+    pub(crate) fn nodes_with_affinity(&self) -> impl Iterator<Item = &NodeInfo> {
+        self.nodes.values().filter(|node| node.pods_with_affinity > 0).take(if self.with_affinity == 0 { 0 } else { usize::MAX })
+    }
+
+    pub(crate) fn nodes_with_required_anti_affinity(&self) -> impl Iterator<Item = &NodeInfo> {
+        let most = if self.with_required_anti_affinity == 0 { 0 } else { usize::MAX };
+        self.nodes.values().filter(|node| node.pods_with_required_anti_affinity > 0).take(most)
+    }
+
+    /// All nodes, beginning where the next search begins; then how many come before the first by name.
+    pub(crate) fn nodes_from_start(&self) -> (impl Iterator<Item = &NodeInfo>, usize) {
+        let start = if self.nodes.is_empty() { 0 } else { self.next_start % self.nodes.len() };
+        (self.nodes.values().skip(start).chain(self.nodes.values().take(start)), self.nodes.len() - start)
     }
 
     pub fn pod(&self, key: &str) -> Option<&Arc<PodInfo>> {

@@ -24,6 +24,10 @@ use vocabulary::{CapacityType, Operator, Requirement, Requirements, UsdPerHour, 
 /// How long a node's reported memory is believed (`DiscoveredCapacityCacheTTL`).
 const OBSERVED: SignedDuration = SignedDuration::from_hours(60 * 24);
 
+/// `InstanceTypesZonesAndOfferingsTTL`: what types amount to is worked out no more often than that, so that a report counts from the
+/// next time on.
+const RESOLVED: SignedDuration = SignedDuration::from_mins(5);
+
 type Zones = BTreeSet<Arc<str>>;
 /// What the answer depends on: class, then how many refreshes, observations, prices, marks, counts of reservations.
 type Key = (String, [u64; 5]);
@@ -41,10 +45,18 @@ struct Known {
     /// Bytes that nodes reported, by type and images of the class.
     observed: Cache<(String, String), i64>,
     observations: u64,
+    /// Per shape of a class: when its types were worked out, and which reports were known then.
+    resolved: BTreeMap<String, Resolved>,
     /// The last answer per NodeClass.
     answers: BTreeMap<String, Held>,
     /// The types' requirements, in order of names: they outlive prices and images, and are most of an answer.
     labels: BTreeMap<LabelsKey, Arc<Vec<Requirements>>>,
+}
+
+struct Resolved {
+    at: Timestamp,
+    observations: u64,
+    observed: Arc<Cache<(String, String), i64>>,
 }
 
 /// What the requirements of types depend on besides the types themselves: region, family, zone names and ids of the subnets.
@@ -67,6 +79,7 @@ impl Default for Catalogue {
             refreshes: 0,
             observed: Cache::new(OBSERVED),
             observations: 0,
+            resolved: BTreeMap::new(),
             answers: BTreeMap::new(),
             labels: BTreeMap::new(),
         };
@@ -145,7 +158,8 @@ impl Catalogue {
         };
         // Who has nothing set aside need not hear of what others have.
         let counts = if market.reserved(class).is_empty() { 0 } else { market.reservations.changes() };
-        let key = (shape, [known.refreshes, known.observations, market.pricing.refreshes(), marks, counts]);
+        let (observations, observed) = known.resolve(&shape, now);
+        let key = (shape, [known.refreshes, observations, market.pricing.refreshes(), marks, counts]);
         let name = class.metadata.name.clone().unwrap_or_default();
         if let Some(held) = known.answers.get(&name)
             && held.key == key
@@ -154,7 +168,7 @@ impl Catalogue {
             return Ok(held.types.clone());
         }
         let labels = known.labels_of(class, subnets, market.region);
-        let types = Arc::new(build(&known, &labels, class, subnets, market, now));
+        let types = Arc::new(build(&known, &observed, &labels, class, subnets, market, now));
         known.answers.insert(name, Held { key, from: now, until: lapse, types: types.clone() });
         Ok(types)
     }
@@ -187,6 +201,17 @@ impl Catalogue {
 }
 
 impl Known {
+    /// The reports that count for classes of this shape, and their number.
+    fn resolve(&mut self, shape: &str, now: Timestamp) -> (u64, Arc<Cache<(String, String), i64>>) {
+        self.resolved.retain(|_, resolved| now >= resolved.at && now.duration_since(resolved.at) < RESOLVED);
+        if let Some(resolved) = self.resolved.get(shape) {
+            return (resolved.observations, resolved.observed.clone());
+        }
+        let observed = Arc::new(self.observed.clone());
+        self.resolved.insert(shape.to_owned(), Resolved { at: now, observations: self.observations, observed: observed.clone() });
+        (self.observations, observed)
+    }
+
     fn labels_of(&mut self, class: &EC2NodeClass, subnets: &[Subnet], region: &str) -> Arc<Vec<Requirements>> {
         let family = Family::of(class);
         let zones = subnets.iter().map(|subnet| (subnet.zone.clone(), subnet.zone_id.clone())).collect();
@@ -225,6 +250,7 @@ fn images(class: &EC2NodeClass) -> String {
 
 fn build(
     known: &Known,
+    observed: &Cache<(String, String), i64>,
     labels_of_types: &[Requirements],
     class: &EC2NodeClass,
     subnets: &[Subnet],
@@ -243,7 +269,7 @@ fn build(
     }
     let make = |(info, requirements): (&TypeInfo, &Requirements)| {
         let offered = known.zones.get(&info.name).unwrap_or(&none);
-        let observed = known.observed.get(&(info.name.clone(), images.clone()), now).copied();
+        let observed = observed.get(&(info.name.clone(), images.clone()), now).copied();
         let amounts = capacity::amounts(info, family, &class.spec, market.settings, observed);
         let compatible = compatibility::is_compatible(info, family, &class.spec);
         let markets =

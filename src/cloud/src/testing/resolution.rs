@@ -113,8 +113,9 @@ async fn a_node_that_reports_less_memory_is_believed() {
     let account = Account::new(Duration::ZERO);
     let cloud = cloud(&account);
     let class = ready(&cloud).await;
-    let memory = || {
-        let types = cloud.instance_types(&class, Timestamp::UNIX_EPOCH).unwrap();
+    let memory = |minutes: i64| {
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+        let types = cloud.instance_types(&class, now).unwrap();
         let kind = types.iter().find(|kind| &*kind.name == "m5.large").unwrap();
         (kind.capacity.get("memory"), kind.allocatable.get("memory"))
     };
@@ -129,7 +130,8 @@ async fn a_node_that_reports_less_memory_is_believed() {
     let report = |image: &str, mebibytes: i64| cloud.observe_memory(&class, "m5.large", image, mebibytes << 20, Timestamp::UNIX_EPOCH);
     assert!(!report("ami-of-yesterday", 7_000), "another image has another kernel");
     assert_eq!([7_500, 7_600, 7_500].map(|mebibytes| report(&image.id, mebibytes)), [true, false, false]);
-    assert_eq!(memory(), (7_500 << 20, (7_500 - 674) << 20));
+    assert_eq!(memory(4), before, "types are worked out every five minutes");
+    assert_eq!(memory(5), (7_500 << 20, (7_500 - 674) << 20));
 }
 
 #[tokio::test(start_paused = true)]

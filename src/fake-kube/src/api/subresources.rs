@@ -21,6 +21,13 @@ impl Api {
     /// `pods/binding`: sets `spec.nodeName` and the condition PodScheduled.
     pub fn bind(&mut self, now: Timestamp, namespace: &str, pod: &str, node: &str) -> Result<Arc<Object>, Status> {
         let kind = self.known("pods")?;
+        let bound = self.bound(now, namespace, pod, node)?;
+        Ok(self.put(now, &kind, bound))
+    }
+
+    /// The pod as it would be bound.
+    pub(crate) fn bound(&self, now: Timestamp, namespace: &str, pod: &str, node: &str) -> Result<Value, Status> {
+        let kind = self.known("pods")?;
         let old = self.existing(&kind, namespace, pod)?.clone();
         let refuse = |why: String| Status::conflict(&pods_binding(&kind), pod, &why);
         if old.meta.deletion.is_some() {
@@ -45,7 +52,7 @@ impl Api {
         );
         // Binding is no update of the spec: the generation stays (`assignPod`), and what was true for the API stays valid.
         super::metadata::arrange(&mut new, &kind);
-        Ok(self.put(now, &kind, new))
+        Ok(new)
     }
 
     /// A bound pod says where it is (PodTopologyLabelsAdmission, `plugin/pkg/admission/podtopologylabels`; on by default since 1.35).

@@ -104,12 +104,14 @@ impl Garbage {
             }
             remove_finalizer(api, now, &object, "orphan");
         } else if has("foregroundDeletion") {
-            let blocking = dependents
-                .iter()
-                .any(|dependent| dependent.meta.owners.iter().any(|owner| owner.uid == object.meta.uid && owner.block_owner_deletion));
             for dependent in &dependents {
                 self.attempt_to_delete(api, now, &id_of(dependent));
             }
+            // Those that another owner keeps have let go of this one by now.
+            let now_there = dependents.iter().filter_map(|one| api.store().get(&one.kind.key, &one.meta.namespace, &one.meta.name));
+            let blocking = now_there
+                .flat_map(|dependent| &dependent.meta.owners)
+                .any(|owner| owner.uid == object.meta.uid && owner.block_owner_deletion);
             if !blocking {
                 remove_finalizer(api, now, &object, "foregroundDeletion");
             }

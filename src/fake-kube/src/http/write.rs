@@ -276,7 +276,11 @@ impl Api {
             ("pods", "binding") => {
                 let body = asked.value_as("v1", "Binding")?;
                 let node = body["target"]["name"].as_str().unwrap_or_default().to_owned();
-                self.bind_asked(now, namespace, name, &node)?;
+                if asked.query.write_options()?.dry_run && !node.is_empty() {
+                    self.bound(now, namespace, name, &node)?;
+                } else {
+                    self.bind_asked(now, namespace, name, &node)?;
+                }
                 Ok(done(StatusCode::CREATED))
             }
             ("pods", "eviction") => {

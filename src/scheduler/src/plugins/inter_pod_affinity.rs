@@ -35,12 +35,11 @@ impl<'a> Required<'a> {
     pub fn prepare(pod: &'a PodInfo, view: &'a ClusterView) -> Self {
         let mut required = Required { pod, view, existing_anti: Counts::new(), affinity: Counts::new(), anti: Counts::new() };
         let has_terms = !pod.affinity.required.is_empty() || !pod.anti_affinity.required.is_empty();
-        for node in view.nodes() {
-            if has_terms || node.pods_with_required_anti_affinity > 0 {
-                for existing in node.pods.values() {
-                    required.count(existing, node, 1);
-                }
-            }
+        let mut look = |node: &'a NodeInfo| node.pods.values().for_each(|existing| required.count(existing, node, 1));
+        if has_terms {
+            view.nodes().for_each(&mut look);
+        } else {
+            view.nodes_with_required_anti_affinity().for_each(&mut look);
         }
         required
     }
@@ -104,9 +103,14 @@ fn matches_all(terms: &[PodTerm], pod: &PodInfo, view: &ClusterView) -> bool {
 pub(crate) fn score(pod: &PodInfo, view: &ClusterView, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
     let prefers = !pod.affinity.preferred.is_empty() || !pod.anti_affinity.preferred.is_empty();
     let mut weights: Counts<'_> = Counts::new();
-    for node in view.nodes().filter(|node| prefers || node.pods_with_affinity > 0) {
-        for existing in node.pods.values().filter(|existing| prefers || existing.has_affinity()) {
-            weigh(pod, existing, node, view, &mut weights);
+    if prefers {
+        for node in view.nodes() {
+            node.pods.values().for_each(|existing| weigh(pod, existing, node, view, &mut weights));
+        }
+    } else {
+        for node in view.nodes_with_affinity() {
+            let having = node.pods.values().filter(|existing| existing.has_affinity());
+            having.for_each(|existing| weigh(pod, existing, node, view, &mut weights));
         }
     }
     if weights.is_empty() {
