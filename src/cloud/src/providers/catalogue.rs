@@ -29,6 +29,8 @@ const OBSERVED: SignedDuration = SignedDuration::from_hours(60 * 24);
 const RESOLVED: SignedDuration = SignedDuration::from_mins(5);
 
 type Zones = BTreeSet<Arc<str>>;
+/// Bytes that nodes reported, by type and images of the class.
+type Observed = Cache<(String, String), i64>;
 /// What the answer depends on: class, then how many refreshes, observations, prices, marks, counts of reservations.
 type Key = (String, [u64; 5]);
 
@@ -42,8 +44,7 @@ struct Known {
     zones: Arc<BTreeMap<String, Zones>>,
     all_zones: Arc<Zones>,
     refreshes: u64,
-    /// Bytes that nodes reported, by type and images of the class.
-    observed: Cache<(String, String), i64>,
+    observed: Observed,
     observations: u64,
     /// Per shape of a class: when its types were worked out, and which reports were known then.
     resolved: BTreeMap<String, Resolved>,
@@ -56,7 +57,7 @@ struct Known {
 struct Resolved {
     at: Timestamp,
     observations: u64,
-    observed: Arc<Cache<(String, String), i64>>,
+    observed: Arc<Observed>,
 }
 
 /// What the requirements of types depend on besides the types themselves: region, family, zone names and ids of the subnets.
@@ -202,7 +203,7 @@ impl Catalogue {
 
 impl Known {
     /// The reports that count for classes of this shape, and their number.
-    fn resolve(&mut self, shape: &str, now: Timestamp) -> (u64, Arc<Cache<(String, String), i64>>) {
+    fn resolve(&mut self, shape: &str, now: Timestamp) -> (u64, Arc<Observed>) {
         self.resolved.retain(|_, resolved| now >= resolved.at && now.duration_since(resolved.at) < RESOLVED);
         if let Some(resolved) = self.resolved.get(shape) {
             return (resolved.observations, resolved.observed.clone());
@@ -250,7 +251,7 @@ fn images(class: &EC2NodeClass) -> String {
 
 fn build(
     known: &Known,
-    observed: &Cache<(String, String), i64>,
+    observed: &Observed,
     labels_of_types: &[Requirements],
     class: &EC2NodeClass,
     subnets: &[Subnet],

@@ -110,7 +110,7 @@ mod tests {
 
     #[rstest]
     #[case::as_promised("8Gi", true, "True")]
-    #[case::nine_tenths("7549747Ki", true, "True")]
+    #[case::nine_tenths("7549748Ki", true, "True")]
     #[case::too_small("7Gi", true, "False")]
     #[case::not_yet_initialized("1Gi", false, "True")]
     fn nodes_are_held_against_their_claims(#[case] memory: &str, #[case] initialized: bool, #[case] expected: &str) {

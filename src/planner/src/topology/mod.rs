@@ -503,8 +503,10 @@ impl Topology {
             Ok(narrowed) => return Ok(narrowed),
             Err(found) => found,
         };
-        // Each rule allows something, and no place is what all of them allow.
-        let (inverse, group) = found.unwrap_or_else(|| (false, self.groups_of(stage, table).first().copied().unwrap_or(0)));
+        // Each rule allows something, and no place is what all of them allow: the first is named, the pod's own before others'.
+        let found = found.or_else(|| self.groups_of(stage, table).first().map(|group| (false, *group)));
+        let found = found.or_else(|| self.selected_inverse[shape.class].groups.first().map(|group| (true, *group)));
+        let (inverse, group) = found.expect("a rule refused");
         let group = if inverse { &self.inverse[group] } else { &self.groups[group] };
         let definition = &self.rules.definitions[group.rule];
         let domains = match &group.counts {
