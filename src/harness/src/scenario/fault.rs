@@ -4,6 +4,7 @@ use super::catalogue;
 use super::change::{self, Change};
 use super::fields::{Fields, Reader};
 use super::mistake::{Mistakes, Site};
+use super::problem::{self, Problem};
 use super::select::{self, Nodes};
 use super::units;
 use crate::yaml::{self, Kind, Node};
@@ -25,6 +26,8 @@ pub enum What {
     Force { force: Force, lasting: Option<SignedDuration>, times: Option<u64> },
     /// Happens to nodes' machines.
     Blow { blow: Blow, nodes: Nodes },
+    /// Nodes are broken, and say so.
+    NodeProblem { problem: Problem, nodes: Nodes },
     /// Comes into a queue; the interruption queue unless it is named.
     Message { queue: Option<String>, body: Body, times: u64 },
     /// AWS publishes new images.
@@ -107,13 +110,14 @@ pub enum Body {
 }
 
 const FORCES: [&str; 9] = ["ice", "error", "throttle", "deny", "az-down", "spot-price", "events", "slow", "short-pages"];
-const WORDS: [&str; 22] = [
+const WORDS: [&str; 23] = [
     "ice",
     "spot-interruption",
     "rebalance",
     "vanish",
     "health-event",
     "impaired",
+    "node-problem",
     "message",
     "error",
     "throttle",
@@ -272,6 +276,7 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
             Some(What::Lift(items.into_iter().filter_map(|item| reader.text_of(item, "lift")).collect()))
         }
         _ if change::WORDS.contains(&word) => change::read(reader, word, node, region).map(What::Change),
+        "node-problem" => problem::read(reader, node, region),
         _ => blow(reader, word, node, region),
     }
 }
