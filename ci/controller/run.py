@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs scenarios with an unmodified Karpenter and with the built-in controller, each on a real control plane, and compares what they did.
+"""Runs scenarios with an unmodified Karpenter and with ours as a process, each on a real control plane, and compares what they did.
 
     python3 ci/controller/run.py DRYFIT CONTROL_PLANE OUT SCENARIO…        exits 1 when something differs that differences.txt does not have
 
@@ -127,7 +127,7 @@ def main(words):
         raise SystemExit(__doc__)
     dryfit, plane, out = (pathlib.Path(word).resolve() for word in words[:3])
     scenarios = [pathlib.Path(word) for word in words[3:]]
-    sides = {"upstream": f"command:{plane / 'karpenter'}", "ours": "built-in"}
+    sides = {"upstream": f"command:{plane / 'karpenter'}", "ours": "process"}
     known, used, wrong = let_through(), set(), 0
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         jobs = {

@@ -44,6 +44,8 @@ pub enum Effect {
         namespace: String,
         name: String,
         stage: Stage,
+        /// What is told of the stage (see [`crate::pod::Life::progress`]).
+        turn: u32,
         patch: Value,
     },
     /// Confirm a pod's deletion.
@@ -66,6 +68,7 @@ pub enum Outcome {
     Written,
     Told {
         stage: Stage,
+        turn: u32,
         view: Option<Box<View>>,
     },
     /// The object is not there any more, or is another of the same name.
@@ -86,7 +89,7 @@ pub async fn perform(client: Client, clock: Clock, effect: Effect) -> Done {
         Effect::Ready { name, .. } => post_status(client, &clock, &name, true, &[]).await,
         Effect::Status { name, ready, problems, .. } => post_status(client, &clock, &name, ready, &problems).await,
         Effect::Lease { name, uid, .. } => renew(client, &clock, &name, &uid).await,
-        Effect::Tell { namespace, name, stage, patch, .. } => tell(client, &namespace, &name, stage, patch).await,
+        Effect::Tell { namespace, name, stage, turn, patch, .. } => tell(client, &namespace, &name, (stage, turn), patch).await,
         Effect::Forsake { name, uid, .. } => forsake(client, &name, uid).await,
         Effect::Remove { uid, namespace, name } => remove(client, &namespace, &name, uid).await,
     };
@@ -157,10 +160,10 @@ async fn renew(client: Client, clock: &Clock, name: &str, uid: &str) -> Result<O
     Ok(Outcome::Written)
 }
 
-async fn tell(client: Client, namespace: &str, name: &str, stage: Stage, patch: Value) -> Result<Outcome, kube::Error> {
+async fn tell(client: Client, namespace: &str, name: &str, (stage, turn): (Stage, u32), patch: Value) -> Result<Outcome, kube::Error> {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let pod = pods.patch_status(name, &written_by(), &Patch::Merge(patch)).await?;
-    Ok(Outcome::Told { stage, view: View::of(&pod).map(Box::new) })
+    Ok(Outcome::Told { stage, turn, view: View::of(&pod).map(Box::new) })
 }
 
 async fn forsake(client: Client, name: &str, uid: String) -> Result<Outcome, kube::Error> {

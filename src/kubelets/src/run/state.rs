@@ -85,6 +85,8 @@ struct Tenant {
     view: View,
     life: Option<Life>,
     reported: Stage,
+    /// What was last told of that stage.
+    turn: u32,
     ip: String,
 }
 
@@ -216,7 +218,7 @@ impl State {
         self.bound.entry(view.node.clone()).or_default().insert(uid.clone());
         match self.tenants.get_mut(&uid) {
             Some(tenant) => tenant.view = view,
-            None => drop(self.tenants.insert(uid.clone(), Tenant { view, life: None, reported: Stage::Unseen, ip: String::new() })),
+            None => drop(self.tenants.insert(uid.clone(), Tenant { view, life: None, reported: Stage::Unseen, turn: 0, ip: String::new() })),
         }
         self.attend(&uid, now);
     }
@@ -339,16 +341,16 @@ impl State {
     fn pod_effect(&mut self, uid: &str, now: Timestamp) -> Option<Effect> {
         let tenant = self.tenants.get_mut(uid)?;
         let life = tenant.life.as_ref()?;
-        let (stage, next) = life.stage(now);
+        let view = &tenant.view;
+        let (stage, turn, next) = life.progress(view, now);
         if let Some(next) = next {
             self.timers.insert((next, Key::Pod(uid.to_owned())));
         }
-        let view = &tenant.view;
         let (uid, namespace, name) = (uid.to_owned(), view.namespace.clone(), view.name.clone());
         if stage == Stage::Ended && tenant.reported == Stage::Ended && view.deletion.is_some() {
             return Some(Effect::Remove { uid, namespace, name });
         }
-        if stage <= tenant.reported {
+        if stage < tenant.reported || (stage, turn) == (tenant.reported, tenant.turn) {
             return None;
         }
         let unit = self.units.get(self.names.get(&view.node)?)?;
@@ -357,7 +359,7 @@ impl State {
             tenant.ip = if view.host_network { host.clone() } else { self.addresses.take(&view.node) };
         }
         let patch = pod::status(view, life, stage, &tenant.ip, host, now);
-        Some(Effect::Tell { uid, namespace, name, stage, patch })
+        Some(Effect::Tell { uid, namespace, name, stage, turn, patch })
     }
 
     /// Takes the result of an effect.
@@ -394,9 +396,10 @@ impl State {
                     self.timers.insert((later(STATUS_EVERY), Key::Status(id)));
                 }
             }
-            (Key::Pod(uid), Outcome::Told { stage, view }) => {
+            (Key::Pod(uid), Outcome::Told { stage, turn, view }) => {
                 if let Some(tenant) = self.tenants.get_mut(&uid) {
                     tenant.reported = tenant.reported.max(stage);
+                    tenant.turn = turn;
                     if let Some(view) = view {
                         tenant.view = *view;
                     }

@@ -72,7 +72,7 @@ fn step(state: &mut State, second: i64) -> Vec<String> {
             Effect::Lease { id, .. } => (Key::Lease(id), Outcome::Written),
             Effect::Forsake { id, .. } => (Key::Machine(id), Outcome::Written),
             Effect::Status { id, .. } => (Key::Status(id), Outcome::Written),
-            Effect::Tell { uid, stage, .. } => (Key::Pod(uid), Outcome::Told { stage, view: None }),
+            Effect::Tell { uid, stage, turn, .. } => (Key::Pod(uid), Outcome::Told { stage, turn, view: None }),
             Effect::Remove { uid, .. } => (Key::Pod(uid), Outcome::Written),
         };
         state.done(Done { key, outcome }, at(second));
