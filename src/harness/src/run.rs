@@ -85,7 +85,7 @@ pub fn one(scenario: &Scenario, options: &Options) -> Report {
     };
     let mut report = match runtime.block_on(story(&scenario, options)) {
         Ok(report) => report,
-        Err(DriveError::Mistakes(mistakes)) => {
+        Err(DriveError::Mistakes(mistakes) | DriveError::World(world::WorldError::Mistakes(mistakes))) => {
             Report::not_run(&path, Outcome::Mistaken { message: mistakes.render(std::io::stderr().is_terminal()) })
         }
         Err(DriveError::World(error)) => broken(error.to_string()),

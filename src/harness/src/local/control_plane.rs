@@ -65,7 +65,9 @@ impl ControlPlane {
         std::fs::create_dir_all(workdir).map_err(Error::io(format!("make the folder {}", workdir.display())))?;
         // The store of an earlier run in the same folder would be another cluster.
         match std::fs::remove_dir_all(workdir.join("etcd").join("member")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("empty the store of an earlier run")(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("empty the store of an earlier run")(error));
+            }
             _ => {}
         }
         let credentials = credentials::make(workdir)?;

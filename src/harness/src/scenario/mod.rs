@@ -20,6 +20,7 @@ pub mod spot;
 mod units;
 
 pub use action::{Action, Ask, Target};
+pub use change::Change;
 pub use expect::{Aggregate, Compare, Condition, CostOf, Count, Expectation, LatencyOf, NodeTypes, Noun, PodExpectation};
 pub use fault::Fault;
 pub use given::{Aws, Capacity, Daemonsets, Given, Kubernetes, Manifest, NodeGroup, Queue, Span as DurationRange};

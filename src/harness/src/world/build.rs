@@ -245,14 +245,18 @@ fn furnish_account(cloud: &mut fake_ec2::Cloud, scenario: &Scenario, now: Timest
         made.map_err(|error| WorldError::Cloud(format!("furnish the account: {error}")))?;
     }
     for reserved in &aws.reservations {
-        let tags: Vec<_> = reserved.tags.iter().map(|(key, value)| serde_json::json!({"Key": key, "Value": value})).collect();
-        let input = serde_json::json!({
-            "InstanceType": reserved.instance_type, "InstancePlatform": "Linux/UNIX", "AvailabilityZone": reserved.zone,
-            "InstanceCount": reserved.count, "InstanceMatchCriteria": if reserved.targeted { "targeted" } else { "open" },
-            "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": tags}],
-        });
-        let made = cloud.state_mut().ask(now, fake_ec2::model::Service::Ec2, "CreateCapacityReservation", input);
-        made.map_err(|error| WorldError::Cloud(format!("furnish the account: {error}")))?;
+        reserved.make(cloud.state_mut(), now).map_err(|error| WorldError::Cloud(format!("furnish the account: {error}")))?;
+    }
+    for (account, asks) in &aws.accounts {
+        cloud.state_mut().open_account(account);
+        for ask in asks {
+            let made = cloud.state_mut().ask_in(now, account, ask.service, ask.operation, ask.input.clone());
+            let wrong = |error: fake_ec2::protocol::AwsError| {
+                let said = format!("{}: {}: {}", ask.operation, error.code, error.message);
+                WorldError::Mistakes(crate::scenario::Mistakes(vec![ask.site.mistake(said, None)]))
+            };
+            made.map_err(wrong)?;
+        }
     }
     cloud
         .state_mut()
