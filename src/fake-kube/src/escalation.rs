@@ -155,8 +155,7 @@ fn quoted(list: &[String]) -> String {
 fn beyond(api: &Api, user: &User, namespace: &str, wanted: &[Rule]) -> Option<String> {
     let (own, unknown) = api.auth().rules_and_gaps(api, user, namespace);
     let own = rules(&Value::Array(own));
-    let missing: Vec<Rule> =
-        wanted.iter().flat_map(Rule::broken_down).filter(|small| !own.iter().any(|rule| rule.covers(small))).collect();
+    let missing: Vec<Rule> = wanted.iter().flat_map(Rule::broken_down).filter(|small| !own.iter().any(|rule| rule.covers(small))).collect();
     if missing.is_empty() {
         return None;
     }

@@ -9,9 +9,9 @@ use http::response::Parts;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
 
 pub type Request = http::Request<Bytes>;

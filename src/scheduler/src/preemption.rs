@@ -26,7 +26,11 @@ impl PartialEq for Preemption {
 }
 
 /// The best node to make room on, and for every node that was tried in vain its reasons.
-pub(crate) fn preempt<'a>(view: &'a ClusterView, prepared: &Prepared<'a>, rejected: &[(String, Rejection)]) -> (Option<Preemption>, Vec<String>) {
+pub(crate) fn preempt<'a>(
+    view: &'a ClusterView,
+    prepared: &Prepared<'a>,
+    rejected: &[(String, Rejection)],
+) -> (Option<Preemption>, Vec<String>) {
     let (mut candidates, mut reasons) = (Vec::new(), Vec::new());
     for (name, _) in rejected.iter().filter(|(_, rejection)| !rejection.unresolvable) {
         let Some(node) = view.node(name) else { continue };

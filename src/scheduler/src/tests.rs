@@ -268,7 +268,12 @@ fn room_is_set_aside_for_a_pod_that_was_promised_the_node(#[case] priority: i32,
     // Whoever only fits beside the promised pod does not fit: it is not there yet.
     let beside = json!({ "spec": { "affinity": { "podAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [
         { "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "app": "promised" } } }] } } } });
-    view.set_nominated(&Arc::new(pod("promised", "1", "1Gi", json!({ "metadata": { "labels": { "app": "promised" } }, "spec": { "priority": 5 }, "status": { "nominatedNodeName": "a" } }))));
+    view.set_nominated(&Arc::new(pod(
+        "promised",
+        "1",
+        "1Gi",
+        json!({ "metadata": { "labels": { "app": "promised" } }, "spec": { "priority": 5 }, "status": { "nominatedNodeName": "a" } }),
+    )));
     assert!(schedule(&view, &pod("beside", "1", "1Gi", beside), 0).is_err());
     place(&mut view, (*promised).clone(), "b");
     assert_eq!(view.nominated("a").count(), 0, "a pod that has a node is promised none");

@@ -27,8 +27,9 @@ pub(super) fn outcome(job: &Value, pod: &Object) -> Outcome {
     for (at, rule) in job["spec"]["podFailurePolicy"]["rules"].as_array().into_iter().flatten().enumerate() {
         let action = rule["action"].as_str().unwrap_or_default();
         let said = if rule["onExitCodes"].is_object() {
-            exited(&value["status"], &rule["onExitCodes"])
-                .map(|(name, code)| format!("Container {name} for pod {place} failed with exit code {code} matching {action} rule at index {at}"))
+            exited(&value["status"], &rule["onExitCodes"]).map(|(name, code)| {
+                format!("Container {name} for pod {place} failed with exit code {code} matching {action} rule at index {at}")
+            })
         } else {
             condition(&value["status"], &rule["onPodConditions"])
                 .map(|kind| format!("Pod {place} has condition {kind} matching {action} rule at index {at}"))

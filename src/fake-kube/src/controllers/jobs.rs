@@ -125,7 +125,17 @@ impl<'a> Look<'a> {
         let indexed = value["spec"]["completionMode"] == "Indexed";
         // Only failed pods are replaced: then one that is going is not failed yet.
         let patient = value["spec"]["podReplacementPolicy"] == "Failed";
-        let mut look = Look { job, value, pods: Vec::new(), active: Vec::new(), succeeded: Vec::new(), failed: Vec::new(), indexes: None, failed_indexes: None, replaced: BTreeMap::new() };
+        let mut look = Look {
+            job,
+            value,
+            pods: Vec::new(),
+            active: Vec::new(),
+            succeeded: Vec::new(),
+            failed: Vec::new(),
+            indexes: None,
+            failed_indexes: None,
+            replaced: BTreeMap::new(),
+        };
         let mut done = indexed.then(|| Indexes::parse(value["status"]["completedIndexes"].as_str().unwrap_or_default(), completions));
         for pod in &pods {
             let one = pod.value();

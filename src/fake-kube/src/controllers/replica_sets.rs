@@ -103,7 +103,10 @@ impl ReplicaSets {
         let scales = set.meta.deletion.is_none() && counted.running as i64 != wanted;
         let outcome = if scales { self.scale(api, now, &set, &value, &running) } else { Ok(()) };
         if outcome.is_err() {
-            self.due.insert(key.clone(), Due { at: now.checked_add(queue_backoff(failures)).unwrap_or(Timestamp::MAX), failures: failures + 1 });
+            self.due.insert(
+                key.clone(),
+                Due { at: now.checked_add(queue_backoff(failures)).unwrap_or(Timestamp::MAX), failures: failures + 1 },
+            );
         }
         let what = if (counted.running as i64) < wanted { "FailedCreate" } else { "FailedDelete" };
         let failure = outcome.err().map(|why| (what, why.message));

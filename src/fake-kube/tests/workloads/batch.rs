@@ -106,7 +106,10 @@ fn a_policy_of_success_ends_the_job_early() {
     world.to(world.now + 40);
     world.kubelets();
     let last = last_condition(&world);
-    assert_eq!((&last["type"], &last["reason"], &last["message"]), (&json!("Complete"), &json!("SuccessPolicy"), &json!("Matched rules at index 0")));
+    assert_eq!(
+        (&last["type"], &last["reason"], &last["message"]),
+        (&json!("Complete"), &json!("SuccessPolicy"), &json!("Matched rules at index 0"))
+    );
     assert_eq!(world.get("batch/jobs", "j")["status"]["completedIndexes"], "1");
 }
 
@@ -171,9 +174,7 @@ fn room_that_was_made_is_kept_for_whom_it_was_made() {
     let mut world = World::new();
     world.node("n", "4");
     world.create("scheduling.k8s.io/priorityclasses", json!({ "metadata": { "name": "high" }, "value": 1000 }));
-    let pod = |name: &str, cpu: &str, class: Value| {
-        json!({ "metadata": { "name": name }, "spec": { "priorityClassName": class, "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }] } })
-    };
+    let pod = |name: &str, cpu: &str, class: Value| json!({ "metadata": { "name": name }, "spec": { "priorityClassName": class, "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }] } });
     world.create("pods", pod("low", "4", Value::Null));
     assert_eq!(world.on_node("n"), 1);
     world.create("pods", pod("high", "3", json!("high")));

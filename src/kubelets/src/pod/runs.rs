@@ -51,9 +51,13 @@ pub struct Run {
 /// How a container is at some moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Now {
-    Running { since: Timestamp },
+    Running {
+        since: Timestamp,
+    },
     /// `CrashLoopBackOff`; the wait is from the end of the last run on.
-    Waits { wait: SignedDuration },
+    Waits {
+        wait: SignedDuration,
+    },
     Over,
 }
 

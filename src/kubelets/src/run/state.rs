@@ -173,7 +173,9 @@ impl State {
         self.bound.entry(view.node.clone()).or_default().insert(uid.clone());
         match self.tenants.get_mut(&uid) {
             Some(tenant) => tenant.view = view,
-            None => drop(self.tenants.insert(uid.clone(), Tenant { view, life: None, reported: Stage::Unseen, turn: 0, ip: String::new() })),
+            None => {
+                drop(self.tenants.insert(uid.clone(), Tenant { view, life: None, reported: Stage::Unseen, turn: 0, ip: String::new() }))
+            }
         }
         self.attend(&uid, now);
     }
