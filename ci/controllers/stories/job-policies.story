@@ -7,7 +7,7 @@ metadata: {name: indexed}
 spec:
   completionMode: Indexed
   completions: 3
-  parallelism: 3
+  parallelism: 1
   backoffLimitPerIndex: 0
   template:
     spec:

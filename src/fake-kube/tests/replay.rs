@@ -24,7 +24,6 @@ use serde_json::Value;
 #[case::protobuf("protobuf")]
 #[case::apply("apply")]
 #[case::quotas("quotas")]
-#[case::kinds("kinds")]
 fn answers_like_the_real_server(#[case] name: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay").join(format!("{name}.json"));
     let script: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
