@@ -200,7 +200,8 @@ impl Cloud {
     /// In whose world a call is done. A key of twelve digits that nobody gave out is the root's of that account; a web identity has no account
     /// but the role's that it asks for.
     fn settle_account(&mut self, caller: &mut protocol::Caller, operation: &str, input: &serde_json::Map<String, Value>) {
-        let of_key = caller.access_key.as_deref().filter(|key| is_account(key) && !self.config.verify_signatures && self.key(key).is_none());
+        let of_key =
+            caller.access_key.as_deref().filter(|key| is_account(key) && !self.config.verify_signatures && self.key(key).is_none());
         if let Some(id) = of_key.map(str::to_owned)
             && self.state.open_account(&id)
         {

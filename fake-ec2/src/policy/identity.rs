@@ -113,7 +113,11 @@ fn is_date(text: &str) -> bool {
     let digits = |part: &str, most: usize| !part.is_empty() && part.len() <= most && part.bytes().all(|byte| byte.is_ascii_digit());
     let within = |part: &str, most: u32| digits(part, 2) && part.parse::<u32>().is_ok_and(|value| value <= most);
     let mut day = date.split('-');
-    if !day.next().is_some_and(|year| digits(year, 4)) || !day.next().is_none_or(|month| within(month, 12)) || !day.next().is_none_or(|day| within(day, 31)) || day.next().is_some() {
+    if !day.next().is_some_and(|year| digits(year, 4))
+        || !day.next().is_none_or(|month| within(month, 12))
+        || !day.next().is_none_or(|day| within(day, 31))
+        || day.next().is_some()
+    {
         return false;
     }
     let time = time.strip_suffix(['z', 'Z']).unwrap_or(time);
@@ -165,7 +169,9 @@ fn resource(arn: &str) -> Result<(), Fault> {
     }
     match part(2) {
         "iam" if !part(3).is_empty() => Err(Fault::RegionOfIam(arn.to_owned())),
-        "iam" if parts.len() > 5 && part(5) != "*" && !PATHS.split(", ").any(|path| part(5).starts_with(path)) => Err(Fault::PathOfIam(PATHS)),
+        "iam" if parts.len() > 5 && part(5) != "*" && !PATHS.split(", ").any(|path| part(5).starts_with(path)) => {
+            Err(Fault::PathOfIam(PATHS))
+        }
         // Access points are regional, buckets are not.
         "s3" if !part(3).is_empty() && part(4).is_empty() => Err(Fault::Region(arn.to_owned())),
         _ => Ok(()),
@@ -227,7 +233,14 @@ mod tests {
     #[test]
     fn a_version_is_needed_and_good_ones_pass() {
         assert_eq!(check(&with(json!({})).replace("2012-10-17", "2008-10-17")), Err(Fault::Version));
-        for resource in ["*", "arn:aws:s3:::b/*", "arn:aws:iam::*:user/${aws:username}", "arn:aws:fdsasf", "arn:aws:ec2:*::image/*", "arn:*:ec2:*:*:volume/*"] {
+        for resource in [
+            "*",
+            "arn:aws:s3:::b/*",
+            "arn:aws:iam::*:user/${aws:username}",
+            "arn:aws:fdsasf",
+            "arn:aws:ec2:*::image/*",
+            "arn:*:ec2:*:*:volume/*",
+        ] {
             assert_eq!(check(&with(json!({"Resource": resource}))), Ok(()), "{resource}");
         }
     }

@@ -59,7 +59,12 @@ impl Due {
             Self::Cluster { name, .. } => Some(format!("cluster {name} is being created")),
             Self::Group { name, retry: false, .. } => Some(format!("Auto Scaling group {name} launches or terminates")),
             // Without capacity a group would try for ever; what is in force keeps nothing unsettled.
-            Self::Group { .. } | Self::Fate { .. } | Self::Reservation { .. } | Self::Forget { .. } | Self::Visible { .. } | Self::Price { .. } => None,
+            Self::Group { .. }
+            | Self::Fate { .. }
+            | Self::Reservation { .. }
+            | Self::Forget { .. }
+            | Self::Visible { .. }
+            | Self::Price { .. } => None,
         }
     }
 }

@@ -59,8 +59,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use account::Account;
-pub use bus::Deliveries;
 pub use accounts::{account_of, is_account};
+pub use bus::Deliveries;
 pub use denial::Denial;
 pub use iam::IamMode;
 pub use incident::{Body, Cause, Fate, Incident, IncidentError};

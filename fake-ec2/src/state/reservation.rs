@@ -65,7 +65,14 @@ impl CapacityReservation {
 impl super::State {
     /// Changes the active reservations of a type in a zone of the home region to hold so many; none ends them, and what runs in them goes on
     /// as plain on-demand instances. Says how many there were; refuses fewer than run in one.
-    pub fn resize_reservations(&mut self, now: Timestamp, instance_type: &str, zone: &str, tags: &Tags, count: u64) -> Result<usize, String> {
+    pub fn resize_reservations(
+        &mut self,
+        now: Timestamp,
+        instance_type: &str,
+        zone: &str,
+        tags: &Tags,
+        count: u64,
+    ) -> Result<usize, String> {
         let home = self.account.home.clone();
         let Some(mut world) = self.world(now, &home) else { return Ok(0) };
         let meant = |it: &&CapacityReservation| {

@@ -100,7 +100,8 @@ fn through(protocol: Protocol, (service, name, body): (Service, String, Vec<u8>)
     }
     let form = [("authorization", "none"), ("content-type", "application/x-www-form-urlencoded")];
     let alive = cloud.submit(now, request("POST", "/", &form, b"Action=GetCallerIdentity&Version=2011-06-15"));
-    let answered = cloud.advance(now).into_iter().any(|out| matches!(out, Out::Reply(ticket, reply) if ticket == alive && reply.status() == 200));
+    let answered =
+        cloud.advance(now).into_iter().any(|out| matches!(out, Out::Reply(ticket, reply) if ticket == alive && reply.status() == 200));
     prop_assert!(answered, "the cloud goes on");
     Ok(())
 }

@@ -166,8 +166,9 @@ pub async fn connection<F: Fake, A>(
 ) where
     A: Future<Output = Response> + Send + 'static,
 {
-    let service =
-        hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| answer(line.clone(), beside.clone(), None, request));
+    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        answer(line.clone(), beside.clone(), None, request)
+    });
     let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     server.http1().keep_alive(true);
     // A peer that breaks its connection is no event for the server.

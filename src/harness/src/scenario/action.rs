@@ -132,7 +132,9 @@ fn mapping(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Option<
     if fields.get("aws").is_some() {
         let account = fields.get("account").and_then(|n| {
             reader.parsed(n, "do.account", |text| {
-                fake_ec2::state::is_account(text).then(|| text.to_owned()).ok_or_else(|| "write an account's twelve digits, quoted".to_owned())
+                fake_ec2::state::is_account(text)
+                    .then(|| text.to_owned())
+                    .ok_or_else(|| "write an account's twelve digits, quoted".to_owned())
             })
         });
         return asked(reader, node, &fields, account).map(Action::Ask);

@@ -74,7 +74,11 @@ pub(super) fn read(reader: &Reader, word: &str, node: &Node, region: &str) -> Op
 /// `{m5.large: [us-west-2a], c5.large: none, t3.small: all}`.
 pub(super) fn offerings(reader: &Reader, node: &Node, region: &str) -> Option<Offerings> {
     let Kind::Map(entries) = &node.kind else {
-        reader.wrong(&node.span, "offerings must map instance types to zones", "for example {m5.large: [us-west-2a], c5.large: none}".to_owned());
+        reader.wrong(
+            &node.span,
+            "offerings must map instance types to zones",
+            "for example {m5.large: [us-west-2a], c5.large: none}".to_owned(),
+        );
         return None;
     };
     let mut made = Offerings::new();

@@ -294,7 +294,8 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
             let fields = reader.map(node, "ami-release", &["every", "times", "for"]);
             let Some(every) = fields.get("every") else { return Some(What::ImageRelease) };
             let every = reader.parsed(every, "ami-release.every", |text| {
-                units::duration(text).and_then(|every| if every.as_secs() < 60 { Err("write a minute or more".to_owned()) } else { Ok(every) })
+                units::duration(text)
+                    .and_then(|every| if every.as_secs() < 60 { Err("write a minute or more".to_owned()) } else { Ok(every) })
             })?;
             let times = fields.get("times").and_then(|n| positive(reader, n, "times"));
             Some(What::Force { force: Force::Releases { every }, lasting: lasting(reader, &fields), times })

@@ -184,7 +184,8 @@ impl Tap for Keeper {
 
 /// A request as a line holds it.
 fn written(now: Timestamp, request: &Request) -> Value {
-    let headers: Vec<[&str; 2]> = request.headers().iter().filter_map(|(name, value)| Some([name.as_str(), value.to_str().ok()?])).collect();
+    let headers: Vec<[&str; 2]> =
+        request.headers().iter().filter_map(|(name, value)| Some([name.as_str(), value.to_str().ok()?])).collect();
     json!({
         "now": now.to_string(), "method": request.method().as_str(), "uri": request.uri().to_string(), "headers": headers,
         "body": STANDARD.encode(request.body()),

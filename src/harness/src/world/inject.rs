@@ -123,7 +123,8 @@ impl World {
             What::ImageRelease => self.befall(Incident::ImageRelease, &fault.site).await,
             What::Change(change) => {
                 let (change, region) = (change.clone(), self.region.clone());
-                let made = self.aws.visit(move |cloud, now| change.make(cloud.state_mut(), now, &region)).await.map_err(WorldError::from)?;
+                let made =
+                    self.aws.visit(move |cloud, now| change.make(cloud.state_mut(), now, &region)).await.map_err(WorldError::from)?;
                 made.map_err(|why| mistaken(fault.site.mistake(why, None)))
             }
             What::Lift(words) => {
