@@ -71,6 +71,7 @@ botocore.handlers.BUILTIN_HANDLERS.append(("provide-client-params.ec2", with_own
 # EKS takes roles and subnets that exist: what moto's tests make up is made, or replaced by what a fresh account has.
 made = set()
 subnets = {}
+MADE_UP = ("subnet-12345ab", "subnet-67890cd")
 EKS = {"1": "1.34", "AL2_x86_64": "AL2023_x86_64_STANDARD"}
 
 def client(service, region="us-east-1"):
@@ -101,15 +102,27 @@ def with_own_world(params, context, **_):
             return {key: own(item) for key, item in value.items()}
         if isinstance(value, list):
             return [own(item) for item in value]
-        made_up = ("subnet-12345ab", "subnet-67890cd")
-        return subnet(made_up.index(value), region) if value in made_up else value
+        return subnet(MADE_UP.index(value), region) if value in MADE_UP else value
     params = own(params)
     for name in ("version", "amiType"):
         if params.get(name) in EKS:
             params[name] = EKS[params[name]]
     return params
 
+def with_their_names(parsed, context, **_):
+    def theirs(value):
+        if isinstance(value, dict):
+            return {key: theirs(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [theirs(item) for item in value]
+        ours = subnets.get(context["client_region"], [])[:2]
+        return MADE_UP[ours.index(value)] if value in ours else value
+    for key, value in list(parsed.items()):
+        if key != "ResponseMetadata":
+            parsed[key] = theirs(value)
+
 botocore.handlers.BUILTIN_HANDLERS.append(("provide-client-params.eks", with_own_world))
+botocore.handlers.BUILTIN_HANDLERS.append(("after-call.eks", with_their_names))
 
 PORT = os.environ["TEST_SERVER_MODE_ENDPOINT"].rsplit(":", 1)[1]
 running = []

@@ -14,8 +14,8 @@ const PARTITIONS: [&str; 6] = ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-is
 
 type Statement<'a> = &'a Map<String, Value>;
 
-/// Checks a document that is to be an identity's policy.
-pub fn check(text: &str) -> Result<(), Fault> {
+/// Checks a document that is to be an identity's policy. A managed one must be of the language's present version, an inline one need not.
+pub fn check(text: &str, managed: bool) -> Result<(), Fault> {
     let document: Value = serde_json::from_str(text).map_err(|_| Fault::Syntax)?;
     let document = document.as_object().ok_or(Fault::Syntax)?;
     known(document, &["Version", "Id", "Statement"])?;
@@ -30,7 +30,8 @@ pub fn check(text: &str) -> Result<(), Fault> {
     statements.iter().try_for_each(|statement| syntax(statement))?;
     match document.get("Version").map(Value::as_str) {
         Some(Some("2012-10-17")) => {}
-        None | Some(Some("2008-10-17")) => return Err(Fault::Version),
+        None | Some(Some("2008-10-17")) if managed => return Err(Fault::Version),
+        None | Some(Some("2008-10-17")) => {}
         _ => return Err(Fault::Syntax),
     }
     if statements.iter().any(|statement| fails_of_old(statement)) {
@@ -212,7 +213,7 @@ mod tests {
     #[case(json!({"Condition": {"StringSame": {"a": "b"}}}), "Syntax errors in policy.")]
     #[case(json!({"Condition": {"StringEquals": {"a": {}}}}), "Syntax errors in policy.")]
     fn faults(#[case] change: Value, #[case] message: &str) {
-        assert_eq!(check(&with(change)).expect_err("a fault").to_string(), message);
+        assert_eq!(check(&with(change), true).expect_err("a fault").to_string(), message);
     }
 
     #[rstest]
@@ -232,7 +233,8 @@ mod tests {
 
     #[test]
     fn a_version_is_needed_and_good_ones_pass() {
-        assert_eq!(check(&with(json!({})).replace("2012-10-17", "2008-10-17")), Err(Fault::Version));
+        let old = with(json!({})).replace("2012-10-17", "2008-10-17");
+        assert_eq!((check(&old, true), check(&old, false)), (Err(Fault::Version), Ok(())));
         for resource in [
             "*",
             "arn:aws:s3:::b/*",
@@ -241,7 +243,7 @@ mod tests {
             "arn:aws:ec2:*::image/*",
             "arn:*:ec2:*:*:volume/*",
         ] {
-            assert_eq!(check(&with(json!({"Resource": resource}))), Ok(()), "{resource}");
+            assert_eq!(check(&with(json!({"Resource": resource})), true), Ok(()), "{resource}");
         }
     }
 }

@@ -154,9 +154,16 @@ fn render_profile(world: &World<'_>, profile: &InstanceProfile) -> Value {
     })
 }
 
+/// The document of a managed policy.
+fn managed_document(input: &Members) -> Result<Document, AwsError> {
+    let checked = identity::check(input.text("PolicyDocument").unwrap_or_default(), true);
+    checked.map_err(|fault| errors::POLICY_DOCUMENT.error(&[&fault.to_string()]))?;
+    document(input, "PolicyDocument", Kind::Identity)
+}
+
 fn document(input: &Members, member: &str, kind: Kind) -> Result<Document, AwsError> {
     let text = input.text(member).unwrap_or_default();
-    let checked = if kind == Kind::Identity { identity::check(text) } else { Ok(()) };
+    let checked = if kind == Kind::Identity { identity::check(text, false) } else { Ok(()) };
     checked.and_then(|()| Document::read(text, kind)).map_err(|fault| errors::POLICY_DOCUMENT.error(&[&fault.to_string()]))
 }
 

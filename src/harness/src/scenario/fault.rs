@@ -212,7 +212,10 @@ pub(super) fn standing(reader: &Reader, node: &Node, region: &str) -> Vec<Fault>
             reader.wrong(
                 &fault.site.span,
                 "nothing runs yet that this could happen to",
-                format!("given.aws.faults takes {}; those of machines need after, ami-release needs every", FORCES.join(", ")),
+                format!(
+                    "given.aws.faults takes {}. What befalls machines needs after, ami-release needs every; the others belong to a step",
+                    FORCES.join(", ")
+                ),
             );
         }
     }

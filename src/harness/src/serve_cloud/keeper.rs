@@ -307,9 +307,16 @@ mod tests {
         assert!(matches!(other, Err(JournalError::Other(..))), "{other:?}");
     }
 
+    fn ask_sqs(body: &str) -> Request {
+        let scope = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-west-2/sqs/aws4_request, SignedHeaders=host, Signature=00";
+        let request = http::Request::post("http://127.0.0.1/").header("authorization", scope);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.body(Bytes::from(format!("{body}&Version=2012-11-05"))).expect("a request")
+    }
+
     /// As a wire tells it: the request, then its reply.
     fn poll(cloud: &mut Cloud, keeper: &mut Keeper, second: i64, number: u64, body: &str) -> String {
-        let request = ask(body);
+        let request = ask_sqs(body);
         Tap::request(keeper, at(second), number, &request);
         let ticket = cloud.submit(at(second), request);
         let outs = cloud.advance(at(second));
@@ -345,7 +352,7 @@ mod tests {
         let mut file = OpenOptions::new().append(true).open(&path).expect("the file");
         let kept = size();
         for second in 4..50 {
-            writeln!(file, "{}", written(at(second), &ask(&format!("Action=ReceiveMessage&{queue}")))).expect("a line");
+            writeln!(file, "{}", written(at(second), &ask_sqs(&format!("Action=ReceiveMessage&{queue}")))).expect("a line");
         }
         let (mut again, mut keeper) = (fresh(), Keeper::new("us-west-2", None));
         assert_eq!(keeper.keep(&path, &start, &mut again).expect("the same file"), 3);
