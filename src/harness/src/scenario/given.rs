@@ -93,6 +93,8 @@ pub struct Aws {
     pub iam_propagation: fake_ec2::state::Delay,
     /// On-demand capacity that is set aside.
     pub reservations: Vec<Reserved>,
+    /// The cluster takes part in ARC's zonal shifts.
+    pub zonal_shift: bool,
 }
 
 /// A capacity reservation.
@@ -168,6 +170,7 @@ impl Default for Aws {
             consistency: Default::default(),
             iam_propagation: fake_ec2::state::Delay::ZERO,
             reservations: Vec::new(),
+            zonal_shift: false,
         }
     }
 }
@@ -295,6 +298,7 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
         "quotas",
         "consistency",
         "reservations",
+        "zonalShift",
     ];
     let fields = reader.map(node, "given.aws", &known);
     let text = |name: &str| fields.get(name).and_then(|n| reader.text_of(n, &format!("given.aws.{name}")));
@@ -332,6 +336,7 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
     if let Some(node) = fields.get("reservations") {
         made.reservations = reader.list(node).into_iter().filter_map(|n| reserved(reader, n, &made.region)).collect();
     }
+    made.zonal_shift = fields.get("zonalShift").is_some_and(|n| truth(reader, n, "given.aws.zonalShift"));
     made.iam = fields.get("iam").map(|n| iam(reader, folder, n)).unwrap_or_default();
     made.prices = fields.get("prices").and_then(|n| prices(reader, n)).unwrap_or_default();
     made
@@ -453,6 +458,14 @@ fn iam(reader: &Reader, folder: &Path, node: &Node) -> Iam {
     let documents = fields.get("serviceControlPolicies").map(|n| reader.list(n)).unwrap_or_default();
     made.service_control_policies = documents.into_iter().filter_map(document).collect();
     made
+}
+
+fn truth(reader: &Reader, node: &Node, what: &str) -> bool {
+    if let Kind::Bool(is) = &node.kind {
+        return *is;
+    }
+    reader.wrong(&node.span, &format!("{what} is true or false"), "write true".to_owned());
+    false
 }
 
 fn queue(reader: &Reader, node: &Node) -> Queue {
