@@ -137,6 +137,13 @@ impl World<'_> {
         self.region.placement_groups.values().find(|group| group.name == named || group.id == named)
     }
 
+    /// Zones in which a placement group has instances.
+    pub(crate) fn zones_of_group(&self, group: &str) -> std::collections::BTreeSet<&'static str> {
+        let instances = self.region.instances.values();
+        let own = instances.filter(|it| it.phase.holds_capacity() && it.placement_group.as_deref() == Some(group));
+        own.map(|it| it.zone.name).collect()
+    }
+
     /// Instances of a placement group in a zone.
     pub(crate) fn grouped(&self, group: &str, zone: Option<&str>) -> u64 {
         let instances =

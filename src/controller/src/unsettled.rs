@@ -15,6 +15,7 @@ pub fn is_poll(world: &World, work: Option<&Work>, effect: &Effect) -> bool {
     match effect {
         Effect::RefreshInstanceTypes
         | Effect::RefreshPrices
+        | Effect::RefreshZonalShifts
         | Effect::KubernetesVersion
         | Effect::ListInstances
         | Effect::ListUnhealthy
@@ -28,6 +29,7 @@ pub fn is_poll(world: &World, work: Option<&Work>, effect: &Effect) -> bool {
         | Effect::ResolveSubnets(_)
         | Effect::ResolveSecurityGroups(_)
         | Effect::ResolveCapacityReservations(_)
+        | Effect::ResolvePlacementGroup(_)
         | Effect::EnsureInstanceProfile(_)
         | Effect::Validate { .. } => match work {
             Some(Work::NodeClass(name)) => world.index.class(name).is_some_and(|class| is_ready(class)),

@@ -44,11 +44,11 @@ pub enum Work {
     Interruption,
     InstanceGc,
     ClaimGc,
-    /// Machines that left their capacity reservation, and those of one that ends.
     /// Machines that EC2 finds broken.
     Health,
     /// A node whose conditions say that it is broken.
     NodeHealth(Name),
+    /// Machines that left their capacity reservation, and those of one that ends.
     CapacityTypes,
     ReservationExpiration,
     InstanceTypes,
@@ -60,6 +60,11 @@ pub enum Work {
     Profiles,
     /// Image parameters whose image is deprecated are asked for anew.
     Images,
+    /// Zones that are shifted away from.
+    ZonalShift,
+    /// A NodeClaim or a Node names its NodeClass.
+    HydrateClaim(Name),
+    HydrateNode(Name),
 }
 
 impl Work {
@@ -98,6 +103,9 @@ impl Work {
             Work::Consistency(_) => "nodeclaim.consistency",
             Work::Profiles => "instanceprofile.garbagecollection",
             Work::Images => "providers.ssm.invalidation",
+            Work::ZonalShift => "zonalshift",
+            Work::HydrateClaim(_) => "nodeclaim.hydration",
+            Work::HydrateNode(_) => "node.hydration",
         }
     }
 
@@ -111,13 +119,25 @@ impl Work {
             | Work::Tagging(name)
             | Work::Marks(name)
             | Work::PodEvents(name)
+            | Work::HydrateClaim(name)
             | Work::Consistency(name) => {
                 format!("nodeclaim/{name}")
             }
             Work::Command(id) => format!("command/{id}"),
-            Work::Termination(name) | Work::NodeHealth(name) => format!("node/{name}"),
+            Work::Termination(name) | Work::NodeHealth(name) | Work::HydrateNode(name) => format!("node/{name}"),
             Work::Evict { pod, .. } => format!("pod/{pod}"),
             _ => String::new(),
+        }
+    }
+
+    /// The key under which a line of the log names what it is about, and its name.
+    pub fn subject(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Work::NodeClass(name) => Some(("EC2NodeClass", &**name)),
+            Work::NodePool(name) | Work::PoolCounter(name) | Work::FixedSize(name) => Some(("NodePool", &**name)),
+            Work::Lifecycle(name) | Work::Tagging(name) | Work::Marks(name) | Work::Consistency(name) => Some(("NodeClaim", &**name)),
+            Work::Termination(name) => Some(("Node", &**name)),
+            _ => None,
         }
     }
 
@@ -154,6 +174,7 @@ impl Work {
                 | Work::Consistency(_)
                 | Work::Profiles
                 | Work::Images
+                | Work::ZonalShift
         )
     }
 }

@@ -14,11 +14,8 @@ struct Family {
 }
 
 /// Upstream's families that are not there, and why.
-const LEFT_OUT: [(&str, &str); 5] = [
-    ("karpenter_cloudprovider_batcher_batch_size", "the adapter's batches are not counted"),
-    ("karpenter_cloudprovider_batcher_batch_time_seconds", "the adapter's batches are not counted"),
+const LEFT_OUT: [(&str, &str); 2] = [
     ("karpenter_consolidation_moves_total", "moves that were weighed and refused are not counted, only commands"),
-    ("karpenter_ec2nodeclasses_userdata_bytes", "the adapter does not say how long the user data is"),
     ("karpenter_scheduler_pending_pods_by_effective_zone_count", "the planner does not say which zones were left to a pod"),
 ];
 /// Those that are there only while something lasts, which nothing does at the end of these stories.

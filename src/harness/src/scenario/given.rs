@@ -98,6 +98,8 @@ pub struct Aws {
     pub offerings: super::change::Offerings,
     /// Other accounts by number, and what their owners ask for before the story.
     pub accounts: Vec<(String, Vec<Ask>)>,
+    /// The cluster takes part in ARC's zonal shifts.
+    pub zonal_shift: bool,
 }
 
 /// A capacity reservation.
@@ -189,6 +191,7 @@ impl Default for Aws {
             reservations: Vec::new(),
             offerings: Default::default(),
             accounts: Vec::new(),
+            zonal_shift: false,
         }
     }
 }
@@ -318,6 +321,7 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
         "reservations",
         "offerings",
         "accounts",
+        "zonalShift",
     ];
     let fields = reader.map(node, "given.aws", &known);
     let text = |name: &str| fields.get(name).and_then(|n| reader.text_of(n, &format!("given.aws.{name}")));
@@ -361,6 +365,7 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
     if let Some(node) = fields.get("accounts") {
         made.accounts = accounts(reader, node);
     }
+    made.zonal_shift = fields.get("zonalShift").is_some_and(|n| truth(reader, n, "given.aws.zonalShift"));
     made.iam = fields.get("iam").map(|n| iam(reader, folder, n)).unwrap_or_default();
     made.prices = fields.get("prices").and_then(|n| prices(reader, n)).unwrap_or_default();
     made
@@ -507,6 +512,14 @@ fn iam(reader: &Reader, folder: &Path, node: &Node) -> Iam {
     let documents = fields.get("serviceControlPolicies").map(|n| reader.list(n)).unwrap_or_default();
     made.service_control_policies = documents.into_iter().filter_map(document).collect();
     made
+}
+
+fn truth(reader: &Reader, node: &Node, what: &str) -> bool {
+    if let Kind::Bool(is) = &node.kind {
+        return *is;
+    }
+    reader.wrong(&node.span, &format!("{what} is true or false"), "write true".to_owned());
+    false
 }
 
 fn queue(reader: &Reader, node: &Node) -> Queue {

@@ -261,8 +261,11 @@ fn furnish_account(cloud: &mut fake_ec2::Cloud, scenario: &Scenario, now: Timest
     cloud
         .state_mut()
         .furnish_eks(now, &lab)
-        .map(drop)
-        .map_err(|error| WorldError::Cloud(format!("furnish the account: {}: {}", error.code, error.message)))
+        .map_err(|error| WorldError::Cloud(format!("furnish the account: {}: {}", error.code, error.message)))?;
+    if aws.zonal_shift {
+        cloud.state_mut().enable_zonal_shift(&aws.cluster);
+    }
+    Ok(())
 }
 
 async fn cluster_endpoint(aws: &Line<fake_ec2::Cloud>, scenario: &Scenario) -> Result<String, WorldError> {
@@ -378,7 +381,7 @@ async fn start_controller(
             let errors = Arc::default();
             let mut controller = controller::Settings::new(&aws.cluster);
             controller.cluster_ca = cloud.cluster_ca.clone();
-            controller.interruptions = aws.queue_name().is_some();
+            controller.interruption_queue = aws.queue_name();
             controller.crash_at = options.crash_at;
             controller.tamper = options.tamper.clone();
             super::running::configure(&mut controller, &mut cloud, &scenario.given.settings)?;
