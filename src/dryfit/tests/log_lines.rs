@@ -68,7 +68,7 @@ fn stories_are_told_in_upstreams_words() {
     STORIES.iter().for_each(|story| said(story, folder.path(), &mut ours));
     let mut differences = Vec::new();
     for row in &upstream {
-        let excused = LEFT_OUT.iter().any(|(controller, message, _)| (*controller, *message) == (&row.controller, &row.message));
+        let excused = LEFT_OUT.iter().any(|(controller, message, _)| *controller == row.controller && *message == row.message);
         match ours.get(&(row.controller.clone(), row.message.clone())) {
             None if excused => {}
             None => differences.push(format!("{} {:?} is not said", row.controller, row.message)),
