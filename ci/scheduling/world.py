@@ -2,6 +2,8 @@
 
 import random
 
+# Priority, and whether others may have to go for such a pod.
+CLASSES = {"plain": (0, "Never"), "modest": (1000, "Never"), "low": (1, "PreemptLowerPriority"), "middle": (100, "PreemptLowerPriority"), "high": (1000, "PreemptLowerPriority")}
 ZONES = ["z1", "z2", "z3"]
 WORDS = ["red", "green", "blue"]
 
@@ -87,7 +89,6 @@ def pod(draw, name):
     if draw.random() < 0.08:
         port = draw.choice([8080, 9090])
         container["ports"] = [{"containerPort": port, "hostPort": port}]
-    # Nobody is preempted: that is another question, and its victims would be gone on one side before the other looks.
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0, "preemptionPolicy": "Never", "priorityClassName": "plain"}
     if draw.random() < 0.15:
         spec["nodeSelector"] = {"disk": draw.choice(["ssd", "hdd"])}
@@ -100,8 +101,70 @@ def pod(draw, name):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "labels": {"color": color}}, "spec": spec}
 
 
-def world(seed):
-    draw = random.Random(seed)
-    nodes = [node(draw, number) for number in range(draw.randrange(3, 13))]
-    pods = [pod(draw, f"p{number:02}") for number in range(draw.randrange(8, 25))]
-    return nodes, pods
+DRIVER = "csi.example.com"
+# What a claim may be, beside bound: a claim that nobody made, one that is to be bound before any pod, and one that waits for a volume that nobody has.
+UNBOUND = {"c-missing": None, "c-unbound": "", "c-waits": "waits"}
+
+
+def volume(draw, number):
+    """A claim and its volume, bound to each other."""
+    name = f"{number}"
+    spec = {
+        "capacity": {"storage": "1Gi"}, "accessModes": [draw.choice(["ReadWriteOnce", "ReadWriteOnce", "ReadWriteOncePod"])], "storageClassName": "",
+        "csi": {"driver": draw.choice([DRIVER, DRIVER, "other.example.com"]), "volumeHandle": f"h{name}"},
+        "claimRef": {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "namespace": "default", "name": f"c{name}"},
+    }  # fmt: skip
+    labels = {}
+    if draw.random() < 0.5:
+        expression = {"key": "topology.kubernetes.io/zone", "operator": "In", "values": draw.sample(ZONES, draw.choice([1, 1, 2]))}
+        spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}
+    if draw.random() < 0.3:
+        labels["topology.kubernetes.io/zone"] = draw.choice(ZONES)
+    claim = {"metadata": {"name": f"c{name}", "namespace": "default"}, "spec": {"volumeName": f"v{name}", "accessModes": spec["accessModes"], "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}}}
+    return claim, {"metadata": {"name": f"v{name}", "labels": labels}, "spec": spec}
+
+
+class World:
+    """Nodes, pods in the order in which they come, and what some of the worlds have beside."""
+
+    def __init__(self, seed):
+        draw = random.Random(seed)
+        self.nodes = [node(draw, number) for number in range(draw.randrange(3, 13))]
+        self.pods = [pod(draw, f"p{number:02}") for number in range(draw.randrange(8, 25))]
+        # Later draws from a stream of their own: the worlds without these stay what they were.
+        draw = random.Random(f"{seed}, more")
+        self.volumes, self.limits = [], []
+        # In some worlds pods take others' places; in some of these victims take their time.
+        self.preempts, self.lingers = draw.random() < 0.35, False
+        if self.preempts:
+            self.lingers = draw.random() < 0.5
+            self.crowd(draw)
+        if draw.random() < 0.35:
+            self.store(draw)
+
+    def crowd(self, draw):
+        self.nodes = self.nodes[: draw.randrange(2, 6)]
+        for one in self.nodes:
+            one["spec"].pop("unschedulable", None)
+            room = {**one["status"]["capacity"], "cpu": f"{draw.randrange(1500, 5000)}m"}
+            one["status"] = {"capacity": room, "allocatable": room}
+        for one in self.pods:
+            spec = one["spec"]
+            spec["priorityClassName"] = "modest" if draw.random() < 0.1 else draw.choice(["low", "low", "middle", "high"])
+            spec["preemptionPolicy"] = CLASSES[spec["priorityClassName"]][1]
+            spec["terminationGracePeriodSeconds"] = 30 if self.lingers else 0
+            spec["containers"][0]["resources"]["requests"]["cpu"] = f"{draw.randrange(300, 3000)}m"
+
+    def store(self, draw):
+        self.volumes = [volume(draw, number) for number in range(draw.randrange(2, 7))]
+        self.limits = [
+            {"metadata": {"name": one["metadata"]["name"]}, "spec": {"drivers": [{"name": DRIVER, "nodeID": one["metadata"]["name"], "topologyKeys": [], "allocatable": {"count": draw.randrange(1, 4)}}]}}
+            for one in self.nodes if draw.random() < 0.7
+        ]  # fmt: skip
+        names = [claim["metadata"]["name"] for claim, _ in self.volumes]
+        for one in self.pods:
+            chosen = draw.sample(names, draw.choice([0, 1, 1, 2]))
+            if draw.random() < 0.08:
+                chosen.append(draw.choice(list(UNBOUND)))
+            if chosen:
+                one["spec"]["volumes"] = [{"name": f"v{at}", "persistentVolumeClaim": {"claimName": name}} for at, name in enumerate(chosen)]

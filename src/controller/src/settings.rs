@@ -29,6 +29,8 @@ pub struct Settings {
     /// The gates `StaticCapacity` and `NodeOverlay`.
     pub static_capacity: bool,
     pub node_overlay: bool,
+    /// The gate `NodeRepair`.
+    pub node_repair: bool,
     /// `LEADER_ELECTION_NAME`'s lease is taken before anything is decided; `None`: this process is alone.
     pub leader_election: Option<LeaderElection>,
     /// Receives every decision, effect and explanation, in order.
@@ -52,6 +54,7 @@ impl Settings {
             options: planner::Options::default(),
             static_capacity: false,
             node_overlay: false,
+            node_repair: false,
             leader_election: None,
             observer: None,
             crash_at: None,
@@ -78,7 +81,7 @@ impl std::fmt::Debug for Settings {
             .field("isolated_vpc", isolated_vpc)
             .field("interruptions", interruptions)
             .field("options", options)
-            .field("gates", &(self.static_capacity, self.node_overlay))
+            .field("gates", &(self.static_capacity, self.node_overlay, self.node_repair))
             .field("leader_election", &self.leader_election)
             .finish_non_exhaustive()
     }

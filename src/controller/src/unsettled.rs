@@ -1,6 +1,6 @@
 //! Whether anything is still under way, in words.
 
-use crate::decide::{lifecycle, marks};
+use crate::decide::{lifecycle, marks, node_health};
 use crate::disruption::Pass;
 use crate::effect::Effect;
 use crate::work::Work;
@@ -135,13 +135,13 @@ fn of_world(world: &mut World) -> Vec<String> {
     list
 }
 
-/// NodeClaims that become Consolidatable unless a pod comes or goes before, and when.
+/// NodeClaims that become Consolidatable unless a pod comes or goes before, and broken nodes that are to be repaired; and when.
 fn upcoming(world: &World) -> Vec<(Timestamp, String)> {
     let due = |claim: &Arc<api::NodeClaim>| {
         let at = marks::due(world, claim)?;
         Some((at, format!("claim {} becomes consolidatable at {at}", claim.name_any())))
     };
-    world.index.claims().filter_map(due).collect()
+    world.index.claims().filter_map(due).chain(node_health::upcoming(world)).collect()
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub enum Work {
     /// Machines that left their capacity reservation, and those of one that ends.
     /// Machines that EC2 finds broken.
     Health,
+    /// A node whose conditions say that it is broken.
+    NodeHealth(Name),
     CapacityTypes,
     ReservationExpiration,
     InstanceTypes,
@@ -87,6 +89,7 @@ impl Work {
             Work::InstanceGc => "instance.garbagecollection",
             Work::ClaimGc => "nodeclaim.garbagecollection",
             Work::Health => "interruption.instancestatus",
+            Work::NodeHealth(_) => "node.health",
             Work::CapacityTypes => "capacityreservation.capacitytype",
             Work::ReservationExpiration => "capacityreservation.expiration",
             Work::InstanceTypes => "providers.instancetype",
@@ -112,7 +115,7 @@ impl Work {
                 format!("nodeclaim/{name}")
             }
             Work::Command(id) => format!("command/{id}"),
-            Work::Termination(name) => format!("node/{name}"),
+            Work::Termination(name) | Work::NodeHealth(name) => format!("node/{name}"),
             Work::Evict { pod, .. } => format!("pod/{pod}"),
             _ => String::new(),
         }
@@ -122,7 +125,9 @@ impl Work {
     fn back_off(&self) -> (SignedDuration, SignedDuration) {
         match self {
             Work::Lifecycle(_) => (SignedDuration::from_secs(1), SignedDuration::from_mins(1)),
-            Work::Termination(_) | Work::Evict { .. } => (SignedDuration::from_millis(100), SignedDuration::from_secs(10)),
+            Work::Termination(_) | Work::NodeHealth(_) | Work::Evict { .. } => {
+                (SignedDuration::from_millis(100), SignedDuration::from_secs(10))
+            }
             Work::NodeClass(_) | Work::Tagging(_) => (SignedDuration::from_millis(100), SignedDuration::from_mins(1)),
             _ => (SignedDuration::from_millis(5), SignedDuration::from_secs(1000)),
         }

@@ -31,7 +31,12 @@ const MOMENTARY: [&str; 7] = [
     "operator_termination_current_time_seconds",
     "operator_ec2nodeclass_status_condition_transition_seconds",
 ];
-const STORIES: [&str; 3] = ["consolidation", "spot-interruption", "insufficient-capacity"];
+const STORIES: [&str; 4] = [
+    "workshops/eks-workshop/consolidation",
+    "workshops/eks-workshop/spot-interruption",
+    "workshops/eks-workshop/insufficient-capacity",
+    "incidents/node-repair",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -39,7 +44,7 @@ fn root() -> PathBuf {
 
 /// What `/metrics` would say at the end of the story.
 fn metrics(story: &str, folder: &Path) -> String {
-    let file = root().join(format!("scenarios/workshops/eks-workshop/{story}.yaml"));
+    let file = root().join(format!("scenarios/{story}.yaml"));
     let logs = folder.join(story);
     let run = Command::new(env!("CARGO_BIN_EXE_dryfit")).args(["test", "--logs"]).arg(&logs).arg(file).output().expect("dryfit runs");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));

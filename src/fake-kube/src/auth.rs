@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::api::Api;
-use crate::select::Labels;
 use crate::status::Status;
 use crate::store::Object;
 use crate::time;
@@ -182,7 +181,7 @@ impl Auth {
     /// # Errors
     /// The words of the refusal.
     pub(crate) fn allowed(&self, api: &Api, user: &User, asks: &Asks<'_>) -> Result<String, String> {
-        if !self.rbac || user.groups.iter().any(|group| group == MASTERS) {
+        if !self.limits(user) {
             return Ok(String::new());
         }
         let mut missing = Vec::new();
@@ -213,9 +212,21 @@ impl Auth {
         })
     }
 
+    /// Whether there is anything that the user may not do.
+    pub(crate) fn limits(&self, user: &User) -> bool {
+        self.rbac && !user.groups.iter().any(|group| group == MASTERS)
+    }
+
+    /// Every rule that the user has in a namespace, and what was not found of the roles that bindings name.
+    pub(crate) fn rules_and_gaps(&self, api: &Api, user: &User, namespace: &str) -> (Vec<Value>, Vec<String>) {
+        let mut missing = Vec::new();
+        let rules = grants(api, user, namespace, &mut missing).into_iter().flat_map(|(_, _, rules)| rules).collect();
+        (rules, missing)
+    }
+
     /// Every rule that the user has in a namespace, for SelfSubjectRulesReview.
     pub(crate) fn rules(&self, api: &Api, user: &User, namespace: &str) -> Vec<Value> {
-        if !self.rbac || user.groups.iter().any(|group| group == MASTERS) {
+        if !self.limits(user) {
             let all = json!({ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] });
             return vec![all, json!({ "verbs": ["*"], "nonResourceURLs": ["*"] })];
         }
@@ -223,9 +234,7 @@ impl Auth {
     }
 }
 
-const GROUP: &str = "rbac.authorization.k8s.io";
-/// How deep roles that gather roles are followed; roles may gather each other.
-const GATHERED: usize = 4;
+pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// Binding and role in words, and the role's rules, for every binding that means the user: of the cluster first.
 fn grants(api: &Api, user: &User, namespace: &str, missing: &mut Vec<String>) -> Vec<(String, String, Vec<Value>)> {
@@ -252,25 +261,10 @@ fn grants(api: &Api, user: &User, namespace: &str, missing: &mut Vec<String>) ->
         } else {
             format!("{} {:?}", binding.kind.kind, format!("{}/{}", binding.meta.name, binding.meta.namespace))
         };
-        let rules = rules_of(api, role, GATHERED);
+        let rules = role.value()["rules"].as_array().cloned().unwrap_or_default();
         found.push((words, format!("{kind} {name:?}"), rules));
     }
     found
-}
-
-/// A role's rules; those of the roles that it gathers, for one that gathers.
-fn rules_of(api: &Api, role: &Object, deep: usize) -> Vec<Value> {
-    let value = role.value();
-    let own = |value: &Value| value["rules"].as_array().cloned().unwrap_or_default();
-    let selectors: Vec<Labels> =
-        value["aggregationRule"]["clusterRoleSelectors"].as_array().into_iter().flatten().filter_map(Labels::of).collect();
-    if selectors.is_empty() || deep == 0 {
-        return own(&value);
-    }
-    let gathered = |one: &&std::sync::Arc<Object>| selectors.iter().any(|selector| selector.matches(&one.meta.labels));
-    // One that gathers may itself be gathered: `edit` by `admin`, `view` by `edit`.
-    let all = api.store().list("rbac.authorization.k8s.io/clusterroles").filter(gathered).filter(|one| one.meta.uid != role.meta.uid);
-    all.flat_map(|one| rules_of(api, one, deep - 1)).collect()
 }
 
 fn is(subject: &Value, user: &User, namespace: &str) -> bool {

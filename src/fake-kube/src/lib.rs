@@ -12,7 +12,7 @@
 //! - [`store`]: objects, resourceVersions, history
 //! - [`kinds`]: what is known of each kind; [`crd`]: kinds that users add
 //! - [`api`]: the write path, the same for HTTP and for controllers: decoding, defaults, admission, validation, deletion
-//! - `auth`: who asks, and whether they may
+//! - `auth`: who asks, and whether they may; `escalation`: what they may hand out
 //! - [`controller`]: what a controller is, and the loop that drives them; `controllers`: those that are built in
 //! - `protobuf`: bodies of Go clients; `fields`: who set which field, and server-side apply
 //! - [`kube`]: HTTP in, HTTP out
@@ -25,6 +25,8 @@ mod chance;
 pub mod controller;
 pub mod controllers;
 pub mod crd;
+mod cron;
+mod escalation;
 mod fields;
 mod http;
 pub mod kinds;

@@ -89,6 +89,14 @@ impl std::ops::Add for Quantity {
     }
 }
 
+impl std::ops::Sub for Quantity {
+    type Output = Quantity;
+
+    fn sub(self, other: Quantity) -> Quantity {
+        self + Quantity { nanos: -other.nanos, ..other }
+    }
+}
+
 /// The canonical form: the largest suffix that needs no fraction.
 impl std::fmt::Display for Quantity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -166,19 +166,31 @@ fn unsaid(spec: &Value, hard: &BTreeSet<&String>) -> Option<String> {
     (!missing.is_empty()).then(|| format!("must specify {}", missing.iter().map(say).collect::<Vec<_>>().join("; ")))
 }
 
-/// Takes what a new object uses from the quotas of its namespace, or refuses it. Nothing is taken on a dry run.
+/// Takes what an object uses from the quotas of its namespace, or what it uses more than it did before, or refuses it. Nothing is taken
+/// on a dry run.
 pub(crate) fn charge(
     api: &mut Api,
     now: jiff::Timestamp,
     kind: &Kind,
     namespace: &str,
-    object: &Value,
+    (before, object): (Option<&Value>, &Value),
     dry_run: bool,
 ) -> Result<(), Status> {
     if namespace.is_empty() || api.store().is_empty(PLURAL) {
         return Ok(());
     }
-    let used_by_it = usage(kind, object);
+    let mut used_by_it = usage(kind, object);
+    if let Some(before) = before {
+        // What it gives back is counted by the controller.
+        let had = usage(kind, before);
+        for (name, amount) in &mut used_by_it {
+            let had = had.get(name).copied().unwrap_or(Quantity::ZERO);
+            *amount = if *amount > had { *amount - had } else { Quantity::ZERO };
+        }
+        if used_by_it.values().all(|amount| *amount == Quantity::ZERO) {
+            return Ok(());
+        }
+    }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let refuse = |why: String| Err(Status::forbidden(kind, name, &why));
     let mut taken: Vec<(String, Amounts)> = Vec::new();

@@ -14,6 +14,10 @@ fn world() -> World {
     let user = |name: &str| User { name: name.to_owned(), uid: String::new(), groups: vec!["system:authenticated".to_owned()] };
     let tokens = vec![("root".to_owned(), User::administrator()), ("jane".to_owned(), user("jane")), ("joe".to_owned(), user("joe"))];
     let mut world = World::with(Config { start: start(), tokens, secret: b"secret".to_vec(), rbac: true, ..Config::default() });
+    // One of them gathers the rules of `view`.
+    for controller in fake_kube::controllers::all(1) {
+        world.kube.add_controller(controller);
+    }
     let role = json!({ "metadata": { "name": "reader" }, "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"] }] });
     world.make(&format!("{RBAC}/namespaces/default/roles"), role);
     let subjects = json!([{ "kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io" }]);
@@ -147,4 +151,62 @@ fn whoever_may_impersonate_is_judged_as_the_other() {
     };
     assert!(as_jane("root").contains("User \\\"jane\\\" cannot list"));
     assert!(as_jane("joe").contains("User \\\"joe\\\" cannot impersonate resource \\\"users\\\""));
+}
+
+/// Joe may write roles and bindings, and read pods.
+fn clerk() -> World {
+    let mut world = world();
+    let rules = json!([
+        { "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": ["create", "update"] },
+        { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"] },
+    ]);
+    world.make(&format!("{RBAC}/clusterroles"), json!({ "metadata": { "name": "clerk" }, "rules": rules }));
+    let subjects = json!([{ "kind": "User", "name": "joe", "apiGroup": "rbac.authorization.k8s.io" }]);
+    let of = json!({ "kind": "ClusterRole", "name": "clerk", "apiGroup": "rbac.authorization.k8s.io" });
+    world.make(&format!("{RBAC}/clusterrolebindings"), json!({ "metadata": { "name": "clerk" }, "subjects": subjects, "roleRef": of }));
+    world
+}
+
+// The words are those of kube-apiserver 1.36.3; ci/controllers compares them.
+#[rstest]
+#[case::what_joe_has(json!([{ "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] }]), 201, "")]
+#[case::more(
+    json!([{ "apiGroups": [""], "resources": ["pods", "secrets"], "verbs": ["get", "delete"] }]),
+    403,
+    "roles.rbac.authorization.k8s.io \"r\" is forbidden: user \"joe\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not \
+     currently held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\"]}\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"delete\"]}"
+)]
+fn nobody_hands_out_more_than_they_have(#[case] rules: Value, #[case] code: u16, #[case] words: &str) {
+    let mut world = clerk();
+    let role = json!({ "metadata": { "name": "r" }, "rules": rules });
+    let (found, said) = ask(&mut world, "joe", "POST", &format!("{RBAC}/namespaces/default/roles"), &role);
+    assert_eq!((found, if code == 403 { said["message"].as_str().unwrap() } else { "" }), (code, words));
+}
+
+#[rstest]
+#[case::the_same("Role", "reader", 403)]
+#[case::everything("ClusterRole", "cluster-admin", 403)]
+#[case::own("ClusterRole", "clerk", 201)]
+#[case::nothing("Role", "absent", 404)]
+fn nobody_binds_a_role_beyond_their_own(#[case] kind: &str, #[case] role: &str, #[case] code: u16) {
+    let mut world = clerk();
+    let of = json!({ "kind": kind, "name": role, "apiGroup": "rbac.authorization.k8s.io" });
+    let subjects = json!([{ "kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io" }]);
+    let binding = json!({ "metadata": { "name": "b" }, "subjects": subjects, "roleRef": of });
+    let (found, said) = ask(&mut world, "joe", "POST", &format!("{RBAC}/namespaces/default/rolebindings"), &binding);
+    assert_eq!(found, code, "{said}");
+}
+
+#[test]
+fn a_role_that_gathers_others_says_what_they_allow() {
+    let mut world = world();
+    let selector = json!({ "clusterRoleSelectors": [{ "matchLabels": { "to": "all" } }] });
+    world.make(&format!("{RBAC}/clusterroles"), json!({ "metadata": { "name": "all" }, "aggregationRule": selector, "rules": [] }));
+    let rules = json!([{ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] }]);
+    world.make(&format!("{RBAC}/clusterroles"), json!({ "metadata": { "name": "one", "labels": { "to": "all" } }, "rules": rules }));
+    world.kube.advance(world.now);
+    assert_eq!(world.get(&format!("{RBAC}/clusterroles/all"))["rules"], rules);
+    world.ask("DELETE", &format!("{RBAC}/clusterroles/one"), Value::Null);
+    world.kube.advance(world.now);
+    assert!(world.get(&format!("{RBAC}/clusterroles/all"))["rules"].as_array().is_none_or(Vec::is_empty));
 }

@@ -101,3 +101,27 @@ fn a_merge_patch_with_an_unknown_field_shows_what_it_would_have_made() {
         "{message}"
     );
 }
+
+#[test]
+fn a_quota_looks_at_what_grows() {
+    let mut world = World::new();
+    for controller in fake_kube::controllers::all(1) {
+        world.kube.add_controller(controller);
+    }
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    let services = "/api/v1/namespaces/default/services";
+    world.make(quotas, json!({ "metadata": { "name": "q" }, "spec": { "hard": { "services.nodeports": "1" } } }));
+    world.kube.advance(world.now);
+    for name in ["a", "b"] {
+        world.make(services, json!({ "metadata": { "name": name }, "spec": { "ports": [{ "port": 80 }] } }));
+    }
+    let grow = json!({ "spec": { "type": "NodePort" } });
+    let (code, said) = world.ask("PATCH", &format!("{services}/a"), grow.clone());
+    assert_eq!(code, 200, "{said}");
+    world.kube.advance(world.now);
+    let (code, said) = world.ask("PATCH", &format!("{services}/b"), grow);
+    let words = "services \"b\" is forbidden: exceeded quota: q, requested: services.nodeports=1, used: services.nodeports=1, limited: services.nodeports=1";
+    assert_eq!((code, said["message"].as_str().unwrap()), (403, words));
+    let (code, _) = world.ask("PATCH", &format!("{services}/a"), json!({ "metadata": { "labels": { "a": "b" } } }));
+    assert_eq!(code, 200, "what does not grow needs no room");
+}

@@ -109,6 +109,7 @@ async fn story(scenario: &Scenario, options: &Options) -> Result<Report, DriveEr
         world.keep_metrics(folder).await?;
     }
     if let Some(file) = &options.trace {
+        world.trace.record(world.clock.now(), "said", || serde_json::json!(world.observer.lock().said));
         std::fs::write(file, world.trace.text())
             .map_err(|error| world::WorldError::Machine(format!("write the trace {}: {error}", file.display())))?;
     }

@@ -207,7 +207,7 @@ async fn answer<F: Fake, A: Future<Output = Response>>(
     });
     match beside(line.clone(), http::Request::from_parts(parts, body)) {
         Ok(answered) => Ok(answered.await.map(ReplyBody::whole)),
-        Err(request) => line.call(*request).await,
+        Err(request) => line.for_peers().call(*request).await,
     }
 }
 

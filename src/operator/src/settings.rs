@@ -39,7 +39,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("BATCH_MAX_DURATION", "10s", "A batch of pods closes after so long"),
     setting("PREFERENCE_POLICY", "Respect", "Respect or Ignore pods' preferences"),
     setting("MIN_VALUES_POLICY", "Strict", "Strict or BestEffort about minValues"),
-    setting("FEATURE_GATES", "", "ReservedCapacity, SpotToSpotConsolidation, NodeOverlay, StaticCapacity, as NAME=true or NAME=false"),
+    setting(
+        "FEATURE_GATES",
+        "",
+        "ReservedCapacity, SpotToSpotConsolidation, NodeOverlay, StaticCapacity, NodeRepair, as NAME=true or NAME=false",
+    ),
     setting("DISABLE_LEADER_ELECTION", "false", "Work without a lease"),
     setting("LEADER_ELECTION_NAME", controller::LeaderElection::NAME, "Name of the lease"),
     setting("LEADER_ELECTION_NAMESPACE", "", "Namespace of the lease; that of the pod when unset"),
@@ -252,7 +256,8 @@ impl Options {
                 "ReservedCapacity" => (options.reserved_capacity, self.cloud.reserved_capacity) = (value, value),
                 "StaticCapacity" => self.controller.static_capacity = value,
                 "NodeOverlay" => self.controller.node_overlay = value,
-                name @ ("NodeRepair" | "CapacityBuffer") if value => {
+                "NodeRepair" => self.controller.node_repair = value,
+                name @ "CapacityBuffer" if value => {
                     return Err(format!("the gate {name} cannot be turned on: it is not built yet"));
                 }
                 _ => {}
@@ -303,7 +308,7 @@ mod tests {
             ("MIN_VALUES_POLICY", "BestEffort"),
             ("INTERRUPTION_QUEUE", "q"),
             ("ISOLATED_VPC", "true"),
-            ("FEATURE_GATES", "NodeOverlay=true, ReservedCapacity=false,NodeRepair=false,Unheard=true"),
+            ("FEATURE_GATES", "NodeOverlay=true, ReservedCapacity=false,NodeRepair=true,CapacityBuffer=false,Unheard=true"),
             ("LOG_OUTPUT_PATHS", "stderr,/tmp/x.log"),
             ("KUBE_CLIENT_QPS", "50"),
             ("DISABLE_LEADER_ELECTION", "true"),
@@ -333,7 +338,7 @@ mod tests {
     #[case("METRICS_PORT", "70000", r#"METRICS_PORT: "70000" is no whole number in range"#)]
     #[case("AMI_REFRESH_INTERVAL", "30s", r#"AMI_REFRESH_INTERVAL: "30s" is less than a minute"#)]
     #[case("FEATURE_GATES", "NodeOverlay", r#"FEATURE_GATES: "NodeOverlay" is not NAME=true or NAME=false"#)]
-    #[case("FEATURE_GATES", "NodeRepair=true", "FEATURE_GATES: the gate NodeRepair cannot be turned on: it is not built yet")]
+    #[case("FEATURE_GATES", "CapacityBuffer=true", "FEATURE_GATES: the gate CapacityBuffer cannot be turned on: it is not built yet")]
     #[case("BATCH_MAX", "1s", "BATCH_MAX: there is no such setting; is BATCH_MAX_DURATION meant?")]
     fn mistakes_name_the_setting_and_the_remedy(#[case] name: &str, #[case] value: &str, #[case] expected: &str) {
         let mistakes = Options::read(&given(&[("CLUSTER_NAME", "lab"), (name, value)])).expect_err("a mistake");

@@ -1,4 +1,4 @@
-//! Scores of every node that would take a pod: reads `{nodes, pods, pod}` as JSON, writes `{node: score}`. For comparisons with
+//! Scores of every node that would take a pod: reads `{nodes, pods, promised, claims, volumes, limits, pod}` as JSON, writes `{node: score}`. For comparisons with
 //! kube-scheduler, which draws lots among equals.
 
 use scheduler::{ClusterView, NodeInfo, PodInfo, schedule_scored};
@@ -16,6 +16,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for pod in list("pods") {
         view.set_pod(Arc::new(PodInfo::from_json(&pod)?));
+    }
+    for pod in list("promised") {
+        view.set_nominated(&Arc::new(PodInfo::from_json(&pod)?));
+    }
+    for claim in list("claims") {
+        view.storage_mut().set_claim(&claim)?;
+    }
+    for volume in list("volumes") {
+        view.storage_mut().set_volume(&volume)?;
+    }
+    for limits in list("limits") {
+        view.storage_mut().set_limits(&limits)?;
     }
     let pod = PodInfo::from_json(&asked["pod"])?;
     let scores: BTreeMap<String, i64> = match schedule_scored(&view, &pod, 0) {

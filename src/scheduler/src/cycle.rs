@@ -11,6 +11,7 @@ use crate::plugins::{
 };
 use crate::pod::PodInfo;
 use crate::view::ClusterView;
+use std::sync::Arc;
 
 /// Where a pod goes, and how that compared with the alternatives.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,9 +33,14 @@ pub struct NodeScore {
     pub by_plugin: [i64; Plugin::SCORING.len()],
 }
 
+/// The shape of pods in copies of a node: spreading is counted in the prepared state, and nobody reads the copy's shapes.
+pub(crate) const NO_SHAPE: u32 = u32::MAX;
+
 /// Everything about one pod that is computed once per cycle.
+#[derive(Clone)]
 pub(crate) struct Prepared<'a> {
     pub pod: &'a PodInfo,
+    pub view: &'a ClusterView,
     pub spread: Hard<'a>,
     pub affinity: Required<'a>,
     pub claims: Claims<'a>,
@@ -42,11 +48,36 @@ pub(crate) struct Prepared<'a> {
 
 impl<'a> Prepared<'a> {
     pub fn new(pod: &'a PodInfo, view: &'a ClusterView, claims: Claims<'a>) -> Self {
-        Prepared { pod, spread: Hard::prepare(pod, view), affinity: Required::prepare(pod, view), claims }
+        Prepared { pod, view, spread: Hard::prepare(pod, view), affinity: Required::prepare(pod, view), claims }
+    }
+
+    /// What keeps the pod from the node. Where pods of no lower priority are promised the node, it must fit with them and without
+    /// them (`framework/runtime/framework.go`, RunFilterPluginsWithNominatedPods).
+    pub fn filter(&self, node: &NodeInfo) -> Option<Rejection> {
+        let promised: Vec<&'a Arc<PodInfo>> =
+            self.view.nominated(&node.name).filter(|other| other.priority >= self.pod.priority && other.uid != self.pod.uid).collect();
+        if promised.is_empty() {
+            return self.rules(node);
+        }
+        let mut fuller = node.clone();
+        promised.iter().for_each(|other| fuller.add(Arc::clone(other), NO_SHAPE));
+        let promised: Vec<&'a PodInfo> = promised.into_iter().map(|other| &**other).collect();
+        self.changed(&node.name, &promised, 1).rules(&fuller).or_else(|| self.rules(node))
+    }
+
+    /// As it would be with these pods on a node as well (`by` 1), or without them (-1).
+    pub fn changed(&self, node: &str, pods: &[&'a PodInfo], by: i64) -> Prepared<'a> {
+        let mut other = self.clone();
+        if let Some(node) = self.view.node(node) {
+            other.spread.change(self.pod, node, pods, by);
+            other.affinity.change(node, pods, by);
+        }
+        other.claims.change(self.pod, pods, by);
+        other
     }
 
     /// The first rule that excludes the node, in the default profile's order.
-    pub fn filter(&self, node: &NodeInfo) -> Option<Rejection> {
+    fn rules(&self, node: &NodeInfo) -> Option<Rejection> {
         let pod = self.pod;
         node_unschedulable::filter(pod, node)
             .or_else(|| node_name::filter(pod, node))

@@ -4,6 +4,7 @@
 //! the default profile's, `apis/config/v1/default_plugins.go`.
 
 use crate::cycle::Prepared;
+use crate::node::NodeInfo;
 use crate::plugins::{Plugin, PluginSet, Rejection};
 use crate::preemption::{Preemption, preempt};
 use crate::view::ClusterView;
@@ -21,6 +22,8 @@ pub struct FitError {
     pub plugins: PluginSet,
     /// Pods whose removal would make room, if there are such.
     pub preemption: Option<Preemption>,
+    /// Preemption was tried and cannot help, so that a promise of an earlier one is void.
+    pub hopeless: bool,
     /// How many nodes were looked at; for [`ClusterView::advance_start`].
     pub examined: usize,
 }
@@ -39,6 +42,7 @@ impl FitError {
             rejected: Vec::new(),
             plugins: PluginSet::default(),
             preemption: None,
+            hopeless: false,
             examined: 0,
         }
     }
@@ -53,10 +57,10 @@ impl FitError {
             _ => post_filter_message(&[], nodes, "Preemption is not helpful for scheduling"),
         };
         let message = format!("0/{nodes} nodes are available: {reason}. {post}");
-        FitError { message, rejected: Vec::new(), plugins, preemption: None, examined: 0 }
+        FitError { message, rejected: Vec::new(), plugins, preemption: None, hopeless: plugin != Plugin::VolumeBinding, examined: 0 }
     }
 
-    pub(crate) fn new(view: &ClusterView, prepared: &Prepared<'_>, diagnosis: Diagnosis) -> Self {
+    pub(crate) fn new<'a>(view: &'a ClusterView, prepared: &Prepared<'a>, diagnosis: Diagnosis) -> Self {
         let nodes = view.nodes().len();
         let mut reasons: Vec<&str> = diagnosis.rejected.iter().flat_map(|(_, rejection)| &rejection.reasons).map(String::as_str).collect();
         let mut plugins = Self::plugins_of(&diagnosis.rejected);
@@ -65,9 +69,11 @@ impl FitError {
             reasons.extend(vec!["node(s) didn't satisfy plugin(s) [NodeAffinity]"; nodes - diagnosis.rejected.len()]);
         }
         let filters = histogram(&reasons);
+        let mut waits = prepared.pod.never_preempts;
         let (preemption, post) = if prepared.pod.never_preempts {
             (None, "no new claims to deallocate, preemption: not eligible due to preemptionPolicy=Never.".to_owned())
-        } else if waits_for_victims(view, prepared) {
+        } else if waits_for_victims(view, prepared, &diagnosis.rejected) {
+            waits = true;
             (None, "no new claims to deallocate, preemption: not eligible due to a terminating pod on the nominated node.".to_owned())
         } else {
             let (found, tried) = preempt(view, prepared, &diagnosis.rejected);
@@ -80,7 +86,8 @@ impl FitError {
             (filters, None) => format!("0/{nodes} nodes are available: {filters}. {post}"),
             (filters, Some(_)) => format!("0/{nodes} nodes are available: {filters}."),
         };
-        FitError { message, plugins, preemption, examined: diagnosis.rejected.len(), rejected: diagnosis.rejected }
+        let hopeless = !waits && preemption.is_none();
+        FitError { message, plugins, preemption, hopeless, examined: diagnosis.rejected.len(), rejected: diagnosis.rejected }
     }
 
     /// kube-scheduler's message.
@@ -89,10 +96,12 @@ impl FitError {
     }
 }
 
-/// Its victims are still terminating on the node that it was promised (PodEligibleToPreemptOthers).
-fn waits_for_victims(view: &ClusterView, prepared: &Prepared<'_>) -> bool {
-    view.node(&prepared.pod.nominated_node_name)
-        .is_some_and(|node| node.pods.values().any(|other| other.terminating && other.priority < prepared.pod.priority))
+/// Victims are still terminating on the node that it was promised, and the node could still do (PodEligibleToPreemptOthers).
+fn waits_for_victims(view: &ClusterView, prepared: &Prepared<'_>, rejected: &[(String, Rejection)]) -> bool {
+    let promised = &prepared.pod.nominated_node_name;
+    let unresolvable = || rejected.iter().any(|(node, rejection)| node == promised && rejection.unresolvable);
+    let victims = |node: &NodeInfo| node.pods.values().any(|other| other.preempted && other.priority < prepared.pod.priority);
+    view.node(promised).is_some_and(|node| victims(node) && !unresolvable())
 }
 
 /// `tried` are the reasons of nodes where preemption was tried; all others get `otherwise`.

@@ -28,6 +28,8 @@ pub struct PodInfo {
     pub start_time: Option<Timestamp>,
     /// It has a deletion timestamp.
     pub terminating: bool,
+    /// It is terminating because a scheduler made room for another.
+    pub preempted: bool,
     /// Its phase is Succeeded or Failed: it holds nothing any more.
     pub finished: bool,
     pub requests: Resource,
@@ -186,6 +188,7 @@ impl PodInfo {
             owner: meta.owner_references.into_iter().find(|owner| owner.controller).map(|owner| (owner.kind, owner.name)),
             start_time: status.start_time.as_deref().and_then(|text| text.parse().ok()),
             terminating: meta.deletion_timestamp.is_some(),
+            preempted: meta.deletion_timestamp.is_some() && preempted(&status.conditions),
             finished: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
             namespace: meta.namespace,
             name: meta.name,
@@ -242,6 +245,7 @@ impl PodInfo {
             never_preempts,
             start_time,
             terminating,
+            preempted,
             finished,
             requests,
             scored_milli_cpu,
@@ -260,7 +264,8 @@ impl PodInfo {
         (namespace, labels, owner) == (&other.namespace, &other.labels, &other.owner)
             && (node_name, nominated_node_name, scheduler_name) == (&other.node_name, &other.nominated_node_name, &other.scheduler_name)
             && (gates, priority, never_preempts) == (&other.gates, &other.priority, &other.never_preempts)
-            && (start_time, terminating, finished) == (&other.start_time, &other.terminating, &other.finished)
+            && (start_time, terminating, preempted) == (&other.start_time, &other.terminating, &other.preempted)
+            && *finished == other.finished
             && (requests, scored_milli_cpu, scored_memory) == (&other.requests, &other.scored_milli_cpu, &other.scored_memory)
             && (host_ports, tolerations, node_selector) == (&other.host_ports, &other.tolerations, &other.node_selector)
             && (node_terms, preferred_nodes) == (&other.node_terms, &other.preferred_nodes)
@@ -287,6 +292,12 @@ pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
 fn toleration(from: &wire::Toleration) -> Toleration {
     Toleration { key: from.key.as_str().into(), exists: from.operator == "Exists", value: from.value.as_str().into(), effect: from.effect }
+}
+
+/// `defaultpreemption/default_preemption.go`, podTerminatingByPreemption.
+fn preempted(conditions: &[wire::PodCondition]) -> bool {
+    let target = conditions.iter().find(|condition| condition.kind == "DisruptionTarget");
+    target.is_some_and(|condition| condition.status == "True" && condition.reason == "PreemptionByScheduler")
 }
 
 /// An ephemeral volume's claim has the pod's name and its own.

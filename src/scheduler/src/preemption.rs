@@ -3,7 +3,7 @@
 //! Source: `framework/plugins/defaultpreemption/default_preemption.go` and `framework/preemption/preemption.go`. Upstream looks at
 //! a sample of a large cluster's nodes from a random offset; here all are looked at, in order of names.
 
-use crate::cycle::Prepared;
+use crate::cycle::{NO_SHAPE, Prepared};
 use crate::node::NodeInfo;
 use crate::plugins::Rejection;
 use crate::pod::PodInfo;
@@ -26,7 +26,11 @@ impl PartialEq for Preemption {
 }
 
 /// The best node to make room on, and for every node that was tried in vain its reasons.
-pub(crate) fn preempt(view: &ClusterView, prepared: &Prepared<'_>, rejected: &[(String, Rejection)]) -> (Option<Preemption>, Vec<String>) {
+pub(crate) fn preempt<'a>(
+    view: &'a ClusterView,
+    prepared: &Prepared<'a>,
+    rejected: &[(String, Rejection)],
+) -> (Option<Preemption>, Vec<String>) {
     let (mut candidates, mut reasons) = (Vec::new(), Vec::new());
     for (name, _) in rejected.iter().filter(|(_, rejection)| !rejection.unresolvable) {
         let Some(node) = view.node(name) else { continue };
@@ -53,12 +57,12 @@ fn started(pod: &PodInfo) -> i64 {
     pod.start_time.map_or(i64::MAX, |at| at.as_second())
 }
 
-fn select_victims(view: &ClusterView, prepared: &Prepared<'_>, node: &NodeInfo) -> Result<Preemption, Vec<String>> {
-    let mut lower: Vec<&Arc<PodInfo>> = node.pods.values().filter(|pod| pod.priority < prepared.pod.priority).collect();
+fn select_victims<'a>(view: &'a ClusterView, prepared: &Prepared<'a>, node: &'a NodeInfo) -> Result<Preemption, Vec<String>> {
+    let mut lower: Vec<&'a Arc<PodInfo>> = node.pods.values().filter(|pod| pod.priority < prepared.pod.priority).collect();
     if lower.is_empty() {
         return Err(vec!["No preemption victims found for incoming pod".to_owned()]);
     }
-    if let Some(rejection) = filter_without(view, prepared, node, &lower) {
+    if let Some(rejection) = filter_without(prepared, node, &lower) {
         return Err(rejection.reasons);
     }
     lower.sort_by_key(|pod| (std::cmp::Reverse(pod.priority), started(pod)));
@@ -68,9 +72,9 @@ fn select_victims(view: &ClusterView, prepared: &Prepared<'_>, node: &NodeInfo) 
     let mut violations = 0;
     for (pods, guarded) in [(violating, true), (harmless, false)] {
         for pod in pods {
-            let without_it: Vec<&Arc<PodInfo>> =
+            let without_it: Vec<&'a Arc<PodInfo>> =
                 removed.iter().copied().filter(|other| other.uid != pod.uid || other.name != pod.name).collect();
-            if filter_without(view, prepared, node, &without_it).is_none() {
+            if filter_without(prepared, node, &without_it).is_none() {
                 removed = without_it;
             } else {
                 violations += usize::from(guarded);
@@ -81,20 +85,13 @@ fn select_victims(view: &ClusterView, prepared: &Prepared<'_>, node: &NodeInfo) 
 }
 
 /// The filters' answer for the node without these pods.
-fn filter_without(view: &ClusterView, prepared: &Prepared<'_>, node: &NodeInfo, removed: &[&Arc<PodInfo>]) -> Option<Rejection> {
+fn filter_without<'a>(prepared: &Prepared<'a>, node: &NodeInfo, removed: &[&'a Arc<PodInfo>]) -> Option<Rejection> {
     let mut smaller = node.clone();
     for pod in removed {
-        // Shapes of this copy are not read: spreading counts come from the prepared state below.
-        smaller.remove(&pod.key(), u32::MAX);
+        smaller.remove(&pod.key(), NO_SHAPE);
     }
-    let gone: Vec<&PodInfo> = removed.iter().map(|pod| &***pod).collect();
-    let Ok(claims) = crate::plugins::volumes::Claims::prepare(prepared.pod, view) else {
-        return prepared.filter(&smaller);
-    };
-    let mut again = Prepared::new(prepared.pod, view, claims);
-    again.spread.without(prepared.pod, node, &gone);
-    again.affinity.without(node, &gone);
-    again.filter(&smaller)
+    let gone: Vec<&'a PodInfo> = removed.iter().map(|pod| &***pod).collect();
+    prepared.changed(&node.name, &gone, -1).filter(&smaller)
 }
 
 /// Splits pods into those whose removal would break a budget and the others, keeping their order (filterPodsWithPDBViolation).

@@ -251,6 +251,34 @@ fn a_higher_priority_takes_the_cheapest_victims() {
     assert_eq!(refusal(&view, &pod("p", "1", "1", json!({ "spec": { "priority": 1 } }))).preemption, None);
 }
 
+#[rstest]
+#[case::of_higher_priority(5, json!({}), false)]
+#[case::of_equal_priority(1, json!({}), false)]
+#[case::of_lower_priority(0, json!({}), true)]
+#[case::elsewhere(5, json!({ "status": { "nominatedNodeName": "b" } }), true)]
+fn room_is_set_aside_for_a_pod_that_was_promised_the_node(#[case] priority: i32, #[case] extra: Value, #[case] fits: bool) {
+    let mut view = view([node("a", "4", "10Gi", json!({}))]);
+    let mut promise = json!({ "spec": { "priority": priority }, "status": { "nominatedNodeName": "a" } });
+    merge(&mut promise, extra);
+    let promised = Arc::new(pod("promised", "3", "1Gi", promise));
+    view.set_nominated(&promised);
+    let other = pod("other", "2", "1Gi", json!({ "spec": { "priority": 1 } }));
+    assert_eq!(schedule(&view, &other, 0).is_ok(), fits);
+    assert!(schedule(&view, &promised, 0).is_ok(), "it does not stand in its own way");
+    // Whoever only fits beside the promised pod does not fit: it is not there yet.
+    let beside = json!({ "spec": { "affinity": { "podAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [
+        { "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "app": "promised" } } }] } } } });
+    view.set_nominated(&Arc::new(pod(
+        "promised",
+        "1",
+        "1Gi",
+        json!({ "metadata": { "labels": { "app": "promised" } }, "spec": { "priority": 5 }, "status": { "nominatedNodeName": "a" } }),
+    )));
+    assert!(schedule(&view, &pod("beside", "1", "1Gi", beside), 0).is_err());
+    place(&mut view, (*promised).clone(), "b");
+    assert_eq!(view.nominated("a").count(), 0, "a pod that has a node is promised none");
+}
+
 #[test]
 fn the_draw_decides_among_equals_only() {
     let view = view([node("a", "4", "8Gi", json!({})), node("b", "4", "8Gi", json!({})), node("c", "1", "8Gi", json!({}))]);

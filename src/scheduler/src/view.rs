@@ -25,6 +25,8 @@ pub struct ClusterView {
     workloads: BTreeMap<(String, String, String), Selector>,
     pub(crate) budgets: BTreeMap<(String, String), Budget>,
     storage: Storage,
+    /// Pods that preemption has promised a node, by node and `namespace/name`, until they are bound or gone.
+    nominated: BTreeMap<String, BTreeMap<String, Arc<PodInfo>>>,
     /// How many assigned pods have any terms about other pods, and how many of them required anti-affinity: mostly none, and then nobody
     /// looks for them.
     with_affinity: usize,
@@ -90,6 +92,7 @@ impl Shapes {
 }
 
 /// Which shapes a selector matches in one namespace; made once per scheduling cycle and constraint.
+#[derive(Clone)]
 pub(crate) struct ShapeMatch(Vec<bool>);
 
 impl ShapeMatch {
@@ -159,7 +162,37 @@ impl ClusterView {
         }
     }
 
+    /// Takes over a pod's promise, or that it has none. Says whether anything changed.
+    pub fn set_nominated(&mut self, pod: &Arc<PodInfo>) -> bool {
+        let node = &pod.nominated_node_name;
+        let known = self.nominated.get(node).and_then(|pods| pods.get(&pod.key()));
+        if known.is_some_and(|known| known.is_scheduled_like(pod) && known.uid == pod.uid) {
+            return false;
+        }
+        let had = self.remove_nominated(&pod.key());
+        if !node.is_empty() {
+            self.nominated.entry(node.clone()).or_default().insert(pod.key(), pod.clone());
+        }
+        had || !node.is_empty()
+    }
+
+    /// Says whether the pod had a promise.
+    pub fn remove_nominated(&mut self, key: &str) -> bool {
+        if self.nominated.is_empty() {
+            return false;
+        }
+        let had = self.nominated.values_mut().any(|pods| pods.remove(key).is_some());
+        self.nominated.retain(|_, pods| !pods.is_empty());
+        had
+    }
+
+    /// Pods that a node is promised to.
+    pub fn nominated(&self, node: &str) -> impl Iterator<Item = &Arc<PodInfo>> {
+        self.nominated.get(node).into_iter().flat_map(BTreeMap::values)
+    }
+
     fn place(&mut self, pod: Arc<PodInfo>) {
+        self.remove_nominated(&pod.key());
         let Some(node) = self.nodes.get_mut(&pod.node_name) else {
             self.homeless.insert(pod.key(), pod);
             return;
@@ -172,6 +205,7 @@ impl ClusterView {
     }
 
     pub fn remove_pod(&mut self, key: &str) -> Option<Arc<PodInfo>> {
+        self.remove_nominated(key);
         if let Some(pod) = self.homeless.remove(key) {
             return Some(pod);
         }

@@ -56,7 +56,8 @@ wire! {
     PodVolume { name: String, persistent_volume_claim: Option<ClaimName>, ephemeral: Option<Empty> }
     ClaimName { claim_name: String }
     Empty {}
-    PodStatus { phase: String, nominated_node_name: String, start_time: Option<String> }
+    PodStatus { phase: String, nominated_node_name: String, start_time: Option<String>, conditions: Vec<PodCondition> }
+    PodCondition { #[serde(rename = "type")] kind: String, status: String, reason: String }
     Gate { name: String }
     Container { resources: Requirements, ports: Vec<Port>, restart_policy: String }
     Requirements { requests: Amounts }

@@ -13,6 +13,7 @@ pub mod launch;
 pub mod lease;
 pub mod lifecycle;
 pub mod marks;
+pub mod node_health;
 pub mod nodeclass;
 pub mod nodepool;
 pub mod orchestrate;
@@ -58,6 +59,7 @@ pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step
         Work::InstanceGc => gc::instances(world, done, now),
         Work::ClaimGc => gc::claims(world, done),
         Work::Health => health::decide(world, done, now),
+        Work::NodeHealth(name) => node_health::decide(world, name, done, now),
         Work::CapacityTypes => reservations::capacity_types(world, done),
         Work::ReservationExpiration => reservations::expiration(world, done),
         Work::Interruption => interruption::decide(world, done, now),

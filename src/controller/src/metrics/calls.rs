@@ -28,6 +28,18 @@ fn own<'a>(claim: &'a NodeClaim, name: &str) -> &'a str {
     claim.labels().get(name).map_or("", String::as_str)
 }
 
+/// `KernelReady` as `kernel_ready` (`C/pkg/utils/pretty/pretty.go`, ToSnakeCase).
+fn snake_case(camel: &str) -> String {
+    let mut snake = String::with_capacity(camel.len() + 4);
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
 impl Measure {
     fn one<const N: usize>(family: Family, pairs: [(&'static str, &str); N]) -> Self {
         Measure { family, labels: labels(pairs), amount: 1.0 }
@@ -44,6 +56,17 @@ impl Measure {
     pub fn disrupted(claim: &NodeClaim, reason: &str) -> Self {
         let (pool, market) = (own(claim, names::NODEPOOL), own(claim, names::CAPACITY_TYPE));
         Self::one(family::CLAIMS_DISRUPTED, [("reason", reason), ("nodepool", pool), ("capacity_type", market)])
+    }
+
+    /// A broken node went; `condition` is the one that says so.
+    pub fn repaired(claim: &NodeClaim, condition: &str) -> Self {
+        let (pool, market) = (own(claim, names::NODEPOOL), own(claim, names::CAPACITY_TYPE));
+        let image = claim.status.as_ref().and_then(|s| s.image_id.as_deref()).unwrap_or("");
+        let condition = snake_case(condition);
+        Self::one(
+            family::UNHEALTHY_DISRUPTED,
+            [("condition", condition.as_str()), ("nodepool", pool), ("capacity_type", market), ("image_id", image)],
+        )
     }
 
     pub fn pod_drained(reason: &str) -> Self {

@@ -50,6 +50,7 @@ families! {
     CLAIMS_CREATED: Kind::Counter, "karpenter_nodeclaims_created_total", "NodeClaims created, by reason and NodePool.";
     CLAIMS_TERMINATED: Kind::Counter, "karpenter_nodeclaims_terminated_total", "NodeClaims that are gone.";
     CLAIMS_DISRUPTED: Kind::Counter, "karpenter_nodeclaims_disrupted_total", "NodeClaims deleted by the controller, by reason and NodePool.";
+    UNHEALTHY_DISRUPTED: Kind::Counter, "karpenter_nodeclaims_unhealthy_disrupted_total", "NodeClaims deleted since their node was broken, by its condition.";
     CLAIM_TERMINATION: TO_2048, "karpenter_nodeclaims_termination_duration_seconds", "From the deletion of a NodeClaim until it is gone.";
     INSTANCE_TERMINATION: TO_1024, "karpenter_nodeclaims_instance_termination_duration_seconds", "From the call that terminates a machine until it is gone.";
     NODES_CREATED: Kind::Counter, "karpenter_nodes_created_total", "Nodes that registered.";

@@ -1,7 +1,7 @@
 //! Who must look at what changed.
 
 use super::{Controller, later};
-use crate::decide::{pod_events, transitions};
+use crate::decide::{node_health, pod_events, transitions};
 use crate::log::Line;
 use crate::record::What;
 use crate::step::{Note, Step};
@@ -72,6 +72,9 @@ impl Controller {
         }
         if self.world.settings.node_overlay {
             works.push(Work::NodeOverlays);
+        }
+        if self.world.settings.node_repair {
+            works.extend(self.world.index.nodes().map(|n| Work::NodeHealth(n.name_any().into())));
         }
         if self.world.settings.interruptions {
             works.push(Work::Interruption);
@@ -163,6 +166,10 @@ impl Controller {
                 if let Some(Object::Node(node)) = &touched.new {
                     if node.metadata.deletion_timestamp.is_some() {
                         works.push(Work::Termination(name));
+                    }
+                    let before = if let Some(Object::Node(before)) = &touched.old { Some(&**before) } else { None };
+                    if self.world.settings.node_repair && node_health::is_event(before, node) {
+                        works.push(Work::NodeHealth(touched.key.name.clone()));
                     }
                     if cluster::machine::node_taints(node).iter().any(|t| &*t.key == labels::DISRUPTED_TAINT) {
                         self.trigger(&node.uid().unwrap_or_default(), now);

@@ -170,6 +170,7 @@ fn specific(api: &Api, kind: &Kind, object: &Value, errors: &mut Errors) {
             }
             pod_spec(&spec["template"]["spec"], "spec.template.spec", errors);
         }
+        "batch/cronjobs" => cron_job(spec, errors),
         "nodes" => taints(&spec["taints"], errors),
         "limitranges" => super::limits::validate(spec, errors),
         "services" => service(spec, errors),
@@ -427,6 +428,31 @@ fn node_affinity(affinity: &Value, path: &str, errors: &mut Errors) {
             }
         }
     }
+}
+
+/// `pkg/apis/batch/validation/validation.go`, validateCronJobSpec.
+fn cron_job(spec: &Value, errors: &mut Errors) {
+    let schedule = spec["schedule"].as_str().unwrap_or_default();
+    if schedule.is_empty() {
+        errors.push(FieldError::required("spec.schedule", ""));
+    } else if let Err(why) = crate::cron::Schedule::parse(schedule) {
+        errors.push(FieldError::invalid("spec.schedule", &spec["schedule"], why));
+    }
+    if let Some(zone) = spec["timeZone"].as_str()
+        && jiff::tz::TimeZone::get(zone).is_err()
+    {
+        errors.push(FieldError::invalid("spec.timeZone", &spec["timeZone"], format!("unknown time zone {zone}")));
+    }
+    let policies = ["Allow", "Forbid", "Replace"];
+    if !policies.iter().any(|policy| spec["concurrencyPolicy"] == *policy) {
+        errors.push(FieldError::unsupported("spec.concurrencyPolicy", &spec["concurrencyPolicy"], &policies));
+    }
+    let pods = &spec["jobTemplate"]["spec"]["template"]["spec"];
+    if !matches!(pods["restartPolicy"].as_str(), Some("OnFailure" | "Never")) {
+        let field = "spec.jobTemplate.spec.template.spec.restartPolicy";
+        errors.push(FieldError::required(field, "valid values: \"OnFailure\", \"Never\""));
+    }
+    pod_spec(pods, "spec.jobTemplate.spec.template.spec", errors);
 }
 
 fn taints(list: &Value, errors: &mut Errors) {

@@ -60,4 +60,6 @@ pub struct WriteOptions {
     pub field_validation: FieldValidation,
     /// The object comes from server-side apply, which has written `managedFields` already.
     pub applied: bool,
+    /// On whose behalf; none is the server itself.
+    pub user: Option<crate::User>,
 }

@@ -43,6 +43,10 @@ impl Api {
         }
         let mut new = (*value).clone();
         new["spec"]["nodeName"] = Value::from(node);
+        // A promise is kept by now (the gate ClearingNominatedNodeNameAfterBinding, on since 1.35).
+        if let Some(status) = new["status"].as_object_mut() {
+            status.shift_remove("nominatedNodeName");
+        }
         self.label_with_place(&mut new, node);
         set_condition(
             &mut new,

@@ -42,6 +42,10 @@ impl Api {
             return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         self.generate_name(target, meta);
+        if let Some(user) = &options.user {
+            crate::escalation::check(self, user, kind, target.namespace, None, &object)?;
+        }
+        let meta = metadata::of(&mut object);
         let name = meta.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         for key in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
             meta.shift_remove(key);
@@ -71,7 +75,7 @@ impl Api {
         if self.store.get(&kind.key, target.namespace, &name).is_some() {
             return Err(Status::already_exists(kind, &name));
         }
-        crate::quota::charge(self, now, kind, target.namespace, &object, options.dry_run)?;
+        crate::quota::charge(self, now, kind, target.namespace, (None, &object), options.dry_run)?;
         metadata::arrange(&mut object, kind);
         if options.dry_run {
             let value = Arc::new(object);
@@ -90,6 +94,9 @@ impl Api {
         let before = old.value();
         check_identity(kind, target, &mut new, &old)?;
         restrict(kind, target.subresource, &before, &mut new);
+        if let Some(user) = &options.user {
+            crate::escalation::check(self, user, kind, target.namespace, Some(&before), &new)?;
+        }
         admission::default(kind, &mut new);
         self.follow(now, target, Some(&before), &mut new, options);
         admission::on_update(now, kind, &before, &mut new, target.subresource);
@@ -105,6 +112,12 @@ impl Api {
         metadata::arrange(&mut new, kind);
         if metadata::same(&before, &new) {
             return Ok(Written { object: old, warnings, created: false });
+        }
+        // Of updates only these can need more (the evaluators' Handles).
+        if target.subresource.is_none() && matches!(kind.key.as_str(), "services" | "persistentvolumeclaims")
+            || target.subresource == Some("resize")
+        {
+            crate::quota::charge(self, now, kind, target.namespace, (Some(&before), &new), options.dry_run)?;
         }
         if options.dry_run {
             let value = Arc::new(new);

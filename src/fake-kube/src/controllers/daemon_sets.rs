@@ -36,6 +36,8 @@ const TOLERATIONS: [(&str, &str); 6] = [
 pub(super) struct DaemonSets {
     pods: Owned,
     due: BTreeMap<Key, Timestamp>,
+    /// How often in a row each set could not do what it was to do.
+    failures: BTreeMap<Key, u32>,
     /// What the last look at each set found.
     found: BTreeMap<Key, Found>,
     recorder: Recorder,
@@ -44,7 +46,7 @@ pub(super) struct DaemonSets {
 impl Default for DaemonSets {
     fn default() -> Self {
         let recorder = Recorder::new("daemonset-controller");
-        DaemonSets { pods: Owned::new("pods"), due: BTreeMap::new(), found: BTreeMap::new(), recorder }
+        DaemonSets { pods: Owned::new("pods"), due: BTreeMap::new(), failures: BTreeMap::new(), found: BTreeMap::new(), recorder }
     }
 }
 
@@ -68,7 +70,7 @@ struct Found {
     of: (String, i64),
     by_node: BTreeMap<String, Counts>,
     total: Counts,
-    /// Nodes where something failed, to be looked at with the next change.
+    /// Nodes where something failed, to be looked at with the next look.
     unfinished: BTreeSet<String>,
 }
 
@@ -108,8 +110,10 @@ impl Controller for DaemonSets {
     }
 
     fn unsettled(&self, _: &Api) -> Vec<String> {
+        // One that is refused waits for somebody else.
         self.due
             .keys()
+            .filter(|key| !self.failures.contains_key(key))
             .map(|(namespace, name)| format!("DaemonSet {namespace}/{name} waits until its pods have been ready for minReadySeconds"))
             .collect()
     }
@@ -171,7 +175,10 @@ struct Looked<'a> {
 impl DaemonSets {
     fn sync(&mut self, api: &mut Api, now: Timestamp, key: &Key, look: Look) {
         let set = api.store().get(PLURAL, &key.0, &key.1).filter(|set| set.meta.deletion.is_none()).cloned();
-        let Some(set) = set else { return drop(self.found.remove(key)) };
+        let Some(set) = set else {
+            self.failures.remove(key);
+            return drop(self.found.remove(key));
+        };
         let value = set.value();
         let Ok(history) = history::sync(api, now, &set, &value, &LABELS) else { return };
         let hash = history.update.meta.labels.get(HASH).cloned().unwrap_or_default();
@@ -208,6 +215,16 @@ impl DaemonSets {
             roll(&looked, &on_node, &found.total, &mut work);
         }
         found.unfinished = self.carry_out(api, &looked, &set, &work);
+        if found.unfinished.is_empty() {
+            self.failures.remove(key);
+        } else {
+            // The work queue's own back-off, as for ReplicaSets.
+            let failures = self.failures.entry(key.clone()).or_default();
+            let at = now.saturating_add(super::replica_sets::queue_backoff(*failures)).unwrap_or(Timestamp::MAX);
+            *failures += 1;
+            let due = self.due.entry(key.clone()).or_insert(at);
+            *due = (*due).min(at);
+        }
         if history.all.len() > 1 {
             let hashes: BTreeSet<&String> = on_node.values().flatten().filter_map(|pod| pod.meta.labels.get(HASH)).collect();
             let lives = |one: &&Arc<Object>| {

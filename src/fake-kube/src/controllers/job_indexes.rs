@@ -40,10 +40,20 @@ impl Indexes {
         i64::try_from(self.0.len()).unwrap_or(i64::MAX)
     }
 
-    /// firstPendingIndexes: the first that are neither done nor taken.
-    pub fn pending(&self, active: &[Arc<Object>], completions: i64, count: usize) -> Vec<i64> {
+    pub fn has(&self, index: i64) -> bool {
+        self.0.contains(&index)
+    }
+
+    /// How many are in both.
+    pub fn shared(&self, other: &Indexes) -> i64 {
+        i64::try_from(self.0.intersection(&other.0).count()).unwrap_or(i64::MAX)
+    }
+
+    /// firstPendingIndexes: the first that are neither done nor taken nor given up.
+    pub fn pending(&self, active: &[Arc<Object>], failed: Option<&Indexes>, completions: i64, count: usize) -> Vec<i64> {
         let taken: BTreeSet<i64> = active.iter().filter_map(|pod| of(pod)).collect();
-        (0..completions).filter(|index| !self.0.contains(index) && !taken.contains(index)).take(count).collect()
+        let lost = |index: &i64| failed.is_some_and(|failed| failed.has(*index));
+        (0..completions).filter(|index| !self.0.contains(index) && !taken.contains(index) && !lost(index)).take(count).collect()
     }
 }
 

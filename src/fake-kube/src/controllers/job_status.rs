@@ -28,6 +28,10 @@ impl Verdict {
         Verdict { success: false, reason: reason.to_owned(), message: message.to_owned() }
     }
 
+    pub fn met(reason: &str, message: &str) -> Verdict {
+        Verdict { success: true, reason: reason.to_owned(), message: message.to_owned() }
+    }
+
     pub fn complete() -> Verdict {
         let message = "Reached expected number of succeeded pods";
         Verdict { success: true, reason: "CompletionsReached".to_owned(), message: message.to_owned() }
@@ -45,6 +49,8 @@ pub(super) struct Numbers {
     pub numbers: [(&'static str, i64); 5],
     /// Which indices have succeeded, of an indexed Job.
     pub indexes: Option<String>,
+    /// Which have failed for good, where failures are limited per index.
+    pub failed_indexes: Option<String>,
     pub suspended: bool,
 }
 
@@ -77,7 +83,7 @@ pub(super) fn write(api: &mut Api, now: Timestamp, job: &Object, what: &Numbers,
     match verdict.filter(|_| ended) {
         Some(verdict) if verdict.success => recorder.normal(api, now, job, "Completed", "Job completed"),
         Some(verdict) => {
-            let known = ["BackoffLimitExceeded", "DeadlineExceeded"];
+            let known = ["BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "FailedIndexes", "MaxFailedIndexesExceeded"];
             let reason = known.into_iter().find(|one| *one == verdict.reason).unwrap_or("Failed");
             recorder.warning(api, now, job, reason, &verdict.message);
         }
@@ -100,6 +106,9 @@ fn numbers(status: &mut Value, what: &Numbers) {
         } else {
             map.insert("completedIndexes".to_owned(), json!(text));
         }
+    }
+    if let Some(text) = &what.failed_indexes {
+        status["failedIndexes"] = json!(text);
     }
 }
 

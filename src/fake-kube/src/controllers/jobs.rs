@@ -2,7 +2,7 @@
 //!
 //! Source: `pkg/controller/job/{job_controller,backoff_utils,indexed_job_utils}.go`, `pkg/controller/ttlafterfinished`. Pods carry the tracking
 //! finalizer until they are counted; what upstream writes in two steps (`uncountedTerminatedPods`, then the number) is one write here.
-//! Not modelled: `backoffLimitPerIndex`, `podFailurePolicy`, `successPolicy`, `managedBy`.
+//! Not modelled: `managedBy`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 
 use super::events::Recorder;
 use super::job_indexes::{self, Indexes};
+use super::job_policies::{self, Outcome};
 use super::job_status::{Numbers, Verdict, finished_at, is_over, many, write};
 use super::owned::Owned;
 use super::pods::{Key, active, after, condition, from_template, key_of, number, phase, ready_since};
 use super::ranking::rank;
+use super::volumes::text;
 use crate::api::{Api, DeleteOptions};
 use crate::controller::Controller;
 use crate::store::{Change, EventType, Object};
@@ -110,6 +112,11 @@ struct Look<'a> {
     succeeded: Vec<Arc<Object>>,
     failed: Vec<Arc<Object>>,
     indexes: Option<Indexes>,
+    /// With `backoffLimitPerIndex`: the indices that get no other pod.
+    failed_indexes: Option<Indexes>,
+    /// With it, too: the last failed pod of an index that has none now. It is kept, and not counted, until its successor has taken over
+    /// how often the index has failed (getPodsWithDelayedDeletionPerIndex).
+    replaced: BTreeMap<i64, Arc<Object>>,
 }
 
 impl<'a> Look<'a> {
@@ -118,7 +125,17 @@ impl<'a> Look<'a> {
         let indexed = value["spec"]["completionMode"] == "Indexed";
         // Only failed pods are replaced: then one that is going is not failed yet.
         let patient = value["spec"]["podReplacementPolicy"] == "Failed";
-        let mut look = Look { job, value, pods: Vec::new(), active: Vec::new(), succeeded: Vec::new(), failed: Vec::new(), indexes: None };
+        let mut look = Look {
+            job,
+            value,
+            pods: Vec::new(),
+            active: Vec::new(),
+            succeeded: Vec::new(),
+            failed: Vec::new(),
+            indexes: None,
+            failed_indexes: None,
+            replaced: BTreeMap::new(),
+        };
         let mut done = indexed.then(|| Indexes::parse(value["status"]["completedIndexes"].as_str().unwrap_or_default(), completions));
         for pod in &pods {
             let one = pod.value();
@@ -142,7 +159,39 @@ impl<'a> Look<'a> {
         }
         look.pods = pods;
         look.indexes = done;
+        if indexed && value["spec"]["backoffLimitPerIndex"].is_i64() {
+            look.per_index(completions);
+        }
         look
+    }
+
+    fn per_index(&mut self, completions: i64) {
+        let mut lost = Indexes::parse(self.value["status"]["failedIndexes"].as_str().unwrap_or_default(), completions);
+        for pod in self.failed.iter().filter(|pod| job_policies::fails_index(self.value, pod)) {
+            job_indexes::of(pod).into_iter().for_each(|index| lost.add(index));
+        }
+        let taken: BTreeSet<i64> = self.active.iter().filter_map(|pod| job_indexes::of(pod)).collect();
+        let over = |index: i64| lost.has(index) || taken.contains(&index) || self.indexes.as_ref().is_some_and(|done| done.has(index));
+        let age = |pod: &Arc<Object>| {
+            let (counted, ignored) = job_policies::earlier_failures(pod);
+            (counted + ignored, finished_at(pod))
+        };
+        for pod in &self.failed {
+            let Some(index) = job_indexes::of(pod).filter(|index| !over(*index)) else { continue };
+            if self.replaced.get(&index).is_none_or(|known| age(known) <= age(pod)) {
+                self.replaced.insert(index, pod.clone());
+            }
+        }
+        self.failed_indexes = Some(lost);
+    }
+
+    /// Whether a failed pod waits for its successor.
+    fn waits(&self, pod: &Object) -> bool {
+        self.replaced.values().any(|one| one.meta.uid == pod.meta.uid)
+    }
+
+    fn counts(&self, pod: &Object) -> bool {
+        job_policies::outcome(self.value, pod) != Outcome::Ignore
     }
 
     fn all_succeeded(&self) -> i64 {
@@ -153,7 +202,13 @@ impl<'a> Look<'a> {
     }
 
     fn all_failed(&self) -> i64 {
-        number(self.value, "/status/failed") + many(&self.failed)
+        number(self.value, "/status/failed") + many(&self.failed.iter().filter(|pod| self.counts(pod)).collect::<Vec<_>>())
+    }
+
+    /// Those that are counted with this look.
+    fn failed_now(&self, over: bool) -> i64 {
+        let now = |pod: &&Arc<Object>| self.counts(pod) && (over || !self.waits(pod));
+        number(self.value, "/status/failed") + many(&self.failed.iter().filter(now).collect::<Vec<_>>())
     }
 
     fn terminating(&self) -> i64 {
@@ -208,15 +263,16 @@ impl Jobs {
         let numbers = [
             ("active", many(&look.active)),
             ("succeeded", look.all_succeeded()),
-            ("failed", look.all_failed()),
+            ("failed", look.failed_now(over)),
             ("ready", i64::try_from(ready).unwrap_or(0)),
             ("terminating", i64::try_from(going).unwrap_or(0).max(look.terminating())),
         ];
         let indexes = look.indexes.as_ref().map(Indexes::to_string);
-        write(api, now, &job, &Numbers { numbers, indexes, suspended }, verdict.as_ref(), &mut self.recorder);
+        let failed_indexes = look.failed_indexes.as_ref().map(Indexes::to_string);
+        write(api, now, &job, &Numbers { numbers, indexes, failed_indexes, suspended }, verdict.as_ref(), &mut self.recorder);
         let counted: Vec<Arc<Object>> = match over {
             true => fresh,
-            false => look.succeeded.iter().chain(&look.failed).cloned().collect(),
+            false => look.succeeded.iter().chain(look.failed.iter().filter(|pod| !look.waits(pod))).cloned().collect(),
         };
         counted.iter().for_each(|pod| release(api, now, pod));
     }
@@ -245,24 +301,47 @@ impl Jobs {
     /// Whether the Job has come to its end, but for having completed.
     fn judge(&mut self, now: Timestamp, look: &Look<'_>, suspended: bool) -> Option<Verdict> {
         let told = |kind: &str| condition(look.value, kind).filter(|one| one["status"] == "True");
-        if told("SuccessCriteriaMet").is_some() {
-            return Some(Verdict::complete());
+        let words = |of: &Value| [text(&of["reason"]), text(&of["message"])];
+        if let Some([reason, message]) = told("SuccessCriteriaMet").map(words) {
+            return Some(Verdict::met(&reason, &message));
         }
-        if let Some(target) = told("FailureTarget") {
-            return Some(Verdict::failed(target["reason"].as_str().unwrap_or_default(), target["message"].as_str().unwrap_or_default()));
+        if let Some([reason, message]) = told("FailureTarget").map(words) {
+            return Some(Verdict::failed(&reason, &message));
+        }
+        let hopeless = look.failed.iter().find_map(|pod| match job_policies::outcome(look.value, pod) {
+            Outcome::FailJob(words) => Some(words),
+            _ => None,
+        });
+        if let Some(message) = hopeless {
+            return Some(Verdict::failed("PodFailurePolicy", &message));
         }
         let limit = look.value["spec"]["backoffLimit"].as_i64().unwrap_or(6);
         if look.all_failed() > limit || restarts_pass(look, limit) {
             return Some(Verdict::failed("BackoffLimitExceeded", "Job has reached the specified backoff limit"));
         }
-        let deadline = look.value["spec"]["activeDeadlineSeconds"].as_i64().filter(|_| !suspended)?;
-        let start = look.value["status"]["startTime"].as_str().and_then(|text| text.parse().ok()).unwrap_or(now);
-        let at = after(start, deadline);
-        if at <= now {
-            return Some(Verdict::failed("DeadlineExceeded", "Job was active longer than specified deadline"));
+        if let Some(deadline) = look.value["spec"]["activeDeadlineSeconds"].as_i64().filter(|_| !suspended) {
+            let start = look.value["status"]["startTime"].as_str().and_then(|text| text.parse().ok()).unwrap_or(now);
+            let at = after(start, deadline);
+            if at <= now {
+                return Some(Verdict::failed("DeadlineExceeded", "Job was active longer than specified deadline"));
+            }
+            self.wait(look.job, at, Why::Deadline);
         }
-        self.wait(look.job, at, Why::Deadline);
-        None
+        by_index(look)
+    }
+
+    /// Of these indices those whose last failure is long enough ago (getPodCreationInfoForIndependentIndexes).
+    fn ready_indexes(&mut self, now: Timestamp, look: &Look<'_>, pending: Vec<i64>) -> Vec<i64> {
+        let ready_at = |index: &i64| {
+            let pod = look.replaced.get(index)?;
+            let (counted, ignored) = job_policies::earlier_failures(pod);
+            Some(after(finished_at(pod), backoff(u32::try_from(counted + ignored + 1).unwrap_or(u32::MAX)))).filter(|at| *at > now)
+        };
+        let (waiting, ready): (Vec<i64>, Vec<i64>) = pending.into_iter().partition(|index| ready_at(index).is_some());
+        if let Some(at) = waiting.iter().filter_map(ready_at).min() {
+            self.wait(look.job, at, Why::Retry);
+        }
+        ready
     }
 
     /// The earliest of what a Job waits for.
@@ -300,23 +379,29 @@ impl Jobs {
 
     fn create(&mut self, api: &mut Api, now: Timestamp, look: &mut Look<'_>, count: usize) {
         let job = look.job;
-        if let Some(Backoff { failures: failures @ 1.., last: Some(last) }) = self.backoff.get(&job.meta.uid).copied() {
-            let ready_at = after(last, (BACKOFF_SECONDS.0 << (failures - 1).min(10)).min(BACKOFF_SECONDS.1));
+        if let Some(Backoff { failures: failures @ 1.., last: Some(last) }) =
+            self.backoff.get(&job.meta.uid).copied().filter(|_| look.failed_indexes.is_none())
+        {
+            let ready_at = after(last, backoff(failures));
             if ready_at > now {
                 return self.wait(job, ready_at, Why::Retry);
             }
         }
         let completions = number(look.value, "/spec/completions");
         let pending: Vec<i64> = match &look.indexes {
-            Some(done) => done.pending(&look.active, completions, count),
+            Some(done) => done.pending(&look.active, look.failed_indexes.as_ref(), completions, count),
             None => Vec::new(),
         };
+        let pending = self.ready_indexes(now, look, pending);
         let many = if look.indexes.is_some() { pending.len() } else { count };
         for at in 0..many {
             let mut pod = from_template(job, &look.value["spec"]["template"]);
             track(&mut pod);
             if let Some(index) = pending.get(at) {
                 job_indexes::mark(&mut pod, &job.meta.name, *index);
+                if look.failed_indexes.is_some() {
+                    job_policies::mark_failures(look.value, &mut pod, look.replaced.get(index).map(|replaced| &**replaced));
+                }
             }
             match api.create(now, "pods", &job.meta.namespace, pod) {
                 Ok(pod) => {
@@ -358,6 +443,27 @@ impl Jobs {
         // Gone meanwhile: then it has expired.
         let _ = api.delete(now, PLURAL, &job.meta.namespace, &job.meta.name, DeleteOptions::foreground().if_uid(&job.meta.uid));
     }
+}
+
+/// How long to wait after so many failures, in seconds.
+fn backoff(failures: u32) -> i64 {
+    (BACKOFF_SECONDS.0 << failures.saturating_sub(1).min(10)).min(BACKOFF_SECONDS.1)
+}
+
+/// The end that single indices bring about.
+fn by_index(look: &Look<'_>) -> Option<Verdict> {
+    let done = look.indexes.as_ref()?;
+    let completions = number(look.value, "/spec/completions");
+    if let Some(lost) = &look.failed_indexes {
+        if look.value["spec"]["maxFailedIndexes"].as_i64().is_some_and(|most| lost.count() > most) {
+            let message = "Job has exceeded the specified maximal number of failed indexes";
+            return Some(Verdict::failed("MaxFailedIndexesExceeded", message));
+        }
+        if lost.count() > 0 && lost.count() + done.count() >= completions {
+            return Some(Verdict::failed("FailedIndexes", "Job has failed indexes"));
+        }
+    }
+    job_policies::success(look.value, done, completions).map(|message| Verdict::met("SuccessPolicy", &message))
 }
 
 /// pastBackoffLimitOnFailure: restarts within pods that go on.

@@ -3,9 +3,9 @@
 //! May touch: [`crate::api`], [`crate::store`], `scheduler`. Must never touch: HTTP, clocks, the machine's entropy.
 //!
 //! Each is level-triggered: changes say which objects to look at, the store says what is true. Map, in the order in which they run:
-//! [`accounts`] furnishes namespaces; [`nodes`] keeps nodes' taints and conditions, [`taint_eviction`] removes pods that do not
+//! [`accounts`] furnishes namespaces, [`cluster_roles`] fills roles that gather others; [`nodes`] keeps nodes' taints and conditions, [`taint_eviction`] removes pods that do not
 //! tolerate them; [`usage`] measures
-//! what pods use, [`autoscalers`] (with [`autoscaling`]) change how many there shall be; [`deployments`], [`replica_sets`], [`daemon_sets`], [`stateful_sets`], [`jobs`] (with [`job_status`] and [`job_indexes`]) make pods; [`volumes`] and
+//! what pods use, [`autoscalers`] (with [`autoscaling`]) change how many there shall be; [`deployments`], [`replica_sets`], [`daemon_sets`], [`stateful_sets`], [`cron_jobs`], [`jobs`] (with [`job_status`], [`job_indexes`] and [`job_policies`]) make pods; [`volumes`] and
 //! [`provisioner`] give their claims volumes, [`scheduling`] gives them nodes;
 //! [`endpoints`] says where services' pods are, [`disruption`] keeps budgets' numbers; [`pod_gc`] and [`garbage`] remove what nobody owns; [`event_ttl`] forgets old events.
 //! [`pods`], [`facts`], [`events`], [`owned`], [`census`] and [`history`] are what several of them need. The end of namespaces is the server's own (`bootstrap`).
@@ -17,6 +17,8 @@ mod autoscalers;
 mod autoscaling;
 mod census;
 mod claims;
+mod cluster_roles;
+mod cron_jobs;
 mod daemon_sets;
 mod deployments;
 mod disruption;
@@ -27,6 +29,7 @@ mod facts;
 mod garbage;
 mod history;
 mod job_indexes;
+mod job_policies;
 mod job_status;
 mod jobs;
 mod nodes;
@@ -52,6 +55,7 @@ use crate::controller::Controller;
 pub fn all(seed: u64) -> Vec<Box<dyn Controller>> {
     vec![
         Box::<accounts::Accounts>::default(),
+        Box::<cluster_roles::ClusterRoles>::default(),
         Box::<nodes::Nodes>::default(),
         Box::<taint_eviction::TaintEviction>::default(),
         Box::<usage::MetricsServer>::default(),
@@ -60,6 +64,7 @@ pub fn all(seed: u64) -> Vec<Box<dyn Controller>> {
         Box::<replica_sets::ReplicaSets>::default(),
         Box::<daemon_sets::DaemonSets>::default(),
         Box::<stateful_sets::StatefulSets>::default(),
+        Box::<cron_jobs::CronJobs>::default(),
         Box::<jobs::Jobs>::default(),
         Box::<volumes::Volumes>::default(),
         Box::<provisioner::EbsProvisioner>::default(),

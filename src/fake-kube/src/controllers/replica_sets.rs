@@ -47,6 +47,11 @@ impl Default for ReplicaSets {
     }
 }
 
+/// The work queue's own back-off: 5 ms, doubled, up to 1000 s (`client-go/util/workqueue/default_rate_limiters.go`).
+pub(super) fn queue_backoff(failures: u32) -> SignedDuration {
+    SignedDuration::from_millis(5i64.checked_shl(failures.min(40)).unwrap_or(i64::MAX).min(1_000_000))
+}
+
 impl Controller for ReplicaSets {
     fn name(&self) -> &'static str {
         "replicaset"
@@ -98,9 +103,10 @@ impl ReplicaSets {
         let scales = set.meta.deletion.is_none() && counted.running as i64 != wanted;
         let outcome = if scales { self.scale(api, now, &set, &value, &running) } else { Ok(()) };
         if outcome.is_err() {
-            // The work queue's own back-off: 5 ms, doubled, up to 1000 s (`client-go/util/workqueue/default_rate_limiters.go`).
-            let wait = SignedDuration::from_millis(5i64.checked_shl(failures.min(40)).unwrap_or(i64::MAX).min(1_000_000));
-            self.due.insert(key.clone(), Due { at: now.checked_add(wait).unwrap_or(Timestamp::MAX), failures: failures + 1 });
+            self.due.insert(
+                key.clone(),
+                Due { at: now.checked_add(queue_backoff(failures)).unwrap_or(Timestamp::MAX), failures: failures + 1 },
+            );
         }
         let what = if (counted.running as i64) < wanted { "FailedCreate" } else { "FailedDelete" };
         let failure = outcome.err().map(|why| (what, why.message));

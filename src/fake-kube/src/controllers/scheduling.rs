@@ -11,7 +11,7 @@ use rand_core::{Rng, SeedableRng};
 use scheduler::preemption::Preemption;
 use scheduler::queue::QueuedPod;
 use scheduler::{Binding, ClusterView, Event, FitError, PodInfo, Queue, schedule};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::events::{Note, Recorder};
 use super::facts;
@@ -170,6 +170,9 @@ impl Scheduling {
             if pod.terminating || pod.scheduler_name != scheduler::pod::DEFAULT_SCHEDULER {
                 self.queue.remove(&key);
             } else {
+                if self.view.set_nominated(&pod) {
+                    self.version += 1;
+                }
                 let touched =
                     self.queue.get(&key).is_some_and(|queued| queued.pod.labels != pod.labels || queued.pod.tolerations != pod.tolerations);
                 self.queue.set(pod, touched, now);
@@ -237,6 +240,8 @@ impl Scheduling {
                 return;
             }
         }
+        // Who looks on learns where it will be (the gate NominatedNodeNameForExpectation, on since 1.35).
+        let _ = api.update_with(now, "pods", &queued.pod.namespace, &queued.pod.name, Some("status"), |value| promise(value, node));
         // It takes its room from now on.
         let pod = Arc::new(PodInfo { node_name: node.to_owned(), ..(*queued.pod).clone() });
         let until = now.saturating_add(BIND_TIMEOUT).unwrap_or(Timestamp::MAX);
@@ -278,6 +283,7 @@ impl Scheduling {
                 object => {
                     self.view_mut().remove_pod(&key);
                     if object.is_some() {
+                        self.view.set_nominated(&queued.pod);
                         self.queue.failed(queued, now);
                     }
                 }
@@ -305,7 +311,11 @@ impl Scheduling {
         let message = why.message();
         let note = Note { warning: true, reason: "FailedScheduling", action: Some("Scheduling"), message: &cut(message) };
         self.recorder.record(api, now, object, &note);
-        let nominated = why.preemption.as_ref().map(|preemption| preemption.node.clone());
+        // A promise, or that an earlier one is void; where nobody looked it stays as it is.
+        let promised = match &why.preemption {
+            Some(preemption) => Some(preemption.node.clone()),
+            None => (why.hopeless && !pod.nominated_node_name.is_empty()).then(String::new),
+        };
         let condition = json!({
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastProbeTime": null,
             "observedGeneration": object.meta.generation,
@@ -313,10 +323,13 @@ impl Scheduling {
         // Deleted meanwhile: then nobody waits for a reason.
         let _ = api.update_with(now, "pods", &pod.namespace, &pod.name, Some("status"), |value| {
             set_condition(value, now, condition);
-            if let Some(node) = &nominated {
-                value["status"]["nominatedNodeName"] = json!(node);
+            if let Some(node) = &promised {
+                promise(value, node);
             }
         });
+        if let Some(node) = promised {
+            self.view_mut().set_nominated(&Arc::new(PodInfo { nominated_node_name: node, ..(*pod).clone() }));
+        }
         if let Some(preemption) = &why.preemption {
             self.preempt(api, now, &pod, preemption);
         }
@@ -324,7 +337,19 @@ impl Scheduling {
 
     /// `pkg/scheduler/framework/preemption/executor.go`.
     fn preempt(&mut self, api: &mut Api, now: Timestamp, pod: &PodInfo, preemption: &Preemption) {
-        for victim in &preemption.victims {
+        // Who is already on the way out needs no second word.
+        let mut victims = preemption.victims.iter().filter(|victim| !victim.terminating).peekable();
+        if victims.peek().is_none() {
+            return;
+        }
+        // Whoever counts less may not fit any more where both were promised room (getLowerPriorityNominatedPods).
+        let lesser: Vec<Arc<PodInfo>> =
+            self.view.nominated(&preemption.node).filter(|other| other.priority < pod.priority).cloned().collect();
+        for other in lesser {
+            let _ = api.update_with(now, "pods", &other.namespace, &other.name, Some("status"), |value| promise(value, ""));
+            self.view_mut().remove_nominated(&other.key());
+        }
+        for victim in victims {
             let Some(object) =
                 api.store().get("pods", &victim.namespace, &victim.name).filter(|found| found.meta.uid == victim.uid).cloned()
             else {
@@ -344,6 +369,15 @@ impl Scheduling {
                 &Note { warning: false, reason: "Preempted", action: Some("Preempting"), message: &message },
             );
         }
+    }
+}
+
+/// Writes the node that a pod is promised; none when empty.
+fn promise(pod: &mut Value, node: &str) {
+    if !node.is_empty() {
+        pod["status"]["nominatedNodeName"] = json!(node);
+    } else if let Some(status) = pod["status"].as_object_mut() {
+        status.shift_remove("nominatedNodeName");
     }
 }
 

@@ -56,6 +56,7 @@ impl Query {
             field_manager: self.get("fieldManager").to_owned(),
             field_validation,
             applied: false,
+            user: None,
         })
     }
 }

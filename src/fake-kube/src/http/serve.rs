@@ -197,6 +197,7 @@ impl Asked<'_> {
     /// Whoever names no field manager goes by the first part of the user agent (`prefixFromUserAgent`).
     pub(crate) fn write_options(&self) -> Result<WriteOptions, Status> {
         let mut options = self.query.write_options()?;
+        options.user = Some(self.user.clone());
         if options.field_manager.is_empty() {
             const LONGEST: usize = 128;
             let name = self.agent.split('/').next().unwrap_or_default();

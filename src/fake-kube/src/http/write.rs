@@ -177,7 +177,7 @@ impl Api {
         subresource: Option<&str>,
         stored: Option<Arc<Object>>,
     ) -> Result<Response, Status> {
-        let options = WriteOptions { applied: true, ..asked.query.write_options()? };
+        let options = WriteOptions { applied: true, user: Some(asked.user.clone()), ..asked.query.write_options()? };
         let kind = &resource.kind;
         if options.field_manager.is_empty() {
             let error = FieldError::required("fieldManager", "is required for apply patch");

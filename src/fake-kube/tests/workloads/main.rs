@@ -1,5 +1,6 @@
 //! Stories of the workload controllers in a tiny world: numbered pods and their volumes, load and services.
 
+mod batch;
 mod serving;
 mod stateful;
 

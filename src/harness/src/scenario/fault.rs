@@ -4,6 +4,7 @@ use super::catalogue;
 use super::change::{self, Change};
 use super::fields::{Fields, Reader};
 use super::mistake::{Mistakes, Site};
+use super::problem::{self, Problem};
 use super::select::{self, Nodes};
 use super::units;
 use crate::yaml::{self, Kind, Node};
@@ -25,6 +26,8 @@ pub enum What {
     Force { force: Force, lasting: Option<SignedDuration>, times: Option<u64> },
     /// Happens to nodes' machines.
     Blow { blow: Blow, nodes: Nodes },
+    /// Nodes are broken, and say so.
+    NodeProblem { problem: Problem, nodes: Nodes },
     /// Comes into a queue; the interruption queue unless it is named.
     Message { queue: Option<String>, body: Body, times: u64 },
     /// AWS publishes new images.
@@ -141,13 +144,14 @@ const FORCES: [&str; 15] = [
     "impaired",
     "ami-release",
 ];
-pub(crate) const WORDS: [&str; 25] = [
+pub(crate) const WORDS: [&str; 26] = [
     "ice",
     "spot-interruption",
     "rebalance",
     "vanish",
     "health-event",
     "impaired",
+    "node-problem",
     "message",
     "error",
     "throttle",
@@ -318,6 +322,7 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
             Some(What::Lift(items.into_iter().filter_map(|item| reader.text_of(item, "lift")).collect()))
         }
         _ if change::WORDS.contains(&word) => change::read(reader, word, node, region).map(What::Change),
+        "node-problem" => problem::read(reader, node, region),
         _ => blow(reader, word, node, region),
     }
 }

@@ -75,6 +75,14 @@ fn the_good_one_is_read() {
 #[case("    expect:", "    fault: { events: { do: lose } }\n    expect:", "write drop, duplicate, delay or reorder")]
 #[case("    expect:", "    fault: { events: { kind: [spot], do: drop } }\n    expect:", "write one of spot-interruption")]
 #[case("    expect:", "    fault: { events: { do: drop, by: 1m } }\n    expect:", "belongs to delay and reorder")]
+#[case("    expect:", "    fault: { node-problem: { nodes: { pool: default } } }\n    expect:", "condition: Ready, or KernelReady")]
+#[case(
+    "    expect:",
+    "    fault: { node-problem: { condition: KernelReady, status: maybe } }\n    expect:",
+    "write True, False or Unknown"
+)]
+#[case("    expect:", "    fault: { node-problem: { condition: Ready, status: Unknown, since: 5m } }\n    expect:", "leave since out")]
+#[case("pods: { ready: 5 }", "events: [Evicted]", "events is no mapping")]
 #[case("    expect:", "    fault: { icce: {} }\n    expect:", "did you mean \"ice\"?")]
 #[case("    expect:", "    fault: { ice: { types: [m5.lagre] } }\n    expect:", "did you mean \"m5.large\"?")]
 #[case("    expect:", "    fault: { ice: { zones: [us-west-2x] } }\n    expect:", "did you mean \"us-west-2a\"?")]

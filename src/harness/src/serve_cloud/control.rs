@@ -198,6 +198,7 @@ fn one(cloud: &mut Cloud, now: Timestamp, fault: &Fault) -> Result<Value, Mistak
             cloud.state_mut().befall(now, &inject::incident(*blow, instances)).map_err(|why| wrong(why.to_string()))?;
             Ok(shown)
         }
+        What::NodeProblem { .. } => Err(wrong("nodes have problems in scenarios only: a cloud has machines".to_owned())),
         What::Message { queue, body, times } => {
             let queue =
                 queue.clone().ok_or_else(|| fault.site.mistake("the queue is not named", "message: {queue: NAME, …}".to_owned()))?;

@@ -111,6 +111,15 @@ impl World {
                     machines.ok_or_else(|| mistaken(fault.site.mistake("a node that is meant has no machine of this cloud", None)))?;
                 self.befall(incident(*blow, machines), &fault.site).await
             }
+            What::NodeProblem { problem, nodes } => {
+                let chosen = nodes.take(self.observer.lock().choose(nodes)).map_err(|why| mistaken(fault.site.mistake(why, None)))?;
+                for (node, machine) in chosen {
+                    let machine = machine.ok_or_else(|| format!("node {node} has no machine of this cloud"));
+                    let done = machine.and_then(|machine| self.kubelets.trouble(&machine, self.problem(problem)));
+                    done.map_err(|why| mistaken(fault.site.mistake(why, None)))?;
+                }
+                Ok(())
+            }
             What::Message { queue, body: text, times } => {
                 let Some(queue) = queue.clone().or_else(|| self.queue.clone()) else {
                     return Err(mistaken(fault.site.mistake("this world has no interruption queue", "given.aws.queue: true".to_owned())));
@@ -134,6 +143,15 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    fn problem(&self, problem: &scenario::Problem) -> kubelets::Problem {
+        let now = self.clock.now();
+        let since = now.saturating_sub(problem.since).unwrap_or(now);
+        // Kubernetes' times have no fractions.
+        let since = Timestamp::from_second(since.as_second()).unwrap_or(since);
+        let scenario::Problem { condition, status, reason, message, .. } = problem.clone();
+        kubelets::Problem { condition, status, reason, message, since }
     }
 
     /// Asks AWS for something as the account's owner. A refusal is a mistake of the scenario.

@@ -3,7 +3,8 @@
 use ambient::Stream;
 use jiff::{SignedDuration, Timestamp};
 
-use super::View;
+use super::runs::{self, Now};
+use super::{ContainerView, View};
 use crate::profile::Profile;
 
 /// How far a pod has come. Only ever further.
@@ -16,7 +17,7 @@ pub enum Stage {
     /// All containers run; probes have not succeeded yet.
     Running,
     Ready,
-    /// The containers have ended, after a deletion.
+    /// The containers have ended, after a deletion or by themselves.
     Ended,
 }
 
@@ -54,6 +55,8 @@ impl Life {
         for container in &view.init {
             let (start, run) = (profile.start.draw(stream), profile.init.draw(stream));
             // The next one waits for an init container to end, and for a sidecar to have started.
+            // An init container's own program says how long it takes; it succeeds.
+            let run = container.program.map_or(run, |program| program.runs);
             time = after(time, if container.sidecar { start.saturating_add(container.readiness) } else { start.saturating_add(run) });
         }
         for _ in &view.containers {
@@ -77,6 +80,45 @@ impl Life {
         // The deadline counts in whole seconds of the API server's clock: the grace period from now on is what is left at most.
         let end = now.saturating_add(wanted.min(deletion.grace)).unwrap_or(Timestamp::MAX).min(deletion.deadline.max(now));
         self.ended = Some(self.ended.map_or(end, |before| before.min(end)));
+    }
+
+    /// How a container is at `now`; nobody asks before the pod runs.
+    pub fn container(&self, view: &View, container: &ContainerView, now: Timestamp) -> runs::State {
+        // What a deletion stopped does not start again.
+        let now = self.ended.map_or(now, |ended| now.min(ended));
+        runs::state(container.program, view.restart, self.running, now)
+    }
+
+    /// Whether a container is ready at `now`.
+    pub fn is_ready(&self, view: &View, container: &ContainerView, now: Timestamp) -> bool {
+        let state = self.container(view, container, now);
+        let Now::Running { since } = state.now else { return false };
+        let ready = if state.restarts == 0 { self.ready } else { since.saturating_add(container.readiness).unwrap_or(Timestamp::MAX) };
+        now >= ready
+    }
+
+    /// How far the pod is at `now` with what its containers do by themselves; a number that changes when there is something to tell
+    /// though the stage is the same; and when that is next.
+    pub fn progress(&self, view: &View, now: Timestamp) -> (Stage, u32, Option<Timestamp>) {
+        let (stage, mut next) = self.stage(now);
+        let gates = view.conditions.iter().filter(|one| one.status == "True" && view.gates.contains(&one.type_)).count();
+        let mut turn = u32::try_from(gates).unwrap_or(u32::MAX);
+        if stage < Stage::Running || stage == Stage::Ended || view.containers.iter().all(|container| container.program.is_none()) {
+            return (stage, turn, next);
+        }
+        let mut over = true;
+        for container in &view.containers {
+            let state = self.container(view, container, now);
+            let ready = self.is_ready(view, container, now);
+            over &= state.now == Now::Over;
+            turn += 3 * state.restarts + if matches!(state.now, Now::Running { .. }) { u32::from(ready) } else { 2 };
+            let probes = match state.now {
+                Now::Running { since } if !ready => since.saturating_add(container.readiness).ok().filter(|at| *at > now),
+                _ => None,
+            };
+            next = next.into_iter().chain(state.next).chain(probes).min();
+        }
+        if over { (Stage::Ended, turn, None) } else { (stage, turn, next) }
     }
 
     /// How far it is at `now`, and when it gets further by itself.

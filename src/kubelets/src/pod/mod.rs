@@ -3,11 +3,13 @@
 //! [`View`] is the little of a Pod that its kubelet needs; [`Life`] is when what happens to it, drawn once; [`Life::stage`] is pure.
 
 mod life;
+pub mod runs;
 mod status;
 #[cfg(test)]
 mod tests;
 
 pub use life::{Life, Stage};
+pub use runs::{Program, Restart};
 pub use status::status;
 
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +26,9 @@ pub struct View {
     /// In order; sidecars among them.
     pub init: Vec<ContainerView>,
     pub containers: Vec<ContainerView>,
+    pub restart: Restart,
+    /// Conditions that somebody else must make true before the pod is ready.
+    pub gates: Vec<String>,
     pub conditions: Vec<PodCondition>,
     /// From the status; empty before the first.
     pub ip: String,
@@ -50,6 +55,8 @@ pub struct ContainerView {
     pub readiness: SignedDuration,
     /// What `preStop` sleeps.
     pub pre_stop: SignedDuration,
+    /// When it ends by itself.
+    pub program: Option<Program>,
 }
 
 impl View {
@@ -57,6 +64,9 @@ impl View {
     pub fn of(pod: &Pod) -> Option<View> {
         let spec = pod.spec.as_ref()?;
         let status = pod.status.as_ref();
+        let annotated = pod.metadata.annotations.as_ref().and_then(|notes| runs::annotated(notes.get(runs::ENDS)?));
+        let containers = spec.containers.iter().map(ContainerView::of);
+        let ending = |container: ContainerView| ContainerView { program: container.program.or(annotated), ..container };
         let conditions = status.and_then(|status| status.conditions.clone()).unwrap_or_default();
         let deletion = pod.metadata.deletion_timestamp.as_ref().map(|time| Deletion {
             deadline: time.0,
@@ -69,7 +79,9 @@ impl View {
             node: spec.node_name.clone().filter(|name| !name.is_empty())?,
             host_network: spec.host_network.unwrap_or(false),
             init: spec.init_containers.iter().flatten().map(ContainerView::of).collect(),
-            containers: spec.containers.iter().map(ContainerView::of).collect(),
+            containers: containers.map(ending).collect(),
+            restart: Restart::of(spec.restart_policy.as_deref()),
+            gates: spec.readiness_gates.iter().flatten().map(|gate| gate.condition_type.clone()).collect(),
             ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
             conditions,
             ip: status.and_then(|status| status.pod_ip.clone()).unwrap_or_default(),
@@ -95,6 +107,7 @@ impl ContainerView {
             sidecar: container.restart_policy.as_deref() == Some("Always"),
             readiness: startup.saturating_add(readiness),
             pre_stop: container.lifecycle.as_ref().map_or(SignedDuration::ZERO, pre_stop),
+            program: runs::program(container),
         }
     }
 }

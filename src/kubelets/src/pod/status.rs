@@ -5,26 +5,27 @@ use k8s_openapi::api::core::v1::PodCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
+use super::runs::{Now, Run};
 use super::{ContainerView, Life, Stage, View};
 
 /// A merge patch of `status` for a pod that has come to `stage`. `ip` is the pod's own address, `host` its node's.
 pub fn status(view: &View, life: &Life, stage: Stage, ip: &str, host: &str, now: Timestamp) -> Value {
-    let containers: Vec<Value> = view.containers.iter().map(|each| container(view, each, life, stage, false)).collect();
+    let containers: Vec<Value> = view.containers.iter().map(|each| container(view, each, life, (stage, now), false)).collect();
     let mut status = json!({
         "phase": match stage {
             Stage::Unseen | Stage::Accepted => "Pending",
             Stage::Running | Stage::Ready => "Running",
-            Stage::Ended if life.never_ran() => "Failed",
+            Stage::Ended if life.never_ran() || failed(view, life, now) => "Failed",
             Stage::Ended => "Succeeded",
         },
-        "conditions": conditions(view, stage, now),
+        "conditions": conditions(view, life, stage, now),
         "hostIP": host,
         "hostIPs": [{ "ip": host }],
         "startTime": Time(life.accepted),
         "containerStatuses": containers,
     });
     if !view.init.is_empty() {
-        status["initContainerStatuses"] = view.init.iter().map(|each| container(view, each, life, stage, true)).collect();
+        status["initContainerStatuses"] = view.init.iter().map(|each| container(view, each, life, (stage, now), true)).collect();
     }
     // A pod has an address from its sandbox on.
     if stage >= Stage::Running && !ip.is_empty() {
@@ -34,15 +35,39 @@ pub fn status(view: &View, life: &Life, stage: Stage, ip: &str, host: &str, now:
     json!({ "metadata": { "uid": view.uid }, "status": status })
 }
 
-fn container(view: &View, container: &ContainerView, life: &Life, stage: Stage, init: bool) -> Value {
+/// Whether it has come to its end by itself, and not well.
+fn failed(view: &View, life: &Life, now: Timestamp) -> bool {
+    let ended = |each: &ContainerView| life.container(view, each, now);
+    let all: Vec<_> = view.containers.iter().map(ended).collect();
+    all.iter().all(|state| state.now == Now::Over) && all.iter().any(|state| state.last.is_some_and(|run| run.exit != 0))
+}
+
+fn container(view: &View, container: &ContainerView, life: &Life, (stage, now): (Stage, Timestamp), init: bool) -> Value {
     let id = format!("containerd://{:0>64}", format!("{}{}", view.uid.replace('-', ""), hexadecimal(&container.name)));
     let done = init && !container.sidecar;
+    let history = (!init && stage >= Stage::Running && !life.never_ran()).then(|| life.container(view, container, now));
+    let restarts = history.map_or(0, |history| history.restarts);
+    let mut last = json!({});
+    if let Some(run) = history.filter(|history| history.now != Now::Over).and_then(|history| history.last) {
+        last = ended(&run, &id);
+    }
     let (state, ready) = match stage {
         Stage::Unseen | Stage::Accepted => {
             let reason = if view.init.is_empty() || init { "ContainerCreating" } else { "PodInitializing" };
             (json!({ "waiting": { "reason": reason } }), false)
         }
         Stage::Running | Stage::Ready if done => (terminated(life.accepted, life.running, &id), true),
+        Stage::Running | Stage::Ready | Stage::Ended if history.is_some_and(|history| !matches!(history.now, Now::Running { .. })) => {
+            match history.map(|history| (history.now, history.last)) {
+                Some((Now::Waits { wait }, _)) if stage != Stage::Ended => (crash_loop(view, container, wait), false),
+                Some((_, Some(run))) => (ended(&run, &id), false),
+                _ => (json!({}), false),
+            }
+        }
+        Stage::Running | Stage::Ready if restarts > 0 => {
+            let since = history.and_then(|history| if let Now::Running { since } = history.now { Some(since) } else { None });
+            (json!({ "running": { "startedAt": Time(since.unwrap_or(life.running)) } }), life.is_ready(view, container, now))
+        }
         Stage::Running | Stage::Ready => (json!({ "running": { "startedAt": Time(life.running) } }), init || stage == Stage::Ready),
         Stage::Ended if life.never_ran() => {
             // It never ran. Source: `convertStatusToAPIStatus`' default for a container that the runtime does not know.
@@ -60,11 +85,32 @@ fn container(view: &View, container: &ContainerView, life: &Life, stage: Stage, 
         "imageID": if known { container.image.as_str() } else { "" },
         "containerID": known.then_some(id),
         "state": state,
-        "lastState": {},
+        "lastState": last,
         "ready": ready,
-        "restartCount": 0,
+        "restartCount": restarts,
         "started": running,
     })
+}
+
+/// A run of its own accord that is over.
+fn ended(run: &Run, id: &str) -> Value {
+    let mut state = terminated(run.started, run.finished, id);
+    if run.exit != 0 {
+        state["terminated"]["exitCode"] = Value::from(run.exit);
+        state["terminated"]["reason"] = Value::from("Error");
+    }
+    state
+}
+
+/// `pkg/kubelet/kuberuntime/kuberuntime_manager.go`, doBackOff.
+fn crash_loop(view: &View, container: &ContainerView, wait: jiff::SignedDuration) -> Value {
+    let wait = match wait.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds => format!("{}m{}s", seconds / 60, seconds % 60),
+    };
+    let (name, namespace) = (&view.name, &view.namespace);
+    let message = format!("back-off {wait} restarting failed container={} pod={name}_{namespace}({})", container.name, view.uid);
+    json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } })
 }
 
 fn terminated(started: Timestamp, finished: Timestamp, id: &str) -> Value {
@@ -77,29 +123,45 @@ fn hexadecimal(name: &str) -> String {
     name.bytes().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// In words, the readiness gates that are not open.
+fn closed_gates(view: &View) -> Vec<String> {
+    let say = |gate: &String| match view.conditions.iter().find(|one| one.type_ == *gate) {
+        None => Some(format!("corresponding condition of pod readiness gate {gate:?} does not exist.")),
+        Some(one) if one.status != "True" => Some(format!("the status of pod readiness gate {gate:?} is not \"True\", but {}", one.status)),
+        Some(_) => None,
+    };
+    view.gates.iter().filter_map(say).collect()
+}
+
 /// The kubelet's own conditions, put into those that are there; `PodScheduled` and other people's stay as they are.
-fn conditions(view: &View, stage: Stage, now: Timestamp) -> Vec<PodCondition> {
+fn conditions(view: &View, life: &Life, stage: Stage, now: Timestamp) -> Vec<PodCondition> {
+    let down = |each: &&ContainerView| stage != Stage::Ready || !life.is_ready(view, each, now);
+    let ready = stage == Stage::Ready && !view.containers.iter().any(|each| down(&each));
     let unready = || {
-        let names: Vec<&str> = view.containers.iter().map(|each| each.name.as_str()).collect();
+        let names: Vec<&str> = view.containers.iter().filter(down).map(|each| each.name.as_str()).collect();
         Some(("ContainersNotReady", format!("containers with unready status: [{}]", names.join(" "))))
     };
     let uninitialized = || {
         let names: Vec<&str> = view.init.iter().map(|each| each.name.as_str()).collect();
         Some(("ContainersNotInitialized", format!("containers with incomplete status: [{}]", names.join(" "))))
     };
-    let completed = || Some(("PodCompleted", String::new()));
+    let over = if failed(view, life, now) { "PodFailed" } else { "PodCompleted" };
+    let completed = || Some((over, String::new()));
     let up = stage == Stage::Running || stage == Stage::Ready;
     let initialized = stage >= Stage::Running || view.init.is_empty();
     let readiness = match stage {
-        Stage::Ready => None,
+        Stage::Ready if ready => None,
         Stage::Ended => completed(),
         _ => unready(),
     };
+    // Conditions that others set hold a ready pod back (`pkg/kubelet/status/generate.go`, GeneratePodReadyCondition).
+    let closed = closed_gates(view);
+    let gated = if ready && !closed.is_empty() { Some(("ReadinessGatesNotReady", closed.join(", "))) } else { readiness.clone() };
     let own = [
         ("PodReadyToStartContainers", up, None),
         ("Initialized", initialized, if initialized { None } else { uninitialized() }),
-        ("Ready", stage == Stage::Ready, readiness.clone()),
-        ("ContainersReady", stage == Stage::Ready, readiness),
+        ("Ready", ready && closed.is_empty(), gated),
+        ("ContainersReady", ready, readiness),
         ("PodScheduled", true, None),
     ];
     let mut conditions = view.conditions.clone();

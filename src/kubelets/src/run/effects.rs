@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::state::Key;
-use crate::node;
+use crate::node::{self, Problem};
 use crate::pod::{Stage, View};
 
 pub enum Effect {
@@ -36,6 +36,7 @@ pub enum Effect {
         id: String,
         name: String,
         ready: bool,
+        problems: Vec<Problem>,
     },
     /// Patch a pod's status.
     Tell {
@@ -43,6 +44,8 @@ pub enum Effect {
         namespace: String,
         name: String,
         stage: Stage,
+        /// What is told of the stage (see [`crate::pod::Life::progress`]).
+        turn: u32,
         patch: Value,
     },
     /// Confirm a pod's deletion.
@@ -65,6 +68,7 @@ pub enum Outcome {
     Written,
     Told {
         stage: Stage,
+        turn: u32,
         view: Option<Box<View>>,
     },
     /// The object is not there any more, or is another of the same name.
@@ -82,10 +86,10 @@ pub async fn perform(client: Client, clock: Clock, effect: Effect) -> Done {
     };
     let result = match effect {
         Effect::Join { provider_id, node, .. } => join(client, &provider_id, node).await,
-        Effect::Ready { name, .. } => post_status(client, &clock, &name, true).await,
-        Effect::Status { name, ready, .. } => post_status(client, &clock, &name, ready).await,
+        Effect::Ready { name, .. } => post_status(client, &clock, &name, true, &[]).await,
+        Effect::Status { name, ready, problems, .. } => post_status(client, &clock, &name, ready, &problems).await,
         Effect::Lease { name, uid, .. } => renew(client, &clock, &name, &uid).await,
-        Effect::Tell { namespace, name, stage, patch, .. } => tell(client, &namespace, &name, stage, patch).await,
+        Effect::Tell { namespace, name, stage, turn, patch, .. } => tell(client, &namespace, &name, (stage, turn), patch).await,
         Effect::Forsake { name, uid, .. } => forsake(client, &name, uid).await,
         Effect::Remove { uid, namespace, name } => remove(client, &namespace, &name, uid).await,
     };
@@ -131,11 +135,11 @@ async fn join(client: Client, provider_id: &str, node: Value) -> Result<Outcome,
 }
 
 /// Writes the conditions, beside those of others.
-async fn post_status(client: Client, clock: &Clock, name: &str, ready: bool) -> Result<Outcome, kube::Error> {
+async fn post_status(client: Client, clock: &Clock, name: &str, ready: bool, problems: &[Problem]) -> Result<Outcome, kube::Error> {
     let nodes: Api<Node> = Api::all(client);
     let node = nodes.get(name).await?;
     let existing = node.status.and_then(|status| status.conditions).unwrap_or_default();
-    let conditions = node::conditions(&existing, ready, clock.now());
+    let conditions = node::troubled(&existing, ready, problems, clock.now());
     nodes.patch_status(name, &written_by(), &Patch::Merge(json!({ "status": { "conditions": conditions } }))).await?;
     Ok(Outcome::Written)
 }
@@ -156,10 +160,10 @@ async fn renew(client: Client, clock: &Clock, name: &str, uid: &str) -> Result<O
     Ok(Outcome::Written)
 }
 
-async fn tell(client: Client, namespace: &str, name: &str, stage: Stage, patch: Value) -> Result<Outcome, kube::Error> {
+async fn tell(client: Client, namespace: &str, name: &str, (stage, turn): (Stage, u32), patch: Value) -> Result<Outcome, kube::Error> {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let pod = pods.patch_status(name, &written_by(), &Patch::Merge(patch)).await?;
-    Ok(Outcome::Told { stage, view: View::of(&pod).map(Box::new) })
+    Ok(Outcome::Told { stage, turn, view: View::of(&pod).map(Box::new) })
 }
 
 async fn forsake(client: Client, name: &str, uid: String) -> Result<Outcome, kube::Error> {

@@ -10,7 +10,7 @@ use super::addresses::Addresses;
 use super::effects::{Done, Effect, Outcome};
 use crate::boot::{Bootstrap, boot};
 use crate::machine::{Machine, State as MachineState};
-use crate::node;
+use crate::node::{self, Problem};
 use crate::pod::{self, Life, Stage, View};
 use crate::profile::{Heartbeats, Profile};
 
@@ -57,6 +57,9 @@ struct Unit {
     stream: Stream,
     images: BTreeSet<String>,
     phase: Phase,
+    problems: Vec<Problem>,
+    /// It was silent once: its Lease is an object now, and has to be renewed.
+    renews: bool,
 }
 
 enum Phase {
@@ -72,6 +75,8 @@ enum Phase {
         network: Timestamp,
         ready: bool,
     },
+    /// Its kubelet runs no more; the machine does.
+    Silent,
     /// It never joins, or its Node was deleted under it: a kubelet registers at its start only.
     Apart,
 }
@@ -80,6 +85,8 @@ struct Tenant {
     view: View,
     life: Option<Life>,
     reported: Stage,
+    /// What was last told of that stage.
+    turn: u32,
     ip: String,
 }
 
@@ -132,7 +139,7 @@ impl State {
                 },
                 _ => Phase::Off,
             };
-            self.units.insert(id, Unit { machine, stream, images: BTreeSet::new(), phase });
+            self.units.insert(id, Unit { machine, stream, images: BTreeSet::new(), phase, problems: Vec::new(), renews: false });
         }
         consoles
     }
@@ -152,6 +159,12 @@ impl State {
             self.silent.insert(id.to_owned(), (name.clone(), uid.clone()));
             self.timers.insert((now, Key::Lease(id.to_owned())));
         }
+        let name = name.clone();
+        self.abandon(id, &name);
+    }
+
+    /// Nobody speaks for the pods of the node any more.
+    fn abandon(&mut self, id: &str, name: &str) {
         if self.names.get(name).is_some_and(|owner| owner == id) {
             self.names.remove(name);
             self.addresses.forget(name);
@@ -163,6 +176,40 @@ impl State {
         }
     }
 
+    /// Breaks the node of a machine, or mends it. Only a node that is ready can be broken.
+    pub fn trouble(&mut self, id: &str, problem: Problem, now: Timestamp) -> Result<(), String> {
+        let Some(unit) = self.units.get_mut(id) else { return Err(format!("machine {id} is not running")) };
+        let ready = problem.condition == "Ready";
+        match &unit.phase {
+            Phase::Silent if ready && problem.status == "True" => {
+                let bootstrap = boot(&unit.machine, &self.profile).map_err(|refusal| refusal.to_string())?;
+                unit.phase = Phase::Booting { joins: now, bootstrap: Box::new(bootstrap) };
+                self.timers.insert((now, Key::Machine(id.to_owned())));
+                return Ok(());
+            }
+            Phase::Silent => return Err(format!("the kubelet of machine {id} is silent already; Ready: \"True\" wakes it")),
+            Phase::Joined { uid, ready: true, .. } if ready && problem.status == "Unknown" => {
+                let (name, uid) = (unit.machine.private_dns_name.clone(), uid.clone());
+                unit.phase = Phase::Silent;
+                // As when the machine ends: the last sign of life is written down.
+                if self.profile.heartbeats == Heartbeats::Computed && !std::mem::replace(&mut unit.renews, true) {
+                    self.silent.insert(id.to_owned(), (name.clone(), uid));
+                    self.timers.insert((now, Key::Lease(id.to_owned())));
+                }
+                self.abandon(id, &name);
+                return Ok(());
+            }
+            Phase::Joined { ready: true, .. } => {}
+            _ => return Err(format!("the node of machine {id} is not ready")),
+        }
+        unit.problems.retain(|known| known.condition != problem.condition);
+        if !(ready && problem.status == "True") {
+            unit.problems.push(problem);
+        }
+        self.timers.insert((now, Key::Status(id.to_owned())));
+        Ok(())
+    }
+
     // Pods
 
     pub fn apply(&mut self, view: Option<View>, now: Timestamp) {
@@ -171,7 +218,9 @@ impl State {
         self.bound.entry(view.node.clone()).or_default().insert(uid.clone());
         match self.tenants.get_mut(&uid) {
             Some(tenant) => tenant.view = view,
-            None => drop(self.tenants.insert(uid.clone(), Tenant { view, life: None, reported: Stage::Unseen, ip: String::new() })),
+            None => {
+                drop(self.tenants.insert(uid.clone(), Tenant { view, life: None, reported: Stage::Unseen, turn: 0, ip: String::new() }))
+            }
         }
         self.attend(&uid, now);
     }
@@ -266,7 +315,7 @@ impl State {
                 let (id, name) = (id.clone(), unit.machine.private_dns_name.clone());
                 Some(match key {
                     Key::Lease(_) => Effect::Lease { id, name, uid: uid.clone() },
-                    _ => Effect::Status { id, name, ready: *ready },
+                    _ => Effect::Status { id, name, ready: *ready, problems: unit.problems.clone() },
                 })
             }
         }
@@ -294,16 +343,16 @@ impl State {
     fn pod_effect(&mut self, uid: &str, now: Timestamp) -> Option<Effect> {
         let tenant = self.tenants.get_mut(uid)?;
         let life = tenant.life.as_ref()?;
-        let (stage, next) = life.stage(now);
+        let view = &tenant.view;
+        let (stage, turn, next) = life.progress(view, now);
         if let Some(next) = next {
             self.timers.insert((next, Key::Pod(uid.to_owned())));
         }
-        let view = &tenant.view;
         let (uid, namespace, name) = (uid.to_owned(), view.namespace.clone(), view.name.clone());
         if stage == Stage::Ended && tenant.reported == Stage::Ended && view.deletion.is_some() {
             return Some(Effect::Remove { uid, namespace, name });
         }
-        if stage <= tenant.reported {
+        if stage < tenant.reported || (stage, turn) == (tenant.reported, tenant.turn) {
             return None;
         }
         let unit = self.units.get(self.names.get(&view.node)?)?;
@@ -312,7 +361,7 @@ impl State {
             tenant.ip = if view.host_network { host.clone() } else { self.addresses.take(&view.node) };
         }
         let patch = pod::status(view, life, stage, &tenant.ip, host, now);
-        Some(Effect::Tell { uid, namespace, name, stage, patch })
+        Some(Effect::Tell { uid, namespace, name, stage, turn, patch })
     }
 
     /// Takes the result of an effect.
@@ -344,10 +393,15 @@ impl State {
                 }
             }
             (Key::Lease(id), _) => drop(self.timers.insert((later(LEASE_EVERY), Key::Lease(id)))),
-            (Key::Status(id), _) => drop(self.timers.insert((later(STATUS_EVERY), Key::Status(id)))),
-            (Key::Pod(uid), Outcome::Told { stage, view }) => {
+            (Key::Status(id), _) => {
+                if self.profile.heartbeats == Heartbeats::Renewed {
+                    self.timers.insert((later(STATUS_EVERY), Key::Status(id)));
+                }
+            }
+            (Key::Pod(uid), Outcome::Told { stage, turn, view }) => {
                 if let Some(tenant) = self.tenants.get_mut(&uid) {
                     tenant.reported = tenant.reported.max(stage);
+                    tenant.turn = turn;
                     if let Some(view) = view {
                         tenant.view = *view;
                     }
@@ -366,8 +420,10 @@ impl State {
         unit.phase = Phase::Joined { uid, network, ready: false };
         let name = unit.machine.private_dns_name.clone();
         self.timers.insert((network, Key::Machine(id.to_owned())));
-        if self.profile.heartbeats == Heartbeats::Renewed {
+        if self.profile.heartbeats == Heartbeats::Renewed || unit.renews {
             self.timers.insert((now, Key::Lease(id.to_owned())));
+        }
+        if self.profile.heartbeats == Heartbeats::Renewed {
             let status = now.saturating_add(STATUS_EVERY).unwrap_or(now);
             self.timers.insert((status, Key::Status(id.to_owned())));
         }

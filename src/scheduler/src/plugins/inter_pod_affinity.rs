@@ -87,10 +87,10 @@ impl<'a> Required<'a> {
         all_there || (self.affinity.values().all(|count| *count == 0) && matches_all(&self.pod.affinity.required, self.pod, self.view))
     }
 
-    /// Counts as they would be without these pods of `node`; for preemption.
-    pub fn without(&mut self, node: &'a NodeInfo, removed: &[&'a PodInfo]) {
-        for gone in removed {
-            self.count(gone, node, -1);
+    /// Counts as they would be with these pods on `node` as well (`by` 1), or without them (-1).
+    pub fn change(&mut self, node: &'a NodeInfo, changed: &[&'a PodInfo], by: i64) {
+        for one in changed {
+            self.count(one, node, by);
         }
     }
 }

@@ -16,10 +16,12 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 const SYSTEM_DEFAULTS: [(&str, i64); 2] = [(HOSTNAME, 3), (ZONE, 5)];
 
 /// Counts that one scheduling cycle needs for the hard constraints of its pod.
+#[derive(Clone)]
 pub(crate) struct Hard<'a> {
     rows: Vec<HardRow<'a>>,
 }
 
+#[derive(Clone)]
 struct HardRow<'a> {
     constraint: &'a SpreadConstraint,
     shapes: ShapeMatch,
@@ -74,18 +76,18 @@ impl<'a> Hard<'a> {
         None
     }
 
-    /// Counts as they would be without these pods of `node`; for preemption.
-    pub fn without(&mut self, pod: &PodInfo, node: &'a NodeInfo, removed: &[&PodInfo]) {
+    /// Counts as they would be with these pods on `node` as well (`by` 1), or without them (-1).
+    pub fn change(&mut self, pod: &PodInfo, node: &'a NodeInfo, changed: &[&PodInfo], by: i64) {
         if self.rows.iter().any(|row| !node.labels.contains_key(&row.constraint.topology_key)) {
             return;
         }
         for row in self.rows.iter_mut().filter(|row| includes(row.constraint, pod, node)) {
-            let gone = removed
+            let matching = changed
                 .iter()
-                .filter(|gone| gone.namespace == pod.namespace && !gone.terminating && row.constraint.selector.matches(&gone.labels))
+                .filter(|one| one.namespace == pod.namespace && !one.terminating && row.constraint.selector.matches(&one.labels))
                 .count() as i64;
             if let Some(count) = row.counts.get_mut(node.labels[&row.constraint.topology_key].as_str()) {
-                *count -= gone;
+                *count += by * matching;
             }
         }
     }

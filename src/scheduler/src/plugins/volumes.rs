@@ -34,12 +34,13 @@ pub enum Binding {
 }
 
 /// A pod's claims, looked up once per cycle.
+#[derive(Clone)]
 pub(crate) struct Claims<'a> {
     storage: &'a Storage,
     bound: Vec<&'a Claim>,
     unbound: Vec<&'a Claim>,
-    /// Somebody else has a claim of its that only one pod may have.
-    in_use: bool,
+    /// How many others have a claim of its that only one pod may have.
+    in_use: i64,
 }
 
 impl<'a> Claims<'a> {
@@ -47,7 +48,7 @@ impl<'a> Claims<'a> {
     /// The words of the pre-filter when no node will do: a claim that is missing, lost, going, or to be bound before any pod.
     pub fn prepare(pod: &'a PodInfo, view: &'a ClusterView) -> Result<Self, (Plugin, String)> {
         let storage = view.storage();
-        let mut claims = Claims { storage, bound: Vec::new(), unbound: Vec::new(), in_use: false };
+        let mut claims = Claims { storage, bound: Vec::new(), unbound: Vec::new(), in_use: 0 };
         let refuse = |why: String| (Plugin::VolumeBinding, why);
         let mut immediate = false;
         for (name, ephemeral) in &pod.claims {
@@ -63,10 +64,10 @@ impl<'a> Claims<'a> {
             if claim.terminating {
                 return Err(refuse(format!("persistentvolumeclaim {name:?} is being deleted")));
             }
-            claims.in_use |= claim.one_pod
-                && view.assigned_pods().any(|other| {
-                    other.namespace == pod.namespace && other.key() != pod.key() && other.claims.iter().any(|(used, _)| used == name)
-                });
+            if claim.one_pod {
+                let others = view.assigned_pods().filter(|other| other.namespace == pod.namespace && other.name != pod.name);
+                claims.in_use += others.filter(|other| other.claims.iter().any(|(used, _)| used == name)).count() as i64;
+            }
             if claim.bound {
                 claims.bound.push(claim);
             } else if storage.delays(claim) && claim.volume.is_empty() {
@@ -85,8 +86,16 @@ impl<'a> Claims<'a> {
         self.restriction().or_else(|| self.limits(node)).or_else(|| self.binding(node).err()).or_else(|| self.zone(node))
     }
 
+    /// As they would be with these pods as well (`by` 1), or without them (-1).
+    pub fn change(&mut self, pod: &PodInfo, changed: &[&PodInfo], by: i64) {
+        for claim in self.bound.iter().chain(&self.unbound).filter(|claim| claim.one_pod) {
+            let using = |one: &&&PodInfo| one.namespace == pod.namespace && one.claims.iter().any(|(used, _)| *used == claim.name);
+            self.in_use += by * changed.iter().filter(using).count() as i64;
+        }
+    }
+
     fn restriction(&self) -> Option<Rejection> {
-        self.in_use.then(|| Rejection::resolvable(Plugin::VolumeRestrictions, IN_USE))
+        (self.in_use > 0).then(|| Rejection::resolvable(Plugin::VolumeRestrictions, IN_USE))
     }
 
     /// More volumes of one driver than its CSINode says.
