@@ -43,6 +43,7 @@ DRAWN = [
     (re.compile(r"\b(ami|subnet|sg|lt|cr|fleet|pg)-[0-9a-f]{8,17}\b"), r"\1-ID"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "UUID"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC"), "TIME"),
     (re.compile(r"karpenter\.k8s\.aws/\d+"), "karpenter.k8s.aws/HASH"),
     (re.compile(r"\b((\d+h)?(\d+m)?\d+(\.\d+)?(ms|µs|s)|\d+h\d+m)\b"), "SPAN"),
     # A pod's name, then the generated part of any other.

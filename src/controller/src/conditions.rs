@@ -63,6 +63,8 @@ pub struct ConditionSet {
     deleting: bool,
     created: Timestamp,
     now: Timestamp,
+    /// Whose status became another here, in order: a second holds several.
+    turned: Vec<String>,
 }
 
 impl ConditionSet {
@@ -76,6 +78,7 @@ impl ConditionSet {
             deleting: meta.deletion_timestamp.is_some(),
             created: seconds(created),
             now: seconds(now),
+            turned: Vec::new(),
         };
         for kind in std::iter::once(&ROOT).chain(dependents) {
             if set.get(kind).is_none() {
@@ -150,6 +153,10 @@ impl ConditionSet {
         if present.as_ref() == Some(&next) {
             return false;
         }
+        if present.is_none_or(|present| present.status != next.status) {
+            self.turned.retain(|turned| turned != kind);
+            self.turned.push(kind.to_owned());
+        }
         self.conditions.retain(|c| c.kind != kind);
         if self.deleting {
             for condition in &mut self.conditions {
@@ -169,7 +176,8 @@ impl ConditionSet {
         let current = |c: &Condition| c.observed_generation.unwrap_or(0) == self.generation;
         let mut unhealthy: Vec<&Condition> =
             self.conditions.iter().filter(|c| self.dependents.contains(&c.kind.as_str()) && (!c.is_true() || !current(c))).collect();
-        unhealthy.sort_by_key(|c| std::cmp::Reverse(c.last_transition_time));
+        let turn = |c: &Condition| self.turned.iter().position(|turned| *turned == c.kind);
+        unhealthy.sort_by_key(|c| std::cmp::Reverse((c.last_transition_time, turn(c))));
         if unhealthy.is_empty() {
             self.set_true(ROOT);
             return;

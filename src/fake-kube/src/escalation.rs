@@ -160,14 +160,14 @@ fn beyond(api: &Api, user: &User, namespace: &str, wanted: &[Rule]) -> Option<St
         return None;
     }
     // Those that differ by their verb alone are told as one (CompactRules).
-    let mut together: BTreeMap<(Vec<String>, Vec<String>, Vec<String>, Vec<String>), Rule> = BTreeMap::new();
+    let mut together: BTreeMap<[Vec<String>; 4], Rule> = BTreeMap::new();
     let mut shown: BTreeSet<String> = BTreeSet::new();
     for rule in missing {
         if !rule.urls.is_empty() {
             shown.insert(rule.words());
             continue;
         }
-        let key = (rule.groups.clone(), rule.resources.clone(), rule.names.clone(), rule.urls.clone());
+        let key = [rule.groups.clone(), rule.resources.clone(), rule.names.clone(), rule.urls.clone()];
         together.entry(key).and_modify(|known| known.verbs.extend(rule.verbs.clone())).or_insert(rule);
     }
     shown.extend(together.values().map(Rule::words));

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+/// Whoever asks: at the start upstream has this controller ask, too.
+const CONTROLLER: &str = "providers.pricing";
+
 /// Last known prices, USD per hour (CNY in China). Before the first refresh they are those that upstream compiles in, and a Spot
 /// price is the on-demand price.
 pub struct Pricing {
@@ -80,7 +83,7 @@ impl Pricing {
         all.extend(shared);
         all.extend(metal);
         if !known.listed || all != known.on_demand {
-            tell(Report::debug("updated on-demand pricing", [("instance-type-count", all.len().into())]));
+            tell(Report::debug("updated on-demand pricing", [("instance-type-count", all.len().into())]).by(CONTROLLER));
         }
         (known.on_demand, known.listed) = (all, true);
         known.refreshes += 1;
@@ -140,7 +143,7 @@ impl Pricing {
             // Types whose Spot price nobody said yet count, too.
             let unsaid = tables::first_prices(&self.region).keys().filter(|name| !all.contains_key(*name)).count();
             let keys = [("instance-type-count", (all.len() + unsaid).into()), ("offering-count", offerings.into())];
-            tell(Report::debug("updated spot pricing with instance types and offerings", keys));
+            tell(Report::debug("updated spot pricing with instance types and offerings", keys).by(CONTROLLER));
         }
         known.spot = Some(all);
         known.refreshes += 1;

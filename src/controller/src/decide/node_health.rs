@@ -203,6 +203,7 @@ mod tests {
         let mut world = world(&[&[("Ready", "False")]]);
         let mut claim = (**world.index.claim("c0").expect("it is there")).clone();
         claim.annotations_mut().insert(labels::NODECLAIM_TERMINATION_TIMESTAMP.to_owned(), at(31).to_string());
+        claim.metadata.resource_version = Some("2".to_owned());
         world.index.apply(Object::NodeClaim(Arc::new(claim)));
         let verbs = |now| decide(&world, "n0", &[], now).acts.iter().map(|act| act.effect.describe().0).collect::<Vec<_>>();
         assert_eq!((verbs(at(31)), verbs(at(32))), (vec!["patch"], vec!["delete"]));

@@ -46,7 +46,10 @@ pub fn notes(world: &World, plan: &Plan, explanation: &Explanation) -> Vec<Note>
         let text = "deferring scheduling decision for provisionable pod(s) to future simulation due to limited reserved offering capacity";
         notes.push(Line::debug(CONTROLLER, text).with("Pods", some(&deferred, 5)).into());
     }
-    for verdict in explanation.pods.iter().filter(|verdict| !is_deferred(verdict)) {
+    if explanation.pods.iter().any(has_no_pool) {
+        notes.push(Line::info(CONTROLLER, "no dynamic nodepools found").into());
+    }
+    for verdict in explanation.pods.iter().filter(|verdict| !is_deferred(verdict) && !has_no_pool(verdict)) {
         if let Some(error) = error_of(verdict) {
             let key = key(&verdict.pod);
             let line = Line::error(CONTROLLER, "could not schedule pod", &error).object("Pod", &key.namespace, &key.name);
@@ -146,14 +149,15 @@ fn is_deferred(verdict: &PodVerdict) -> bool {
     matches!(&verdict.outcome, PodOutcome::Unschedulable(pools) if pools.iter().any(waits))
 }
 
-/// No Event for pods that avoid our nodes on purpose, or where there is no NodePool at all.
+/// No NodePool is ready, or there is none: nothing is said of the pod, as upstream does not look at it.
+fn has_no_pool(verdict: &PodVerdict) -> bool {
+    matches!(&verdict.outcome, PodOutcome::Unschedulable(pools) if pools.iter().all(|refusal| refusal.reason == Refusal::NotReady))
+}
+
+/// No Event for pods that avoid our nodes on purpose.
 fn is_silent(verdict: &PodVerdict) -> bool {
     let avoids = format!("{} DoesNotExist", labels::NODEPOOL);
-    match &verdict.outcome {
-        PodOutcome::Invalid(fault) => fault.starts_with(&avoids),
-        PodOutcome::Unschedulable(pools) => pools.iter().all(|refusal| refusal.reason == Refusal::NotReady),
-        _ => false,
-    }
+    matches!(&verdict.outcome, PodOutcome::Invalid(fault) if fault.starts_with(&avoids))
 }
 
 /// The act that creates this NodeClaim, unless the pool is above its limits already. `nominate`: its pods are told of it.

@@ -74,9 +74,11 @@ impl Controller {
     }
 
     fn give_up(&self, claim: &str) -> Act {
-        let uid = self.world.index.claim(claim).and_then(|claim| claim.uid());
+        let known = self.world.index.claim(claim);
+        let uid = known.and_then(|claim| claim.uid());
+        let pool = known.and_then(|claim| claim.labels().get(vocabulary::labels::NODEPOOL).cloned()).unwrap_or_default();
         let effect = Effect::Delete { target: Target::cluster(Kind::NodeClaim, claim), uid, grace_seconds: None };
-        Act::from(effect).then(Line::debug(DOWN, "deleting nodeclaim").object("NodeClaim", "", claim))
+        Act::from(effect).then(Line::debug(DOWN, "deleting nodeclaim").object("NodePool", "", &pool).object("NodeClaim", "", claim))
     }
 
     /// Holds all NodeOverlays against all pools. What came of it counts once every status says so.

@@ -458,7 +458,11 @@ impl Controller {
                 self.queue.fail(work, Some(why), now);
             }
             Then::Retry(error) => {
-                let line = Line::error(work.controller(), "Reconciler error", &error).with("object", work.object());
+                let line = Line::error(work.controller(), "Reconciler error", &error);
+                let line = match work.subject() {
+                    Some((kind, name)) => line.object(kind, "", name),
+                    None => line.with("object", work.object()),
+                };
                 let why = if work.is_poll() { None } else { Some(format!("{work} is tried again: {error}")) };
                 self.queue.fail(work, why, now);
                 self.say(vec![Note::Log(line)], None);

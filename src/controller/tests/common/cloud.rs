@@ -310,7 +310,9 @@ impl Cloud for MemoryCloud {
             if let Some(error) = &s.tag_error {
                 return Err(error.clone());
             }
-            s.instances.get_mut(id).map(|i| i.tags.extend(tags.clone()));
+            if let Some(instance) = s.instances.get_mut(id) {
+                instance.tags.extend(tags.clone());
+            }
             Ok(())
         }))
     }

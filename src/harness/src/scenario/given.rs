@@ -518,7 +518,7 @@ fn truth(reader: &Reader, node: &Node, what: &str) -> bool {
     if let Kind::Bool(is) = &node.kind {
         return *is;
     }
-    reader.wrong(&node.span, &format!("{what} is true or false"), "write true".to_owned());
+    reader.wrong(&node.span, format!("{what} is true or false"), "write true".to_owned());
     false
 }
 
