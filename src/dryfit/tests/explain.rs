@@ -89,9 +89,9 @@ fn nodes_that_are_deleted_and_replaced() {
         (first, Some("597.2s")),
         (first, None),
         ("node/default-6s26c", None),
-        ("pod/other/inflate-9cdff6db-9bhmb", Some("30s")),
-        ("pod/other/inflate-9cdff6db-9bhmb", Some("60s")),
-        ("pod/other/inflate-9cdff6db-6w92v", None),
+        ("pod/other/inflate-9cdff6db-xbftb", Some("30s")),
+        ("pod/other/inflate-9cdff6db-xbftb", Some("60s")),
+        ("pod/other/inflate-9cdff6db-fg59d", None),
         ("nodepool/default", Some("100s")),
     ];
     snapshot("explain-consolidation", &answers(story(), &questions));
