@@ -15,7 +15,7 @@ call depends on who is faster.
 import base64, json, re, sys, urllib.parse
 
 ANY_OF = set()
-DRAWN = {"ClientToken", "LaunchTemplateName", "LaunchTemplateConfigs.1.LaunchTemplateSpecification.LaunchTemplateName"}
+DRAWN = {"ClientToken", "LaunchTemplateName"}
 
 
 def untag(parameters):
@@ -74,6 +74,21 @@ def sort_overrides(parameters):
     return rest
 
 
+def sort_configs(parameters):
+    """A fleet's templates come in the order of a Go map; their names are each controller's own."""
+    place = re.compile(r"LaunchTemplateConfigs\.(\d+)\.(.+)")
+    numbered, rest = {}, {}
+    for key, value in parameters.items():
+        found = place.fullmatch(key)
+        if not found:
+            rest[key] = value
+        elif not found[2].endswith(".LaunchTemplateName"):
+            numbered.setdefault(found[1], {})[found[2]] = value
+    for number, config in enumerate(sorted(numbered.values(), key=lambda config: json.dumps(config, sort_keys=True)), 1):
+        rest |= {f"LaunchTemplateConfigs.{number}.{key}": value for key, value in config.items()}
+    return rest
+
+
 def requests(trace):
     """Launch templates and fleets, dry runs apart, normalised."""
     fleets, templates, dry, used = {}, [], [], set()
@@ -89,7 +104,7 @@ def requests(trace):
         parameters = {k: v for k, v in parameters.items() if k not in DRAWN}
         if "LaunchTemplateData.UserData" in parameters:
             parameters["LaunchTemplateData.UserData"] = user_data(parameters["LaunchTemplateData.UserData"])
-        parameters = sort_overrides(untag(parameters))
+        parameters = sort_configs(sort_overrides(untag(parameters)))
         if of["operation"] == "CreateLaunchTemplate":
             templates.append((name, parameters))
         elif parameters.get("DryRun") == "true":
@@ -149,4 +164,5 @@ def main(words):
     return 1 if found else 0
 
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -38,10 +38,11 @@ FILES = """
 
 # Starts a cloud of its own in place of each of moto's resets: a start takes some milliseconds.
 PLUGIN = """
-import os, subprocess
+import json, os, subprocess
 from moto.core import models
 
 import boto3
+import botocore.exceptions
 import botocore.handlers
 
 # Images of moto's own are replaced by images that this cloud has in the region that is asked: which one is of no matter to a test.
@@ -67,10 +68,67 @@ def with_own_images(params, context, **_):
 
 botocore.handlers.BUILTIN_HANDLERS.append(("provide-client-params.ec2", with_own_images))
 
+# EKS takes roles and subnets that exist: what moto's tests make up is made, or replaced by what a fresh account has.
+made = set()
+subnets = {}
+MADE_UP = ("subnet-12345ab", "subnet-67890cd")
+EKS = {"1": "1.34", "AL2_x86_64": "AL2023_x86_64_STANDARD"}
+
+def client(service, region="us-east-1"):
+    return boto3.client(service, region_name=region, endpoint_url=os.environ["TEST_SERVER_MODE_ENDPOINT"])
+
+def role(arn):
+    if arn not in made:
+        made.add(arn)
+        trust = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"Service": ["eks.amazonaws.com", "ec2.amazonaws.com"]}, "Action": "sts:AssumeRole"}}
+        try:
+            client("iam").create_role(RoleName=arn.rsplit("/", 1)[-1], AssumeRolePolicyDocument=json.dumps(trust))
+        except botocore.exceptions.ClientError:
+            pass
+
+def subnet(at, region):
+    if region not in subnets:
+        found = client("ec2", region).describe_subnets()["Subnets"]
+        subnets[region] = [one["SubnetId"] for one in sorted(found, key=lambda one: one["AvailabilityZone"])]
+    return subnets[region][at]
+
+def with_own_world(params, context, **_):
+    region = context["client_region"]
+    for name in ("roleArn", "nodeRole"):
+        if isinstance(params.get(name), str) and ":role/" in params[name]:
+            role(params[name])
+    def own(value):
+        if isinstance(value, dict):
+            return {key: own(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [own(item) for item in value]
+        return subnet(MADE_UP.index(value), region) if value in MADE_UP else value
+    params = own(params)
+    for name in ("version", "amiType"):
+        if params.get(name) in EKS:
+            params[name] = EKS[params[name]]
+    return params
+
+def with_their_names(parsed, context, **_):
+    def theirs(value):
+        if isinstance(value, dict):
+            return {key: theirs(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [theirs(item) for item in value]
+        ours = subnets.get(context["client_region"], [])[:2]
+        return MADE_UP[ours.index(value)] if value in ours else value
+    for key, value in list(parsed.items()):
+        if key != "ResponseMetadata":
+            parsed[key] = theirs(value)
+
+botocore.handlers.BUILTIN_HANDLERS.append(("provide-client-params.eks", with_own_world))
+botocore.handlers.BUILTIN_HANDLERS.append(("after-call.eks", with_their_names))
+
 PORT = os.environ["TEST_SERVER_MODE_ENDPOINT"].rsplit(":", 1)[1]
 running = []
 
 def reset(self):
+    made.clear()
     while running:
         cloud = running.pop()
         cloud.kill()

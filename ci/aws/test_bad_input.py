@@ -97,3 +97,63 @@ def ask(form):
         status, body = answer(peer)
         assert status == 200, body
         return body
+
+
+def test_a_head_that_does_not_come_is_not_waited_for():
+    """Slowloris: a byte now and then, and nothing at all; both end, and the server serves others meanwhile."""
+    slow, silent = connected(), connected()
+    slow.settimeout(0.5)
+    slow.sendall(b"POST / HTTP/1.1\r\nhost: cloud\r\n")
+    began, ended = time.monotonic(), None
+    while ended is None and time.monotonic() - began < 45:
+        try:
+            slow.sendall(b"x")
+            if slow.recv(100) == b"":
+                ended = time.monotonic()
+        except TimeoutError:
+            pass
+        except OSError:
+            ended = time.monotonic()
+        if time.monotonic() - began < 1:
+            assert "<vpcSet>" in ask("Action=DescribeVpcs&Version=2016-11-15")
+    assert ended is not None and 25 < ended - began < 45
+    # Nothing at all was sent here: it ends as well.
+    silent.settimeout(15)
+    assert silent.recv(100) == b""
+    slow.close()
+    silent.close()
+
+
+def test_more_connections_than_there_are_seats_wait_and_nobody_is_lost():
+    """Idle peers hold their seats; the others are served when these have gone."""
+    peers = []
+    try:
+        for _ in range(950):
+            peers.append(connected())
+        late = connected()
+        late.settimeout(3)
+        form = "Action=DescribeVpcs&Version=2016-11-15"
+        late.sendall(head("ec2", len(form), **FORM) + form.encode())
+        with pytest.raises(TimeoutError):
+            late.recv(100)
+        while peers:
+            peers.pop().close()
+        late.settimeout(20)
+        assert answer(late)[0] == 200
+        late.close()
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+def test_many_large_bodies_at_once_are_all_answered():
+    """Only some are read at a time."""
+    form = "Action=DescribeVpcs&Version=2016-11-15&Padding=" + "x" * 300_000
+    peers = [connected() for _ in range(100)]
+    for peer in peers:
+        peer.sendall(head("ec2", len(form), **FORM) + form[:100_000].encode())
+    for peer in peers:
+        peer.sendall(form[100_000:].encode())
+    assert {answer(peer)[0] for peer in peers} == {200}
+    for peer in peers:
+        peer.close()

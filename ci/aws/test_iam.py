@@ -131,9 +131,10 @@ def test_the_simulator(account):
 @pytest.mark.parametrize(
     "document, message",
     [
-        ("{", "This policy contains invalid Json"),
-        ({"Statement": [{"Effect": "Allow", "Resource": "*"}]}, "Policy statement must contain actions."),
-        ({"Statement": [{"Effect": "Allow", "Action": "RunInstances", "Resource": "*"}]}, "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."),
+        ("{", "Syntax errors in policy."),
+        ({"Statement": [{"Effect": "Allow", "Action": "ec2:*", "Resource": "*"}]}, "Policy document must be version 2012-10-17 or greater."),
+        ({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": "*"}]}, "Policy statement must contain actions."),
+        ({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "RunInstances", "Resource": "*"}]}, "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."),
         ({"Statement": [{"Effect": "Maybe", "Action": "ec2:*", "Resource": "*"}]}, "Syntax errors in policy."),
     ],
 )

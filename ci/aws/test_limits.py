@@ -271,6 +271,16 @@ def test_a_type_that_is_not_sold_as_spot(ec2, image):
     assert told == f"The instance type '{only[0]}' does not support the market type 'spot'."
 
 
+def test_a_cluster_placement_group_is_of_one_zone_and_of_some_types(ec2, image):
+    ec2.create_placement_group(GroupName="close", Strategy="cluster")
+    close = {"GroupName": "close", "AvailabilityZone": "us-west-2a"}
+    run(ec2, image, Placement=close)
+    told = refused("InvalidPlacementGroup.InUse", 400, run, ec2=ec2, image=image, Placement=close | {"AvailabilityZone": "us-west-2b"})
+    assert told == "The placement group 'close' is in use in another availability zone: us-west-2a"
+    told = refused("InvalidParameterCombination", 400, run, ec2=ec2, image=image, InstanceType="t3.small", Placement=close)
+    assert told.startswith("Cluster placement groups are not supported by the 't3.small' instance type.")
+
+
 def test_a_region_without_its_defaults(account):
     ec2 = account.client("ec2", region_name="eu-west-1")
     image = account.client("ssm", region_name="eu-west-1").get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]

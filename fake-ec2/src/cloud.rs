@@ -23,7 +23,7 @@ use crate::config::{AccessKey, Config};
 use crate::model::{Protocol, Service};
 use crate::protocol::{self, AwsError, Call, Dialect, Form, Malformed, Parsed, Target};
 use crate::services::{self, Outcome, Pending};
-use crate::state::State;
+use crate::state::{State, account_of, is_account};
 
 /// A request, its body whole.
 pub type Request = http::Request<Bytes>;
@@ -44,7 +44,7 @@ pub enum Out {
     End(Ticket),
 }
 
-/// The fake cloud: one account behind one address, all services and regions.
+/// The fake cloud behind one address: an account and those beside it, all services and regions.
 #[derive(Debug)]
 pub struct Cloud {
     config: Config,
@@ -191,9 +191,29 @@ impl Cloud {
             }
         }
         let key = signed.as_ref().and_then(|signed| self.key(&signed.access_key));
-        let caller = auth::caller(signed.as_ref(), key, &self.config);
+        let mut caller = auth::caller(signed.as_ref(), key, &self.config);
+        self.settle_account(&mut caller, operation, &input);
         let region = region.unwrap_or_else(|| self.config.region.clone());
         Ok((Call { service, operation, region, caller, request_id, input, unknown, short_pages: None }, dialect))
+    }
+
+    /// In whose world a call is done. A key of twelve digits that nobody gave out is the root's of that account; a web identity has no account
+    /// but the role's that it asks for.
+    fn settle_account(&mut self, caller: &mut protocol::Caller, operation: &str, input: &serde_json::Map<String, Value>) {
+        let of_key =
+            caller.access_key.as_deref().filter(|key| is_account(key) && !self.config.verify_signatures && self.key(key).is_none());
+        if let Some(id) = of_key.map(str::to_owned)
+            && self.state.open_account(&id)
+        {
+            (caller.principal, caller.user_id, caller.account) = (format!("arn:aws:iam::{id}:root"), id.clone(), id);
+        }
+        if operation == "AssumeRoleWithWebIdentity"
+            && let Some(account) = input.get("RoleArn").and_then(Value::as_str).and_then(account_of)
+            && self.state.accounts().any(|known| known == account)
+        {
+            caller.account = account.to_owned();
+        }
+        self.state.open_account(&caller.account);
     }
 
     /// Lets a request in, if signatures are checked at all; a signature that cannot be read is as good as none if they are not.
@@ -204,7 +224,7 @@ impl Cloud {
         signed: Result<Option<Signed>, Refusal>,
         operation: Option<&str>,
     ) -> Result<Option<Signed>, Refusal> {
-        let expired = |signed: &Signed| self.state.account.iam.sessions.get(&signed.access_key).is_some_and(|it| it.expires <= now);
+        let expired = |signed: &Signed| self.state.session(&signed.access_key).is_some_and(|it| it.expires <= now);
         if signed.as_ref().is_ok_and(|signed| signed.as_ref().is_some_and(expired)) {
             return Err(Refusal::TokenExpired);
         }
@@ -223,13 +243,16 @@ impl Cloud {
     }
 
     fn key(&self, id: &str) -> Option<&AccessKey> {
-        let given_out = || self.state.account.iam.keys.get(id).map(|key| &key.key);
+        let given_out = || self.state.user_key(id).map(|key| &key.key);
         self.config.keys.get(id).or_else(|| self.sessions.get(id)).or_else(given_out)
     }
 
     fn handle(&mut self, now: Timestamp, ticket: Ticket, call: Call, dialect: Dialect) {
-        self.state.account.writes_xml = dialect.protocol == Protocol::Ec2;
-        match services::handle(&mut self.state, now, &call) {
+        let done = self.state.within(&call.caller.account, |state| {
+            state.account.writes_xml = dialect.protocol == Protocol::Ec2;
+            services::handle(state, now, &call)
+        });
+        match done {
             Outcome::Done(answer) => {
                 let response = self.respond(&call, dialect, answer);
                 self.ready.insert(ticket, (now, response));
@@ -242,7 +265,8 @@ impl Cloud {
     fn resume(&mut self, now: Timestamp) {
         let mut answered = Vec::new();
         for (ticket, waiting) in &mut self.waiting {
-            if let Some(answer) = services::resume(&mut self.state, now, &waiting.call, &mut waiting.pending) {
+            let Waiting { call, pending, .. } = waiting;
+            if let Some(answer) = self.state.within(&call.caller.account, |state| services::resume(state, now, call, pending)) {
                 answered.push((*ticket, answer));
             }
         }
@@ -261,7 +285,7 @@ impl Cloud {
                 if let Some((id, key)) = auth::session(call, &output) {
                     // Keys that the account has forgotten long after their end.
                     if self.sessions.len() > 2 * crate::state::iam::MOST_SESSIONS {
-                        self.sessions.retain(|id, _| self.state.account.iam.sessions.contains_key(id));
+                        self.sessions.retain(|id, _| self.state.session(id).is_some());
                     }
                     self.sessions.insert(id, key);
                 }

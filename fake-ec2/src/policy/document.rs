@@ -87,6 +87,24 @@ pub enum Fault {
     Arn(String),
     #[error("Statement IDs (SID) in a single policy must be unique.")]
     Sids,
+    #[error("Policy document must be version 2012-10-17 or greater.")]
+    Version,
+    #[error("The policy failed legacy parsing")]
+    Legacy,
+    #[error("Vendor {0} is not valid")]
+    NoVendor(String),
+    #[error("Actions/Condition can contain only one colon.")]
+    Colons,
+    #[error("Partition \"{0}\" is not valid for resource \"{1}\".")]
+    Partition(String, String),
+    #[error("Resource vendor must be fully qualified and cannot contain regexes.")]
+    VendorOfResource,
+    #[error("IAM resource path must either be \"*\" or start with {0}.")]
+    PathOfIam(&'static str),
+    #[error("IAM resource {0} cannot contain region information.")]
+    RegionOfIam(String),
+    #[error("Resource {0} can not contain region information.")]
+    Region(String),
     #[error("Invalid Condition type : {0}")]
     Operator(String),
 }
@@ -121,7 +139,7 @@ impl Policy {
     }
 }
 
-fn known(object: &Map<String, Value>, names: &[&str]) -> Result<(), Fault> {
+pub(super) fn known(object: &Map<String, Value>, names: &[&str]) -> Result<(), Fault> {
     if object.keys().all(|key| names.contains(&key.as_str())) { Ok(()) } else { Err(Fault::Syntax) }
 }
 
@@ -175,7 +193,11 @@ fn choice(object: &Map<String, Value>, plain: &str, inverted: &str) -> Result<Op
 fn texts(value: &Value) -> Result<Vec<String>, Fault> {
     match value {
         Value::String(text) => Ok(vec![text.clone()]),
-        Value::Array(list) => list.iter().map(|item| item.as_str().map(str::to_owned).ok_or(Fault::Syntax)).collect(),
+        // IAM takes a null in a list and makes nothing of it.
+        Value::Array(list) => {
+            let items = list.iter().filter(|item| !item.is_null());
+            items.map(|item| item.as_str().map(str::to_owned).ok_or(Fault::Syntax)).collect()
+        }
         _ => Err(Fault::Syntax),
     }
 }

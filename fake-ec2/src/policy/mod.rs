@@ -7,6 +7,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`document`] | documents, read and checked |
+//! | [`identity`] | what IAM asks of an identity's policy beyond the grammar |
 //! | [`pattern`] | wildcards and policy variables |
 //! | [`condition`] | operators |
 //! | [`context`] | the keys of a request |
@@ -16,6 +17,7 @@
 pub mod condition;
 pub mod context;
 pub mod document;
+pub mod identity;
 pub mod pattern;
 pub mod reference;
 pub mod verdict;

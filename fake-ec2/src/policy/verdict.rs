@@ -1,6 +1,6 @@
 //! All policies together: may this principal do this to that resource, which statement says so, and if none does, what lacks.
 //!
-//! Source: IAM user guide, "How AWS enforcement code logic evaluates requests to allow or deny access", for one account.
+//! Source: IAM user guide, "How AWS enforcement code logic evaluates requests to allow or deny access".
 
 use std::sync::Arc;
 
@@ -176,16 +176,19 @@ fn missing(question: &Question<'_>, policies: &[Held], allowing: &[Named], grant
     if question.by_resource && grant == Grant::None {
         return Some(Source::Resource);
     }
+    // Another account's consent grants nothing here: the caller's own account must allow it, too.
+    // Source: IAM user guide, "Cross-account policy evaluation logic".
+    let abroad = question.by_resource && question.resource.split(':').nth(4).is_some_and(|account| account != question.principal.account);
     match question.principal.kind {
         PrincipalKind::Root => return None,
         // Nobody but the resource knows them.
         PrincipalKind::Service | PrincipalKind::Federated => return (grant == Grant::None).then_some(Source::Resource),
         PrincipalKind::User | PrincipalKind::Session => {}
     }
-    if grant == Grant::Direct {
+    if grant == Grant::Direct && !abroad {
         return None;
     }
-    if grant != Grant::Role && !allows(Source::Identity) {
+    if (grant != Grant::Role || abroad) && !allows(Source::Identity) {
         return Some(Source::Identity);
     }
     [Source::Boundary, Source::Session].into_iter().find(|source| capped(*source))

@@ -127,6 +127,8 @@ rows! {
     RESERVATION_STATE: "InvalidCapacityReservationState", "The Capacity Reservation '{0}' is {1}.", "EC2 errors (code)";
     PLACEMENT_GROUP_EXISTS: "InvalidPlacementGroup.Duplicate", "The placement group '{0}' already exists.", "EC2 errors, observed";
     PLACEMENT_GROUP_IN_USE: "InvalidPlacementGroup.InUse", "The placement group '{0}' is in use and may not be deleted.", "EC2 errors, observed";
+    GROUP_ELSEWHERE: "InvalidPlacementGroup.InUse", "The placement group '{0}' is in use in another availability zone: {1}", "observed: bcbio/bcbio-nextgen-vm #45";
+    GROUP_STRATEGY: "InvalidParameterCombination", "{0} placement groups are not supported by the '{1}' instance type. Specify a supported instance type or change the placement group strategy, and try again.", "observed: dstackai/dstack #2872";
     SPREAD_LIMIT: "InsufficientInstanceCapacity", "You've reached the limit of instances in this spread placement group. A spread placement group can have up to seven instances per Availability Zone.", "A/pkg/errors/errors.go";
     VCPU_QUOTA: "VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of {0} allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.", "EC2 errors, observed";
     SPOT_QUOTA: "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded", "EC2 errors, observed: aws/karpenter-provider-aws #5789";

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::input::{Out, Read, stamp};
 use super::page;
 use super::{Answer, errors};
-use crate::protocol::Call;
+use crate::protocol::{AwsError, Call};
 use crate::state::World;
 use crate::state::parameter::Parameter;
 
@@ -64,7 +64,13 @@ fn render_public(world: &World<'_>, name: &str, value: &str) -> Value {
 
 fn get_several(world: &mut World<'_>, call: &Call) -> Answer {
     let (mut found, mut invalid) = (Vec::new(), Vec::new());
-    for name in call.input.texts("Names") {
+    let mut names = call.input.texts("Names");
+    if names.len() > 10 {
+        return Err(detected(&format!("[{}]", names.join(", ")), "names", "Member must have length less than or equal to 10."));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
+    for name in names {
         match find(world, name) {
             Some(parameter) => found.push(parameter),
             None => invalid.push(name),
@@ -173,13 +179,35 @@ fn passes(filter: &Value, name: &str, held: &Parameter) -> bool {
     }
 }
 
-fn put(world: &mut World<'_>, call: &Call) -> Answer {
-    let name = call.input.text("Name").unwrap_or_default();
-    let reserved = name.trim_start_matches('/').to_ascii_lowercase();
-    if reserved.starts_with("aws") || reserved.starts_with("ssm") {
+/// A constraint of the model that a value does not satisfy.
+fn detected(value: &str, member: &str, constraint: &str) -> AwsError {
+    let message = format!("1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {constraint}");
+    errors::SSM_VALIDATION.error(&[&message])
+}
+
+/// Names that begin with `aws` or `ssm` are AWS's own. Source: SSM user guide, "Parameter name requirements"; the words are observed.
+fn good_name(name: &str) -> Result<(), AwsError> {
+    let lower = name.trim_start_matches('/').to_ascii_lowercase();
+    let path = name.starts_with('/');
+    if path && lower.starts_with("aws") {
         // JSON 1.1 answers 400 where the XML protocols answer 403.
         return Err(errors::PARAMETER_RESERVED.error(&[name]).with_status(400));
     }
+    if path && lower.starts_with("ssm") {
+        return Err(errors::SSM_VALIDATION.error(&[
+            "Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If formed as a path, it can consist of sub-paths divided by slash \
+             symbol; each sub-path can be formed as a mix of letters, numbers and the following 3 symbols .-_",
+        ]));
+    }
+    if lower.starts_with("aws") || lower.starts_with("ssm") {
+        return Err(errors::SSM_VALIDATION.error(&["Parameter name: can't be prefixed with \"aws\" or \"ssm\" (case-insensitive)."]));
+    }
+    Ok(())
+}
+
+fn put(world: &mut World<'_>, call: &Call) -> Answer {
+    let name = call.input.text("Name").unwrap_or_default();
+    good_name(name)?;
     let held = world.region.parameters.get(name);
     if held.is_some() && !call.input.flag("Overwrite") {
         return Err(errors::PARAMETER_EXISTS.error(&[]));
@@ -188,6 +216,16 @@ fn put(world: &mut World<'_>, call: &Call) -> Answer {
     let kind = kind.ok_or_else(|| errors::SSM_VALIDATION.error(&["A parameter type is required when you create a parameter."]))?;
     let data_type = call.input.text("DataType").unwrap_or("text");
     let value = call.input.text("Value").unwrap_or_default();
+    if value.is_empty() {
+        return Err(detected("", "value", "Member must have length greater than or equal to 1."));
+    }
+    if !["String", "StringList", "SecureString"].contains(&kind.as_str()) {
+        return Err(detected(&kind, "type", "Member must satisfy enum value set: [SecureString, StringList, String]"));
+    }
+    if !["text", "aws:ec2:image", "aws:ssm:integration"].contains(&data_type) {
+        let message = format!("The following data type is not supported: {data_type} (Data type names are all lowercase.)");
+        return Err(errors::SSM_VALIDATION.error(&[&message]));
+    }
     if data_type == "aws:ec2:image" && !world.region.images.contains_key(value) {
         return Err(errors::PARAMETER_IMAGE.error(&[value]));
     }

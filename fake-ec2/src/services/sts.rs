@@ -1,6 +1,6 @@
 //! STS: who am I, and whom may I become.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::access::{refusal, token};
@@ -11,7 +11,7 @@ use crate::protocol::{AwsError, Call};
 use crate::state::iam::{Document, Session};
 use crate::state::lifecycle::later;
 use crate::state::network::Tags;
-use crate::state::{IamMode, World};
+use crate::state::{Account, IamMode, World};
 
 pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
     match call.operation {
@@ -37,7 +37,9 @@ fn key_info(world: &World<'_>, call: &Call) -> Answer {
     if !(16..=128).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err(errors::KEY_FORM.error(&[id]));
     }
-    Ok(json!({"Account": world.account.id}))
+    let knows = |account: &Account| account.iam.sessions.contains_key(id) || account.iam.keys.contains_key(id) || account.id == id;
+    let other = world.others.values().map(|state| &state.account).find(|account| knows(account));
+    Ok(json!({"Account": other.map_or(&world.account.id, |account| &account.id)}))
 }
 
 /// Keys of the caller's own for a while. Whoever has a session's keys may not ask for others.
@@ -53,7 +55,7 @@ fn session_token(world: &mut World<'_>, call: &Call) -> Answer {
         return Err(errors::SESSION_SECONDS.error(&[&seconds.to_string()]));
     }
     let seconds = if root { seconds.min(3600) } else { seconds };
-    Ok(json!({"Credentials": keys(world, seconds, Vec::new(), Tags::new())}))
+    Ok(json!({"Credentials": keys(world.account, world.now, seconds, Vec::new(), Tags::new())}))
 }
 
 /// Keys for a role that is there. Whether the caller may have them, IAM has been asked before.
@@ -80,49 +82,51 @@ fn with_web_identity(world: &mut World<'_>, call: &Call) -> Answer {
 fn credentials(world: &mut World<'_>, call: &Call, action: &str) -> Answer {
     let arn = call.input.text("RoleArn").unwrap_or_default();
     let session = call.input.text("RoleSessionName").unwrap_or_default();
-    let role = world.account.iam.role_by_arn(arn);
-    let role = role.map(|role| (role.id.clone(), role.name.clone(), role.max_session_seconds));
-    let (id, name, most) = role.ok_or_else(|| errors::MAY_NOT_ASSUME.error(&[&call.caller.principal, action, arn]))?;
+    let role = world.role_anywhere(arn);
+    let role = role.map(|(account, role)| (account.to_owned(), role.id.clone(), role.name.clone(), role.max_session_seconds));
+    let (account, id, name, most) = role.ok_or_else(|| errors::MAY_NOT_ASSUME.error(&[&call.caller.principal, action, arn]))?;
     let seconds = call.input.int("DurationSeconds").unwrap_or(3600);
     if !(900..=most).contains(&seconds) {
         return Err(errors::SESSION_LENGTH.error(&[]));
     }
-    let policies = session_policies(world, call)?;
+    let now = world.now;
+    let account = world.account_mut(&account);
+    let policies = session_policies(account, call)?;
     let tags =
         call.input.list("Tags").iter().filter_map(|tag| Some((tag.text("Key")?.to_owned(), tag.text("Value")?.to_owned()))).collect();
-    let keys = keys(world, seconds, policies, tags);
+    let keys = keys(account, now, seconds, policies, tags);
     let user = json!({
         "AssumedRoleId": format!("{id}:{session}"),
-        "Arn": world.account.arn("sts", "", &format!("assumed-role/{name}/{session}")),
+        "Arn": account.arn("sts", "", &format!("assumed-role/{name}/{session}")),
     });
     Ok(json!({"Credentials": keys, "AssumedRoleUser": user}))
 }
 
 /// `Policy` and `PolicyArns`, which cap what the session may do.
-fn session_policies(world: &World<'_>, call: &Call) -> Result<Vec<(String, Document)>, AwsError> {
+fn session_policies(account: &Account, call: &Call) -> Result<Vec<(String, Document)>, AwsError> {
     let mut policies = Vec::new();
     if let Some(text) = call.input.text("Policy") {
         let document = Document::read(text, Kind::Identity).map_err(|fault| errors::POLICY_DOCUMENT.error(&[&fault.to_string()]))?;
         policies.push(("of the session".to_owned(), document));
     }
     for arn in call.input.list("PolicyArns").iter().filter_map(|part| part.text("arn")) {
-        let document = world.account.iam.managed(arn).ok_or_else(|| errors::NO_MANAGED_POLICY.error(&[arn]))?;
+        let document = account.iam.managed(arn).ok_or_else(|| errors::NO_MANAGED_POLICY.error(&[arn]))?;
         policies.push((arn.to_owned(), document));
     }
     Ok(policies)
 }
 
 /// Fresh keys of a session, which IAM remembers.
-pub(super) fn keys(world: &mut World<'_>, seconds: i64, policies: Vec<(String, Document)>, tags: Tags) -> Value {
+pub(super) fn keys(account: &mut Account, now: Timestamp, seconds: i64, policies: Vec<(String, Document)>, tags: Tags) -> Value {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let id = world.account.entropy.iam_id("ASIA")[..20].to_owned();
-    let expires = later(world.now, SignedDuration::from_secs(seconds));
-    let session = Session { policies, tags, issued: world.now, expires };
-    world.account.iam.begin_session(world.now, id.clone(), session);
+    let id = account.entropy.iam_id("ASIA")[..20].to_owned();
+    let expires = later(now, SignedDuration::from_secs(seconds));
+    let session = Session { policies, tags, issued: now, expires };
+    account.iam.begin_session(now, id.clone(), session);
     json!({
         "AccessKeyId": id,
-        "SecretAccessKey": world.account.entropy.letters("secret", LETTERS, 40),
-        "SessionToken": world.account.entropy.letters("session-token", LETTERS, 120),
+        "SecretAccessKey": account.entropy.letters("secret", LETTERS, 40),
+        "SessionToken": account.entropy.letters("session-token", LETTERS, 120),
         "Expiration": stamp(expires),
     })
 }

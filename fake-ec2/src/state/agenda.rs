@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::incident::Fate;
+
 /// One thing that happens at an instant.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Due {
@@ -24,6 +26,8 @@ pub enum Due {
     Reservation { region: String, id: String },
     /// An Auto Scaling group compares what it holds with what it should.
     Group { region: String, name: String, retry: bool },
+    /// What a rule has in store for an instance comes.
+    Fate { region: String, id: String, rule: String, fate: Fate },
     /// A cluster has been made.
     Cluster { region: String, name: String },
 }
@@ -34,6 +38,7 @@ impl Due {
             Self::Instance { region, .. }
             | Self::TakeBack { region, .. }
             | Self::Forget { region, .. }
+            | Self::Fate { region, .. }
             | Self::Event { region, .. }
             | Self::Visible { region }
             | Self::Price { region }
@@ -53,8 +58,13 @@ impl Due {
             }
             Self::Cluster { name, .. } => Some(format!("cluster {name} is being created")),
             Self::Group { name, retry: false, .. } => Some(format!("Auto Scaling group {name} launches or terminates")),
-            // Without capacity it would try for ever.
-            Self::Group { .. } | Self::Reservation { .. } | Self::Forget { .. } | Self::Visible { .. } | Self::Price { .. } => None,
+            // Without capacity a group would try for ever; what is in force keeps nothing unsettled.
+            Self::Group { .. }
+            | Self::Fate { .. }
+            | Self::Reservation { .. }
+            | Self::Forget { .. }
+            | Self::Visible { .. }
+            | Self::Price { .. } => None,
         }
     }
 }
@@ -70,6 +80,11 @@ impl Agenda {
     pub fn add(&mut self, at: Timestamp, due: Due) {
         self.sequence += 1;
         self.dues.insert((at, self.sequence), due);
+    }
+
+    /// Whether something comes by a rule in this time.
+    pub fn fates(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.dues.iter().any(|((at, _), due)| matches!(due, Due::Fate { .. }) && from < *at && *at <= to)
     }
 
     pub fn next(&self) -> Option<Timestamp> {

@@ -24,6 +24,10 @@ pub struct Cluster {
     pub vpc_id: String,
     pub service_ipv4_cidr: String,
     pub authentication_mode: String,
+    pub public_access: bool,
+    pub private_access: bool,
+    /// Members that are shown as they were asked for.
+    pub asked: Vec<(&'static str, Value)>,
     pub zonal_shift: bool,
     pub created: Timestamp,
     pub active: bool,

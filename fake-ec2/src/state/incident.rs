@@ -12,6 +12,7 @@ use super::instance::{Check, Instance};
 use super::lifecycle::{BY_USER_TERMINATE, HARDWARE_FAILURE, SPOT_TERMINATION, later};
 use super::machine::Phase;
 use super::market::Market;
+use super::rules::Effect;
 use super::{State, World, bus};
 
 /// How long before its end a Spot instance is warned. Source: EC2 user guide, "Spot Instance interruption notices".
@@ -39,6 +40,33 @@ pub enum Incident {
     ImageRelease,
     /// A message comes into a queue of the home region from nowhere.
     Message { queue: String, body: Body },
+}
+
+/// What befalls one machine. By a rule it does so some time after the machine's launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fate {
+    /// See [`Incident::SpotInterruption`].
+    SpotInterruption {
+        #[serde(default = "two_minutes")]
+        notice: SignedDuration,
+    },
+    RebalanceRecommendation,
+    Vanish {
+        #[serde(default)]
+        cause: Cause,
+    },
+    ScheduledChange,
+    Impair {
+        check: Check,
+    },
+}
+
+impl Fate {
+    /// Whether EC2 does this to Spot instances only.
+    pub(crate) fn of_spot(self) -> bool {
+        matches!(self, Self::SpotInterruption { .. } | Self::RebalanceRecommendation)
+    }
 }
 
 /// Who ended an instance.
@@ -96,36 +124,23 @@ impl State {
                 if let Some(id) = instances.iter().find(|id| self.instance(id).is_some_and(|instance| instance.interrupted.is_some())) {
                     return Err(IncidentError::Warned(id.clone()));
                 }
-                self.each(now, instances, |world, id| world.interrupt(id, *notice));
+                self.each(now, instances, Fate::SpotInterruption { notice: *notice });
             }
             Incident::RebalanceRecommendation { instances } => {
                 self.check(instances, true)?;
-                self.each(now, instances, |world, id| {
-                    let arn = world.account.arn("ec2", &world.region.name, &format!("instance/{id}"));
-                    bus::emit(world, "aws.ec2", "EC2 Instance Rebalance Recommendation", vec![arn], json!({"instance-id": id}));
-                });
+                self.each(now, instances, Fate::RebalanceRecommendation);
             }
             Incident::Vanish { instances, cause } => {
                 self.check(instances, false)?;
-                let reason = match cause {
-                    Cause::Terminated => BY_USER_TERMINATE,
-                    Cause::HardwareFailure => HARDWARE_FAILURE,
-                };
-                self.each(now, instances, |world, id| world.terminate(id, reason));
+                self.each(now, instances, Fate::Vanish { cause: *cause });
             }
             Incident::ScheduledChange { instances } => {
                 self.check(instances, false)?;
-                self.each(now, instances, retire);
+                self.each(now, instances, Fate::ScheduledChange);
             }
             Incident::Impair { instances, check } => {
                 self.check(instances, false)?;
-                self.each(now, instances, |world, id| {
-                    if let Some(instance) = world.region.instances.get_mut(id)
-                        && !instance.impaired.iter().any(|(known, _)| known == check)
-                    {
-                        instance.impaired.push((*check, now));
-                    }
-                });
+                self.each(now, instances, Fate::Impair { check: *check });
             }
             Incident::ImageRelease => {
                 let home = self.account.home.clone();
@@ -162,12 +177,12 @@ impl State {
         Ok(())
     }
 
-    fn each(&mut self, now: Timestamp, ids: &[String], mut happen: impl FnMut(&mut World<'_>, &str)) {
+    fn each(&mut self, now: Timestamp, ids: &[String], fate: Fate) {
         for id in ids {
             if let Some(region) = self.region_of(id)
                 && let Some(mut world) = self.world(now, &region)
             {
-                happen(&mut world, id);
+                world.suffer(id, fate);
             }
         }
     }
@@ -198,6 +213,62 @@ impl State {
 }
 
 impl World<'_> {
+    /// Something befalls an instance that is there.
+    fn suffer(&mut self, id: &str, fate: Fate) {
+        match fate {
+            Fate::SpotInterruption { notice } => self.interrupt(id, notice),
+            Fate::RebalanceRecommendation => {
+                let arn = self.account.arn("ec2", &self.region.name, &format!("instance/{id}"));
+                bus::emit(self, "aws.ec2", "EC2 Instance Rebalance Recommendation", vec![arn], json!({"instance-id": id}));
+            }
+            Fate::Vanish { cause: Cause::Terminated } => self.terminate(id, BY_USER_TERMINATE),
+            Fate::Vanish { cause: Cause::HardwareFailure } => self.terminate(id, HARDWARE_FAILURE),
+            Fate::ScheduledChange => retire(self, id),
+            Fate::Impair { check } => {
+                let now = self.now;
+                if let Some(instance) = self.region.instances.get_mut(id)
+                    && !instance.impaired.iter().any(|(known, _)| *known == check)
+                {
+                    instance.impaired.push((check, now));
+                }
+            }
+        }
+    }
+
+    /// An instance runs for the first time: what rules have in store for it is drawn.
+    pub(super) fn draw_fates(&mut self, id: &str) {
+        let Some(instance) = self.region.instances.get(id) else { return };
+        let now = self.now;
+        let mut drawn = Vec::new();
+        for active in self.account.rules.iter_mut().filter(|active| active.in_force(now)) {
+            let Effect::Fate { fate, machines, after, permille } = &active.rule.effect else { continue };
+            if !machines.mean(instance) || (fate.of_spot() && instance.market != Market::Spot) {
+                continue;
+            }
+            active.met += 1;
+            if permille.is_none_or(|permille| self.account.entropy.draw("fate-chance") % 1000 < permille) {
+                drawn.push((active.rule.name.clone(), *fate, self.account.entropy.delay("fate", *after)));
+            }
+        }
+        for (rule, fate, after) in drawn {
+            let due = Due::Fate { region: self.region.name.clone(), id: id.to_owned(), rule, fate };
+            self.account.agenda.add(later(now, after), due);
+        }
+    }
+
+    /// What a rule had in store comes, if the rule is still in force and there is still somebody to suffer it.
+    pub(super) fn meet_fate(&mut self, id: &str, rule: &str, fate: Fate) {
+        let now = self.now;
+        let Some(instance) = self.region.instances.get(id) else { return };
+        let warned = matches!(fate, Fate::SpotInterruption { .. }) && instance.interrupted.is_some();
+        if warned || matches!(instance.phase, Phase::ShuttingDown | Phase::Terminated) {
+            return;
+        }
+        let Some(active) = self.account.rules.iter_mut().find(|active| active.rule.name == rule && active.in_force(now)) else { return };
+        active.hits += 1;
+        self.suffer(id, fate);
+    }
+
     /// Warns of a Spot instance's end, which comes after the notice unless the instance ends before.
     pub(super) fn interrupt(&mut self, id: &str, notice: SignedDuration) {
         let Some(instance) = self.region.instances.get_mut(id) else { return };

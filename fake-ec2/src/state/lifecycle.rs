@@ -16,12 +16,16 @@ pub(crate) const BY_USER_TERMINATE: Reason = ("Client.UserInitiatedShutdown", "C
 pub(crate) const SPOT_TERMINATION: Reason = ("Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination");
 pub(crate) const HARDWARE_FAILURE: Reason = ("Server.InternalError", "Server.InternalError: Internal error on launch");
 
+/// The generation of an instance that was launched and never stopped.
+const FIRST: u64 = 1;
+
 /// Something is due.
 pub(crate) fn happen(world: &mut World<'_>, due: Due) {
     match due {
         Due::Instance { id, generation, .. } => world.arrive(&id, generation),
         Due::TakeBack { id, .. } => world.take_back(&id),
         Due::Forget { id, .. } => world.forget(&id),
+        Due::Fate { id, rule, fate, .. } => world.meet_fate(&id, &rule, fate),
         Due::Event { event, .. } => bus::deliver(world, &event),
         // Whoever waits for a message is asked again after each advance.
         Due::Visible { .. } => {}
@@ -116,6 +120,8 @@ impl World<'_> {
     /// The transitional state ends.
     fn arrive(&mut self, id: &str, generation: u64) {
         let Some(instance) = self.region.instances.get_mut(id).filter(|instance| instance.generation == generation) else { return };
+        // A start after a stop is no launch.
+        let launched = instance.phase == Phase::Pending && generation == FIRST;
         match instance.phase {
             Phase::Pending => {
                 instance.phase = Phase::Running;
@@ -134,6 +140,9 @@ impl World<'_> {
             Phase::Running | Phase::Stopped | Phase::Terminated => return,
         }
         self.after_change(id, None);
+        if launched {
+            self.draw_fates(id);
+        }
     }
 
     /// A terminated instance gives its addresses and volumes back, and is described for a while.

@@ -70,6 +70,9 @@ impl Account {
         {
             return Vec::new();
         }
+        if let Some(named) = self.settings.offered_zones.get(instance_type).filter(|_| self.at_home(region)) {
+            return region.zones.iter().filter(|zone| named.iter().any(|name| name == zone.name)).copied().collect();
+        }
         if let Some(offerings) = self.settings.offerings.as_ref().filter(|_| self.at_home(region)) {
             let named = offerings.get(instance_type).map_or(&[][..], |offered| &offered.zones);
             return region.zones.iter().filter(|zone| named.iter().any(|name| name == zone.name)).copied().collect();

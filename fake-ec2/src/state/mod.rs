@@ -10,6 +10,7 @@
 //! | [`rules`] | faults as values, latencies, token buckets |
 //! | [`entropy`], [`agenda`] | named streams of chance; what is due when |
 //! | [`account`], [`region`] | what is global, what is regional |
+//! | [`accounts`] | other accounts beside the first |
 //! | [`network`], [`image`], [`template`], [`instance`], [`market`] | EC2's resources, prices and capacity |
 //! | [`spot`], [`spot_trace`] | Spot prices over time: a process, a trace |
 //! | [`lifecycle`] | instances' states over time |
@@ -24,6 +25,7 @@
 //! | [`lab`], [`lab_policies`] | an EKS lab in one call, through the same operations as a client's; what its controller may do |
 
 pub mod account;
+pub mod accounts;
 pub mod agenda;
 pub mod bus;
 pub mod cluster;
@@ -57,24 +59,27 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use account::Account;
+pub use accounts::{account_of, is_account};
 pub use bus::Deliveries;
 pub use denial::Denial;
 pub use iam::IamMode;
-pub use incident::{Body, Cause, Incident, IncidentError};
+pub use incident::{Body, Cause, Fate, Incident, IncidentError};
 pub use lab::{EksLab, Lab};
 pub use machine::{BlockDevice, LedgerEntry, Machine, NetworkLimits, Phase};
 pub use market::{Market, Pool};
 pub use region::Region;
-pub use rules::{Bucket, Disturbance, Effect, Only, Rule, SpotPriceIs};
+pub use rules::{Bucket, Disturbance, Effect, Machines, Only, Rule, SpotPriceIs};
 pub use settings::{Capacity, Consistency, Delay, Latency, Offered, OnDemandPrice, Quota, Settings, SpotPrice};
 pub use spot::{Moves, SpotMarket};
 pub use spot_trace::{Trace, TraceError};
 
-/// The account and its regions.
+/// The account and its regions; and others beside it.
 #[derive(Debug)]
 pub struct State {
     pub(crate) account: Account,
     pub(crate) regions: BTreeMap<String, Region>,
+    /// Other accounts by number. While one of them is asked, it stands in the first one's place, and the first one here.
+    pub(crate) others: BTreeMap<String, State>,
 }
 
 /// What one operation works on: the account, one region of it, and the instant.
@@ -82,13 +87,14 @@ pub(crate) struct World<'a> {
     pub now: Timestamp,
     pub account: &'a mut Account,
     pub region: &'a mut Region,
+    pub others: &'a mut BTreeMap<String, State>,
 }
 
 impl State {
     /// A fresh account: in each region a default VPC with a subnet per zone and a default security group; no roles, no clusters, no instances.
     pub fn new(config: &crate::Config) -> Self {
         let account = Account::new(config.seed, &config.account, &config.region, config.world.clone());
-        let mut state = Self { account, regions: BTreeMap::new() };
+        let mut state = Self { account, regions: BTreeMap::new(), others: BTreeMap::new() };
         let home = config.region.clone();
         state.visit(&home);
         state
@@ -110,18 +116,28 @@ impl State {
             return None;
         }
         let region = self.regions.get_mut(region)?;
-        Some(World { now, account: &mut self.account, region })
+        Some(World { now, account: &mut self.account, region, others: &mut self.others })
     }
 
     /// When [`State::advance`] must be called next by itself.
     pub fn next_due(&self) -> Option<Timestamp> {
         // Prices that somebody changed are looked at at once, if they end machines.
         let capped = || self.regions.values().any(|region| region.instances.values().any(|instance| instance.max_price.is_some()));
-        if self.account.prices_changed && capped() { Some(Timestamp::MIN) } else { self.account.agenda.next() }
+        let releases = self.account.rules.iter().filter_map(rules::ActiveRule::next_release).min();
+        let own = if self.account.prices_changed && capped() { Some(Timestamp::MIN) } else { self.account.agenda.next() };
+        own.into_iter().chain(releases).chain(self.others.values().filter_map(State::next_due)).min()
     }
 
-    /// Everything that is due, in the order of (instant, sequence).
+    /// Everything that is due, account by account, in the order of (instant, sequence).
     pub fn advance(&mut self, now: Timestamp) {
+        self.advance_own(now);
+        if !self.others.is_empty() {
+            let others: Vec<String> = self.others.keys().cloned().collect();
+            others.iter().for_each(|id| self.within(id, |state| state.advance_own(now)));
+        }
+    }
+
+    fn advance_own(&mut self, now: Timestamp) {
         while let Some((at, due)) = self.account.agenda.pop(now) {
             let region = due.region().to_owned();
             if let Some(mut world) = self.world(at, &region) {
@@ -131,24 +147,21 @@ impl State {
         if self.account.prices_changed {
             self.look_at_prices(now);
         }
+        let released: Vec<Timestamp> = self.account.rules.iter_mut().flat_map(|active| active.releases(now)).collect();
+        let home = self.account.home.clone();
+        if let Some(region) = self.regions.get_mut(&home) {
+            released.into_iter().for_each(|at| image::release(region, at));
+        }
     }
 
-    /// What policies denied, or would have; the latest come last, and the oldest are forgotten.
-    pub fn denials(&self) -> impl DoubleEndedIterator<Item = &Denial> {
-        self.account.denials.latest.iter()
-    }
-
-    /// How often policies denied, or would have.
-    pub fn denied(&self) -> u64 {
-        self.account.denials.count
+    /// Whether something comes by a fault in force between two instants.
+    pub fn comes_by_rule(&self, from: Timestamp, to: Timestamp) -> bool {
+        let mut releases = self.account.rules.iter().filter_map(rules::ActiveRule::next_release);
+        self.account.agenda.fates(from, to) || releases.any(|at| from < at && at <= to)
     }
 
     pub fn iam_mode(&self) -> IamMode {
         self.account.settings.iam
-    }
-
-    pub fn set_iam_mode(&mut self, mode: IamMode) {
-        self.account.settings.iam = mode;
     }
 
     /// How long what is made from now on is not found: machines and launch templates, and what IAM makes.
@@ -168,6 +181,7 @@ impl State {
 
     /// In words, what could still move by itself: boots, shutdowns, events on their way. Empty when settled.
     pub fn unsettled(&self) -> Vec<String> {
-        self.account.agenda.unsettled()
+        let others = self.others.values().flat_map(State::unsettled);
+        self.account.agenda.unsettled().into_iter().chain(others).collect()
     }
 }

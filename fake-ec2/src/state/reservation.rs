@@ -62,6 +62,34 @@ impl CapacityReservation {
     }
 }
 
+impl super::State {
+    /// Changes the active reservations of a type in a zone of the home region to hold so many; none ends them, and what runs in them goes on
+    /// as plain on-demand instances. Says how many there were; refuses fewer than run in one.
+    pub fn resize_reservations(
+        &mut self,
+        now: Timestamp,
+        instance_type: &str,
+        zone: &str,
+        tags: &Tags,
+        count: u64,
+    ) -> Result<usize, String> {
+        let home = self.account.home.clone();
+        let Some(mut world) = self.world(now, &home) else { return Ok(0) };
+        let meant = |it: &&CapacityReservation| {
+            let tagged = tags.iter().all(|(key, value)| it.tags.get(key) == Some(value));
+            it.state == "active" && it.instance_type == instance_type && it.zone.name == zone && tagged
+        };
+        let ids: Vec<String> = world.region.reservations.values().filter(meant).map(|it| it.id.clone()).collect();
+        if let Some((id, used)) = ids.iter().map(|id| (id, world.reservation_used(id))).find(|(_, used)| count > 0 && *used > count) {
+            return Err(format!("{used} machines run in {id}; count: 0 ends it"));
+        }
+        for id in &ids {
+            if count == 0 { world.end_reservation(id, "expired") } else { world.resize_reservation(id, count) }
+        }
+        Ok(ids.len())
+    }
+}
+
 impl World<'_> {
     /// How many instances run in a reservation.
     pub(crate) fn reservation_used(&self, id: &str) -> u64 {
@@ -107,6 +135,13 @@ impl World<'_> {
 
     pub(crate) fn placement_group(&self, named: &str) -> Option<&PlacementGroup> {
         self.region.placement_groups.values().find(|group| group.name == named || group.id == named)
+    }
+
+    /// Zones in which a placement group has instances.
+    pub(crate) fn zones_of_group(&self, group: &str) -> std::collections::BTreeSet<&'static str> {
+        let instances = self.region.instances.values();
+        let own = instances.filter(|it| it.phase.holds_capacity() && it.placement_group.as_deref() == Some(group));
+        own.map(|it| it.zone.name).collect()
     }
 
     /// Instances of a placement group in a zone.

@@ -6,6 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::incident::Fate;
+use super::lifecycle::later;
 use super::market::{Market, Pool};
 use super::settings::Delay;
 use crate::catalogue::MicroUsd;
@@ -92,6 +94,18 @@ pub enum Effect {
         zones: Vec<String>,
         price: SpotPriceIs,
     },
+    /// Something befalls each machine that is launched while the rule is in force, so long after it runs; a hit for each that it befell.
+    Fate {
+        fate: Fate,
+        #[serde(default)]
+        machines: Machines,
+        after: Delay,
+        /// So many thousandths of the machines, drawn by the seed; `None` means each.
+        #[serde(default)]
+        permille: Option<u64>,
+    },
+    /// AWS publishes new images in the home region again and again, the first time so long after the rule began.
+    ImageRelease { every: SignedDuration },
     /// The matching pools have no capacity.
     InsufficientCapacity {
         #[serde(default)]
@@ -101,6 +115,27 @@ pub enum Effect {
         #[serde(default)]
         markets: Vec<Market>,
     },
+}
+
+/// Which machines a rule means. `Default`: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Machines {
+    pub instance_types: Vec<String>,
+    pub zones: Vec<String>,
+    pub markets: Vec<Market>,
+    /// Tags that they carry.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Machines {
+    pub(crate) fn mean(&self, instance: &super::instance::Instance) -> bool {
+        let named = |list: &[String], name: &str| list.is_empty() || list.iter().any(|known| known == name);
+        named(&self.instance_types, instance.instance_type)
+            && named(&self.zones, instance.zone.name)
+            && (self.markets.is_empty() || self.markets.contains(&instance.market))
+            && self.tags.iter().all(|(key, value)| instance.tags.get(key) == Some(value))
+    }
 }
 
 /// Which of an operation's calls a rule means. `Default`: all.
@@ -206,11 +241,13 @@ pub(crate) struct ActiveRule {
     pub met: u64,
     /// Of a throttle: since when it holds how many thousandths of a token.
     fill: Option<(Timestamp, u64)>,
+    /// Of releases of images: when the next one comes; none before it was looked at.
+    pub next: Option<Timestamp>,
 }
 
 impl ActiveRule {
     pub fn new(rule: Rule) -> Self {
-        Self { rule, hits: 0, met: 0, fill: None }
+        Self { rule, hits: 0, met: 0, fill: None, next: None }
     }
 
     /// Whether a throttle has the tokens that a call costs, which may ask for some instances; takes them if so.
@@ -224,6 +261,29 @@ impl ActiveRule {
         let left = fill.checked_sub(cost);
         self.fill = Some((now, left.unwrap_or(fill)));
         left.is_some()
+    }
+
+    /// When it does something by itself next; at once, if nobody has looked yet.
+    pub fn next_release(&self) -> Option<Timestamp> {
+        matches!(self.rule.effect, Effect::ImageRelease { .. }).then(|| self.next.unwrap_or(Timestamp::MIN))
+    }
+
+    /// How many releases of images have become due.
+    pub fn releases(&mut self, now: Timestamp) -> Vec<Timestamp> {
+        let Effect::ImageRelease { every } = self.rule.effect else { return Vec::new() };
+        let mut due = Vec::new();
+        let mut next = self.next.unwrap_or_else(|| later(self.rule.since.unwrap_or(now), every));
+        while next <= now && next < Timestamp::MAX {
+            if !self.in_force(next) {
+                next = Timestamp::MAX;
+                break;
+            }
+            (self.hits, self.met) = (self.hits + 1, self.met + 1);
+            due.push(next);
+            next = if every.is_positive() { later(next, every) } else { Timestamp::MAX };
+        }
+        self.next = Some(next);
+        due
     }
 
     pub fn in_force(&self, now: Timestamp) -> bool {

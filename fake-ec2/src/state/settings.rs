@@ -36,6 +36,8 @@ pub struct Settings {
     pub spot: super::spot::SpotMarket,
     /// Types on offer in the home region; `None` means the catalogue's.
     pub offered_types: Option<Vec<String>>,
+    /// Zones of the home region that offer a type, in place of those of the catalogue; a type that is not here is where the catalogue has it.
+    pub offered_zones: BTreeMap<String, Vec<String>>,
     /// What the home region offers, by type; `None` means the catalogue's.
     pub offerings: Option<BTreeMap<String, Offered>>,
     /// How many instances a pool can hold; the last entry that matches decides, none means unlimited.
@@ -181,6 +183,7 @@ impl Default for Settings {
             spot_prices: Vec::new(),
             spot: super::spot::SpotMarket::default(),
             offered_types: None,
+            offered_zones: BTreeMap::new(),
             offerings: None,
             capacity: Vec::new(),
             latency: Vec::new(),

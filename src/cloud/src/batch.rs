@@ -1,6 +1,7 @@
 //! Gathers equal calls for a moment and makes them as one. Source: `A/pkg/batcher/batcher.go`.
 
 use crate::port::CloudError;
+use crate::telling::{Report, tell};
 use crate::wire::client::lock;
 use futures::future::BoxFuture;
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,8 @@ use tokio::time::Instant;
 /// When a batch is closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
+    /// The batcher's name in metrics.
+    pub name: &'static str,
     /// Nothing came for so long.
     pub idle: Duration,
     /// The first call has waited for so long.
@@ -42,8 +45,11 @@ struct Waiting<I, O> {
 struct Request<I, O> {
     bucket: String,
     input: I,
-    answer: oneshot::Sender<Result<O, CloudError>>,
+    answer: oneshot::Sender<Share<O>>,
 }
+
+/// One caller's share, with what the first of a batch is to tell.
+type Share<O> = (Result<O, CloudError>, Vec<Report>);
 
 impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
     pub fn new<F>(window: Window, execute: F) -> Self
@@ -69,7 +75,9 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
                 self.shared.full.notify_one();
             }
         }
-        answered.await.unwrap_or_else(|_| Err(unanswered()))
+        let (share, reports) = answered.await.unwrap_or_else(|_| (Err(unanswered()), Vec::new()));
+        reports.into_iter().for_each(tell);
+        share
     }
 }
 
@@ -84,7 +92,7 @@ async fn gather<I: Send + 'static, O: Send + 'static>(shared: Arc<Shared<I, O>>)
                 waiting.open = false;
                 let requests = std::mem::take(&mut waiting.requests);
                 drop(waiting);
-                dispatch(&shared, requests);
+                dispatch(&shared, requests, start.elapsed());
                 return;
             }
             close
@@ -97,19 +105,24 @@ async fn gather<I: Send + 'static, O: Send + 'static>(shared: Arc<Shared<I, O>>)
     }
 }
 
-fn dispatch<I: Send + 'static, O: Send + 'static>(shared: &Arc<Shared<I, O>>, requests: Vec<Request<I, O>>) {
+fn dispatch<I: Send + 'static, O: Send + 'static>(shared: &Arc<Shared<I, O>>, requests: Vec<Request<I, O>>, open: Duration) {
+    let batcher = shared.window.name;
+    let mut window = Some(Report::BatchWindow { batcher, open });
     let mut buckets: indexmap::IndexMap<String, Vec<Request<I, O>>> = indexmap::IndexMap::new();
     for request in requests {
         buckets.entry(request.bucket.clone()).or_default().push(request);
     }
     for requests in buckets.into_values() {
         let execute = shared.execute.clone();
+        let mut reports: Vec<Report> = window.take().into_iter().collect();
+        reports.push(Report::Batch { batcher, size: requests.len() });
         tokio::spawn(async move {
             let (inputs, answers): (Vec<I>, Vec<_>) = requests.into_iter().map(|request| (request.input, request.answer)).unzip();
             let mut results = execute(inputs).await.into_iter();
             for answer in answers {
                 // A caller that went away does not want its share any more.
-                let _ = answer.send(results.next().unwrap_or_else(|| Err(unanswered())));
+                let share = results.next().unwrap_or_else(|| Err(unanswered()));
+                let _ = answer.send((share, std::mem::take(&mut reports)));
             }
         });
     }
@@ -141,7 +154,7 @@ mod tests {
         (Arc::new(batcher), sizes, start)
     }
 
-    const FLEET: Window = Window { idle: Duration::from_millis(35), longest: Duration::from_secs(1), most: 1_000 };
+    const FLEET: Window = Window { name: "create_fleet", idle: Duration::from_millis(35), longest: Duration::from_secs(1), most: 1_000 };
 
     #[tokio::test(start_paused = true)]
     async fn equal_inputs_within_the_window_become_one_call() {
@@ -157,6 +170,16 @@ mod tests {
         assert_eq!(answers.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [0, 10, 20, 30, 40]);
         let closed = Duration::from_millis(4 * 30 + 35);
         assert_eq!(*lock(&sizes), [(4, closed), (1, closed)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_of_a_batch_tells_of_it() {
+        let (batcher, _, _) = counting(FLEET);
+        let calls = ["a", "a", "b"].map(|bucket| crate::telling::listen(batcher.add(bucket.to_owned(), 1)));
+        let told: Vec<Vec<Report>> = futures::future::join_all(calls).await.into_iter().map(|(_, told)| told).collect();
+        let batch = |size| Report::Batch { batcher: "create_fleet", size };
+        let window = Report::BatchWindow { batcher: "create_fleet", open: Duration::from_millis(35) };
+        assert_eq!(told, [vec![window, batch(2)], vec![], vec![batch(1)]]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -93,6 +93,11 @@ pub fn reason(text: &str) -> (&'static str, &'static str) {
         .map_or(("LaunchFailed", "Instance launch failed"), |(_, reason, message)| (reason, message))
 }
 
+/// A spread placement group has all the machines that it takes in a zone.
+pub fn is_spread_limit(message: &str) -> bool {
+    message.contains("limit of instances in this spread placement group")
+}
+
 fn unauthorized(text: &str) -> (&'static str, &'static str) {
     if text.contains("with an explicit deny in a permissions boundary") {
         return ("Unauthorized", "User is not authorized to perform this operation due to a permission boundary");

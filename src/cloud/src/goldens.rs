@@ -159,6 +159,7 @@ impl Case {
                     tags: &tags,
                     capacity_type: self.capacity_type,
                     tenancy: self.tenancy,
+                    group: None,
                 };
                 let chosen = self.instance_types(&class, catalogue, Some(&self.types));
                 match resolve(&class, &claim, &chosen, &context) {

@@ -3,7 +3,7 @@
 //! May touch: `vocabulary`, `api`, `ambient`, the planner's input types, AWS's runtime crates. Must never touch: Kubernetes
 //! clients, decisions, the fakes.
 //!
-//! Map: [`port`] is what the controller knows; [`aws`] is the adapter behind it, made of [`providers`] (what is known of the cloud),
+//! Map: [`port`] is what the controller knows, [`telling`] what it hears beside answers; [`aws`] is the adapter behind it, made of [`providers`] (what is known of the cloud),
 //! [`launch`] (templates and fleets) and [`userdata`], on top of [`wire`] (operations as data). [`settings`] are the operator's.
 //!
 //! Evidence: `testdata` holds every kind of request that is made here, and the same ones from botocore's serializers and, signed and byte
@@ -21,6 +21,7 @@ pub mod port;
 pub mod providers;
 pub mod settings;
 mod tables;
+pub mod telling;
 #[cfg(test)]
 mod testing;
 pub mod userdata;

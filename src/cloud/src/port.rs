@@ -8,6 +8,8 @@ use planner::InstanceType;
 use planner::overlay::Overlays;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub use crate::providers::placement_groups::PlacementGroup;
 use vocabulary::{CapacityType, Requirements, Resources, UsdPerHour};
 
 /// The code of a [`CloudError`] when no answer came.
@@ -105,6 +107,8 @@ pub struct Instance {
     pub capacity_type: CapacityType,
     /// The capacity reservation of a reserved machine.
     pub reservation: Option<String>,
+    /// Its partition of a placement group, once EC2 says which.
+    pub partition: Option<i64>,
     pub launch_time: Timestamp,
     pub tags: BTreeMap<String, String>,
 }
@@ -171,6 +175,14 @@ pub trait Cloud: Send + Sync {
     /// Refreshes instance types and their zones (every 12 h), or prices (every 12 h).
     fn refresh_instance_types(&self) -> Answer<'_, ()>;
     fn refresh_prices(&self) -> Answer<'_, ()>;
+    /// Asks which zones are shifted away from (every 30 s); their ids.
+    fn refresh_zonal_shifts(&self) -> Answer<'_, BTreeSet<String>> {
+        Box::pin(async { Ok(BTreeSet::new()) })
+    }
+    /// The cluster's version as its provider says, `1.36`; `None` where that is left to the API server.
+    fn kubernetes_version(&self) -> Answer<'_, Option<String>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Every instance type as this NodeClass would get it, with offerings as they are known at `now` (subnets in the class's
     /// status, prices, what lately was not to be had). No call is made. `Err` names what is not known yet.
@@ -183,6 +195,10 @@ pub trait Cloud: Send + Sync {
     /// What these terms select of the account's capacity reservations, by id; none without a term.
     fn resolve_capacity_reservations<'a>(&'a self, _terms: &'a [CapacityReservationSelectorTerm]) -> Answer<'a, Vec<CapacityReservation>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Whether there is the placement group that the class names, if it names one: its id, name and strategy.
+    fn resolve_placement_group<'a>(&'a self, _class: &'a EC2NodeClass) -> Answer<'a, Option<PlacementGroup>> {
+        Box::pin(async { Ok(None) })
     }
     /// Makes or finds the instance profile of `spec.role`; its name.
     fn ensure_instance_profile<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, String>;

@@ -1,5 +1,6 @@
 //! The settings of the adapter. Names and defaults: `A/pkg/operator/options/options.go`.
 
+use jiff::SignedDuration;
 use std::net::IpAddr;
 
 /// What the operator says about the cluster and its account.
@@ -27,6 +28,13 @@ pub struct Settings {
     pub reserved_capacity: bool,
     /// `MIN_VALUES_POLICY` is `BestEffort`.
     pub min_values_best_effort: bool,
+    /// `ENABLE_ZONAL_SHIFT`: zones that ARC has shifted the cluster away from are left alone.
+    pub zonal_shift: bool,
+    /// `EKS_CONTROL_PLANE`: EKS is asked for the cluster's version, not the API server.
+    pub eks_control_plane: bool,
+    /// `AMI_REFRESH_INTERVAL`, `SUBNET_REFRESH_INTERVAL`: for so long an answer about images, and subnets, will do.
+    pub ami_refresh: SignedDuration,
+    pub subnet_refresh: SignedDuration,
 }
 
 impl Settings {
@@ -44,6 +52,10 @@ impl Settings {
             cluster_dns_ip: None,
             reserved_capacity: true,
             min_values_best_effort: false,
+            zonal_shift: false,
+            eks_control_plane: false,
+            ami_refresh: SignedDuration::from_mins(1),
+            subnet_refresh: SignedDuration::from_mins(1),
         }
     }
 

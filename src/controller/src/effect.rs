@@ -2,7 +2,7 @@
 
 use api::ec2nodeclass::{Ami, CapacityReservation, CapacityReservationSelectorTerm, SecurityGroup, Subnet};
 use api::{EC2NodeClass, NodeClaim};
-use cloud::port::{CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, Unhealthy, Validation};
+use cloud::port::{CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, PlacementGroup, Unhealthy, Validation};
 use cluster::{Key, Kind, Object};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Event;
@@ -59,12 +59,14 @@ pub enum Effect {
     Discover,
     RefreshInstanceTypes,
     RefreshPrices,
+    RefreshZonalShifts,
     ResolveAmis {
         class: Arc<EC2NodeClass>,
         kubernetes: String,
     },
     ResolveSubnets(Arc<EC2NodeClass>),
     ResolveCapacityReservations(Arc<EC2NodeClass>),
+    ResolvePlacementGroup(Arc<EC2NodeClass>),
     /// The same by terms that nobody wrote.
     FindCapacityReservations(Vec<CapacityReservationSelectorTerm>),
     ResolveSecurityGroups(Arc<EC2NodeClass>),
@@ -135,9 +137,11 @@ impl Effect {
             Effect::Discover => ("discover", String::new()),
             Effect::RefreshInstanceTypes => ("refresh-instance-types", String::new()),
             Effect::RefreshPrices => ("refresh-prices", String::new()),
+            Effect::RefreshZonalShifts => ("refresh-zonal-shifts", String::new()),
             Effect::ResolveAmis { class: c, .. } => ("resolve-amis", class(c)),
             Effect::ResolveSubnets(c) => ("resolve-subnets", class(c)),
             Effect::ResolveCapacityReservations(c) => ("resolve-capacity-reservations", class(c)),
+            Effect::ResolvePlacementGroup(c) => ("resolve-placement-group", class(c)),
             Effect::FindCapacityReservations(_) => ("find-capacity-reservations", String::new()),
             Effect::ResolveSecurityGroups(c) => ("resolve-security-groups", class(c)),
             Effect::EnsureInstanceProfile(c) => ("ensure-instance-profile", class(c)),
@@ -173,10 +177,13 @@ pub enum Outcome {
     Attachments(Vec<(String, String)>),
     Text(Option<String>),
     Names(Vec<String>),
+    /// Ids of zones.
+    Zones(BTreeSet<String>),
     Discovered(Discovery),
     Amis(Vec<Ami>),
     Subnets(Vec<Subnet>),
     CapacityReservations(Vec<CapacityReservation>),
+    PlacementGroup(Option<PlacementGroup>),
     SecurityGroups(Vec<SecurityGroup>),
     Validated(Validation),
     Launch(Result<Box<Launched>, LaunchError>),

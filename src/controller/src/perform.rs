@@ -52,6 +52,9 @@ pub async fn perform(client: Client, cloud: Arc<dyn Cloud>, effect: Arc<Effect>)
             Ok(Outcome::Attachments(here.filter_map(|a| Some((a.name_any(), a.spec.source.persistent_volume_name?))).collect()))
         }
         Effect::KubernetesVersion => {
+            if let Some(version) = cloud.kubernetes_version().await? {
+                return Ok(Outcome::Text(Some(version)));
+            }
             let version = client.apiserver_version().await?;
             Ok(Outcome::Text(Some(format!("{}.{}", version.major, version.minor.trim_end_matches('+')))))
         }
@@ -80,11 +83,13 @@ async fn call(cloud: &dyn Cloud, effect: &Effect) -> Reply {
         Effect::Discover => Outcome::Discovered(cloud.discover().await?),
         Effect::RefreshInstanceTypes => cloud.refresh_instance_types().await.map(|()| Outcome::Done)?,
         Effect::RefreshPrices => cloud.refresh_prices().await.map(|()| Outcome::Done)?,
+        Effect::RefreshZonalShifts => Outcome::Zones(cloud.refresh_zonal_shifts().await?),
         Effect::ResolveAmis { class, kubernetes } => Outcome::Amis(cloud.resolve_amis(class, kubernetes).await?),
         Effect::ResolveSubnets(class) => Outcome::Subnets(cloud.resolve_subnets(class).await?),
         Effect::ResolveCapacityReservations(class) => {
             Outcome::CapacityReservations(cloud.resolve_capacity_reservations(&class.spec.capacity_reservation_selector_terms).await?)
         }
+        Effect::ResolvePlacementGroup(class) => Outcome::PlacementGroup(cloud.resolve_placement_group(class).await?),
         Effect::FindCapacityReservations(terms) => Outcome::CapacityReservations(cloud.resolve_capacity_reservations(terms).await?),
         Effect::ResolveSecurityGroups(class) => Outcome::SecurityGroups(cloud.resolve_security_groups(class).await?),
         Effect::EnsureInstanceProfile(class) => Outcome::Text(Some(cloud.ensure_instance_profile(class).await?)),

@@ -23,12 +23,18 @@ pub struct Settings {
     pub disable_dry_run: bool,
     /// `ISOLATED_VPC`: instance profiles are left alone when a NodeClass goes.
     pub isolated_vpc: bool,
-    /// `INTERRUPTION_QUEUE` names a queue: messages are received.
-    pub interruptions: bool,
+    /// `INTERRUPTION_QUEUE`: messages of this queue are received.
+    pub interruption_queue: Option<String>,
     pub options: planner::Options,
     /// The gates `StaticCapacity` and `NodeOverlay`.
     pub static_capacity: bool,
     pub node_overlay: bool,
+    /// The gate `NodeRepair`.
+    pub node_repair: bool,
+    /// `ENABLE_ZONAL_SHIFT`: ARC is asked for zones to leave alone.
+    pub zonal_shift: bool,
+    /// Not `DISABLE_CLUSTER_STATE_OBSERVABILITY`: gauges of single pods, nodes and pools, and what becomes of conditions, metrics and Events.
+    pub observability: bool,
     /// `LEADER_ELECTION_NAME`'s lease is taken before anything is decided; `None`: this process is alone.
     pub leader_election: Option<LeaderElection>,
     /// Receives every decision, effect and explanation, in order.
@@ -48,10 +54,13 @@ impl Settings {
             batch_max: SignedDuration::from_secs(10),
             disable_dry_run: false,
             isolated_vpc: false,
-            interruptions: false,
+            interruption_queue: None,
             options: planner::Options::default(),
             static_capacity: false,
             node_overlay: false,
+            node_repair: false,
+            zonal_shift: false,
+            observability: true,
             leader_election: None,
             observer: None,
             crash_at: None,
@@ -69,16 +78,20 @@ impl Settings {
 /// Without the functions.
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Settings { cluster_name, cluster_ca, batch_idle, batch_max, disable_dry_run, isolated_vpc, interruptions, options, .. } = self;
+        let Settings {
+            cluster_name, cluster_ca, batch_idle, batch_max, disable_dry_run, isolated_vpc, interruption_queue, options, ..
+        } = self;
         f.debug_struct("Settings")
             .field("cluster_name", cluster_name)
             .field("cluster_ca", cluster_ca)
             .field("batch", &(batch_idle, batch_max))
             .field("disable_dry_run", disable_dry_run)
             .field("isolated_vpc", isolated_vpc)
-            .field("interruptions", interruptions)
+            .field("interruption_queue", interruption_queue)
             .field("options", options)
-            .field("gates", &(self.static_capacity, self.node_overlay))
+            .field("gates", &(self.static_capacity, self.node_overlay, self.node_repair))
+            .field("zonal_shift", &self.zonal_shift)
+            .field("observability", &self.observability)
             .field("leader_election", &self.leader_election)
             .finish_non_exhaustive()
     }

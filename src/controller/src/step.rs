@@ -7,6 +7,7 @@ use crate::recorder::EventSpec;
 use crate::work::Work;
 use cloud::port::{Discovery, Launched, ReservationChange, Validation};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use vocabulary::CapacityType;
 
@@ -147,6 +148,12 @@ pub enum Memo {
     LeaseLost,
     /// The NodeClaim, by uid, was held against its Node.
     Scanned(String, Timestamp),
+    /// Zones that are shifted away from, by id.
+    Shifted(BTreeSet<String>),
+    /// The placement group of a NodeClass, by its name: the group's id.
+    PlacementGroup(String, String),
+    /// Prices could not be asked at the start: those that are compiled in are gone by, and it is tried again.
+    PricesMissing,
     /// The type of this NodeClaim was found to be on offer.
     TypeChecked(String, Timestamp),
 }

@@ -1,6 +1,6 @@
 //! Whether anything is still under way, in words.
 
-use crate::decide::{lifecycle, marks};
+use crate::decide::{lifecycle, marks, node_health};
 use crate::disruption::Pass;
 use crate::effect::Effect;
 use crate::work::Work;
@@ -15,6 +15,7 @@ pub fn is_poll(world: &World, work: Option<&Work>, effect: &Effect) -> bool {
     match effect {
         Effect::RefreshInstanceTypes
         | Effect::RefreshPrices
+        | Effect::RefreshZonalShifts
         | Effect::KubernetesVersion
         | Effect::ListInstances
         | Effect::ListUnhealthy
@@ -28,6 +29,7 @@ pub fn is_poll(world: &World, work: Option<&Work>, effect: &Effect) -> bool {
         | Effect::ResolveSubnets(_)
         | Effect::ResolveSecurityGroups(_)
         | Effect::ResolveCapacityReservations(_)
+        | Effect::ResolvePlacementGroup(_)
         | Effect::EnsureInstanceProfile(_)
         | Effect::Validate { .. } => match work {
             Some(Work::NodeClass(name)) => world.index.class(name).is_some_and(|class| is_ready(class)),
@@ -135,13 +137,13 @@ fn of_world(world: &mut World) -> Vec<String> {
     list
 }
 
-/// NodeClaims that become Consolidatable unless a pod comes or goes before, and when.
+/// NodeClaims that become Consolidatable unless a pod comes or goes before, and broken nodes that are to be repaired; and when.
 fn upcoming(world: &World) -> Vec<(Timestamp, String)> {
     let due = |claim: &Arc<api::NodeClaim>| {
         let at = marks::due(world, claim)?;
         Some((at, format!("claim {} becomes consolidatable at {at}", claim.name_any())))
     };
-    world.index.claims().filter_map(due).collect()
+    world.index.claims().filter_map(due).chain(node_health::upcoming(world)).collect()
 }
 
 #[cfg(test)]

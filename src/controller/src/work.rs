@@ -44,9 +44,11 @@ pub enum Work {
     Interruption,
     InstanceGc,
     ClaimGc,
-    /// Machines that left their capacity reservation, and those of one that ends.
     /// Machines that EC2 finds broken.
     Health,
+    /// A node whose conditions say that it is broken.
+    NodeHealth(Name),
+    /// Machines that left their capacity reservation, and those of one that ends.
     CapacityTypes,
     ReservationExpiration,
     InstanceTypes,
@@ -58,6 +60,11 @@ pub enum Work {
     Profiles,
     /// Image parameters whose image is deprecated are asked for anew.
     Images,
+    /// Zones that are shifted away from.
+    ZonalShift,
+    /// A NodeClaim or a Node names its NodeClass.
+    HydrateClaim(Name),
+    HydrateNode(Name),
 }
 
 impl Work {
@@ -87,6 +94,7 @@ impl Work {
             Work::InstanceGc => "instance.garbagecollection",
             Work::ClaimGc => "nodeclaim.garbagecollection",
             Work::Health => "interruption.instancestatus",
+            Work::NodeHealth(_) => "node.health",
             Work::CapacityTypes => "capacityreservation.capacitytype",
             Work::ReservationExpiration => "capacityreservation.expiration",
             Work::InstanceTypes => "providers.instancetype",
@@ -95,6 +103,9 @@ impl Work {
             Work::Consistency(_) => "nodeclaim.consistency",
             Work::Profiles => "instanceprofile.garbagecollection",
             Work::Images => "providers.ssm.invalidation",
+            Work::ZonalShift => "zonalshift",
+            Work::HydrateClaim(_) => "nodeclaim.hydration",
+            Work::HydrateNode(_) => "node.hydration",
         }
     }
 
@@ -108,13 +119,25 @@ impl Work {
             | Work::Tagging(name)
             | Work::Marks(name)
             | Work::PodEvents(name)
+            | Work::HydrateClaim(name)
             | Work::Consistency(name) => {
                 format!("nodeclaim/{name}")
             }
             Work::Command(id) => format!("command/{id}"),
-            Work::Termination(name) => format!("node/{name}"),
+            Work::Termination(name) | Work::NodeHealth(name) | Work::HydrateNode(name) => format!("node/{name}"),
             Work::Evict { pod, .. } => format!("pod/{pod}"),
             _ => String::new(),
+        }
+    }
+
+    /// The key under which a line of the log names what it is about, and its name.
+    pub fn subject(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Work::NodeClass(name) => Some(("EC2NodeClass", &**name)),
+            Work::NodePool(name) | Work::PoolCounter(name) | Work::FixedSize(name) => Some(("NodePool", &**name)),
+            Work::Lifecycle(name) | Work::Tagging(name) | Work::Marks(name) | Work::Consistency(name) => Some(("NodeClaim", &**name)),
+            Work::Termination(name) => Some(("Node", &**name)),
+            _ => None,
         }
     }
 
@@ -122,7 +145,9 @@ impl Work {
     fn back_off(&self) -> (SignedDuration, SignedDuration) {
         match self {
             Work::Lifecycle(_) => (SignedDuration::from_secs(1), SignedDuration::from_mins(1)),
-            Work::Termination(_) | Work::Evict { .. } => (SignedDuration::from_millis(100), SignedDuration::from_secs(10)),
+            Work::Termination(_) | Work::NodeHealth(_) | Work::Evict { .. } => {
+                (SignedDuration::from_millis(100), SignedDuration::from_secs(10))
+            }
             Work::NodeClass(_) | Work::Tagging(_) => (SignedDuration::from_millis(100), SignedDuration::from_mins(1)),
             _ => (SignedDuration::from_millis(5), SignedDuration::from_secs(1000)),
         }
@@ -149,6 +174,7 @@ impl Work {
                 | Work::Consistency(_)
                 | Work::Profiles
                 | Work::Images
+                | Work::ZonalShift
         )
     }
 }

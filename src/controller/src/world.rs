@@ -35,6 +35,10 @@ pub struct World {
     pub scanned: BTreeMap<String, Timestamp>,
     /// By the claim's uid: when its instance type was last found to be on offer.
     pub types_checked: BTreeMap<String, Timestamp>,
+    /// Ids of the zones that are shifted away from.
+    pub shifted: BTreeSet<String>,
+    /// By NodeClass: the placement group that was told of last.
+    pub placement_groups: BTreeMap<String, String>,
 }
 
 /// The NodeOverlays as they were last held against the pools, and what became of their instance types.
@@ -74,6 +78,8 @@ pub struct Facts {
     /// `1.36`.
     pub kubernetes: Option<String>,
     pub cluster_dns: Option<String>,
+    /// The first try to read prices failed.
+    pub prices_missing: bool,
 }
 
 /// What the last plan said, to tell whether pods still wait for an answer.
@@ -145,6 +151,8 @@ impl World {
             overlays: Overlaid::default(),
             scanned: BTreeMap::new(),
             types_checked: BTreeMap::new(),
+            shifted: BTreeSet::new(),
+            placement_groups: BTreeMap::new(),
         }
     }
 
@@ -176,6 +184,14 @@ impl World {
             Memo::Kubernetes(version) => self.facts.kubernetes = Some(version),
             Memo::ClusterDns(dns) => self.facts.cluster_dns = dns,
             Memo::Started => self.facts.started = true,
+            Memo::PricesMissing => self.facts.prices_missing = true,
+            Memo::Shifted(zones) => {
+                self.shifted = zones;
+                self.index.offerings_changed();
+            }
+            Memo::PlacementGroup(class, id) => {
+                self.placement_groups.insert(class, id);
+            }
             Memo::TaggedUntil(at) => self.tagged_until = Some(at),
             Memo::CommandEnded { id, succeeded } => {
                 if let Some(ended) = self.disruption.commands.remove(&id)

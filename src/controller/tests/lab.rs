@@ -131,7 +131,7 @@ async fn a_pod_beyond_the_limits_stays_and_is_told_why() {
     let events: Vec<_> =
         lab.events("FailedScheduling").await.into_iter().filter(|e| e.reporting_component.as_deref() == Some("karpenter")).collect();
     let message = events.first().and_then(|e| e.message.clone()).unwrap_or_default();
-    assert!(message.starts_with("Failed to schedule pod, NodePool default:") && message.contains("limit"), "{message}");
+    assert_eq!(message, "Failed to schedule pod, all available instance types exceed limits for nodepool (NodePool=default)");
     pools.patch("default", &PatchParams::default(), &Patch::Merge(json!({"spec": {"limits": {"cpu": "1000"}}}))).await.expect("patched");
     let seconds = lab.until("a claim", 30, || async { !lab.claims().await.is_empty() }).await;
     assert!(seconds <= 12, "the next poll plans again: {seconds}");

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 const AFTER: &str =
     "The account is fresh: a default VPC with a subnet per zone and a default security group, no roles, no clusters. Add what you need by
-its own API calls. Any access key is welcome, and is the account's root unless IAM or STS gave it out.
+its own API calls. Any access key is welcome, and is the account's root unless IAM or STS gave it out; one of twelve digits is the root of
+the account of that number, which has a world of its own.
 
   dryfit cloud --listen 127.0.0.1:4566 &
   export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
@@ -43,9 +44,10 @@ pub struct Arguments {
     /// Token that the control (/_dryfit/…) asks for; without one only loopback is served
     #[arg(long)]
     token: Option<String>,
-    /// The root user's key, ID:SECRET: signatures are checked from then on, and keys that nobody gave out are refused
-    #[arg(long, value_name = "ID:SECRET")]
-    key: Option<String>,
+    /// The root user's key, ID:SECRET, or ID:SECRET@ACCOUNT of another account (may stand several times): signatures are checked from then
+    /// on, and keys that nobody gave out are refused
+    #[arg(long, value_name = "ID:SECRET[@ACCOUNT]")]
+    key: Vec<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -154,7 +156,7 @@ fn listen(arguments: &Arguments) -> ExitCode {
         spot: arguments.spot.clone(),
         catalogue: arguments.catalog.clone(),
         token: arguments.token.clone(),
-        key: arguments.key.clone(),
+        keys: arguments.key.clone(),
         state: arguments.state.clone(),
     };
     match serve(&options) {

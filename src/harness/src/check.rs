@@ -31,6 +31,8 @@ pub struct Facts {
     pub lost_from: usize,
     /// Changes up to this one came before the step.
     pub order_from: u64,
+    /// The position in `said.events` from which this step counts.
+    pub told_from: usize,
     /// True conditions of the objects that conditions are expected of.
     pub conditions: BTreeMap<String, BTreeMap<String, String>>,
     /// The objects of which something is expected; null if there is none.
@@ -141,6 +143,11 @@ fn judge(expectation: &Expectation, observed: &Observed, facts: &Facts) -> (bool
                 seen.push_str(&format!(": {}", first.chars().take(300).collect::<String>()));
             }
             (held, seen)
+        }
+        Expectation::Events { reason, kind, count } => {
+            let meant = |told: &&crate::said::Told| told.reason == *reason && kind.as_ref().is_none_or(|kind| told.kind == *kind);
+            let told = observed.said.events.get(facts.told_from..).unwrap_or_default().iter().filter(meant).count();
+            counted(*count, told, &format!("Events {reason}"))
         }
         Expectation::AwsCalls { operation, count } => {
             counted(*count, facts.calls.get(operation).copied().unwrap_or(0) as usize, &format!("calls of {operation}"))

@@ -21,6 +21,7 @@ pub mod observe;
 pub mod pump;
 pub mod report;
 pub mod run;
+pub mod said;
 pub mod scenario;
 pub mod serve_cloud;
 pub mod serve_kube;

@@ -4,6 +4,7 @@ use crate::acts::{History, Look, Stamp};
 use crate::check::Guard;
 use crate::invariants::Watch;
 use crate::report::NodeLine;
+use crate::said::Said;
 use crate::scenario::Nodes;
 use crate::timeline::{Event, Timeline};
 use ambient::Clock;
@@ -37,6 +38,8 @@ pub struct Observed {
     /// Pods of workloads that were evicted, and pods whose node went away under them: namespace and name.
     pub evicted: Vec<(String, String)>,
     pub lost: Vec<(String, String)>,
+    /// What the autoscaler said.
+    pub said: Said,
     /// Uids of those.
     counted: BTreeSet<(&'static str, String)>,
     /// Watches over what must never be, while a step runs.
@@ -124,6 +127,7 @@ impl Observer {
             order: 0,
             evicted: Vec::new(),
             lost: Vec::new(),
+            said: Said::default(),
             counted: BTreeSet::new(),
             guard: None,
             watch: Watch::default(),
@@ -223,6 +227,14 @@ impl Observed {
             Seen::Node(watcher::Event::InitDone) => _ = self.waiting.remove("nodes"),
             Seen::Claim(watcher::Event::InitDone) => _ = self.waiting.remove("nodeclaims"),
             Seen::Pod(_) | Seen::Node(_) | Seen::Claim(_) | Seen::Event(_) => {}
+            Seen::Pool(watcher::Event::Apply(pool) | watcher::Event::InitApply(pool)) => {
+                let status = pool.status.as_ref();
+                self.said.conditions("NodePool", &pool.name_any(), status.map(|s| s.conditions.as_slice()).unwrap_or_default());
+            }
+            Seen::Class(watcher::Event::Apply(class) | watcher::Event::InitApply(class)) => {
+                let status = class.status.as_ref();
+                self.said.conditions("EC2NodeClass", &class.name_any(), status.map(|s| s.conditions.as_slice()).unwrap_or_default());
+            }
             // For those who watch over what always holds.
             Seen::Pool(_) | Seen::Class(_) | Seen::Budget(_) => {}
         }
@@ -348,6 +360,7 @@ impl Observed {
         let status = claim.status.clone().unwrap_or_default();
         let label = |key: &str| claim.labels().get(key).cloned().unwrap_or_default();
         let is = |kind: &str| condition::is_true(&status.conditions, kind);
+        self.said.conditions("NodeClaim", &name, &status.conditions);
         let before = self.claims.get(&name).cloned();
         let pool = claim.labels().get(vocabulary::labels::NODEPOOL).cloned();
         if before.is_none() {
@@ -415,6 +428,7 @@ impl Observed {
         if source != "karpenter" {
             return;
         }
+        self.said.event(event);
         let object = &event.involved_object;
         let key = (object.namespace.clone().unwrap_or_default(), object.name.clone().unwrap_or_default());
         let message = event.message.clone().unwrap_or_default();

@@ -85,7 +85,7 @@ pub fn one(scenario: &Scenario, options: &Options) -> Report {
     };
     let mut report = match runtime.block_on(story(&scenario, options)) {
         Ok(report) => report,
-        Err(DriveError::Mistakes(mistakes)) => {
+        Err(DriveError::Mistakes(mistakes) | DriveError::World(world::WorldError::Mistakes(mistakes))) => {
             Report::not_run(&path, Outcome::Mistaken { message: mistakes.render(std::io::stderr().is_terminal()) })
         }
         Err(DriveError::World(error)) => broken(error.to_string()),
@@ -109,6 +109,7 @@ async fn story(scenario: &Scenario, options: &Options) -> Result<Report, DriveEr
         world.keep_metrics(folder).await?;
     }
     if let Some(file) = &options.trace {
+        world.trace.record(world.clock.now(), "said", || serde_json::json!(world.observer.lock().said));
         std::fs::write(file, world.trace.text())
             .map_err(|error| world::WorldError::Machine(format!("write the trace {}: {error}", file.display())))?;
     }

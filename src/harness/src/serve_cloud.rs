@@ -30,8 +30,9 @@ pub struct CloudOptions {
     pub catalogue: Option<std::path::PathBuf>,
     /// Asked of whoever uses the control; needed where the address is not loopback.
     pub token: Option<String>,
-    /// The root's key, `ID:SECRET`: with it signatures are checked, and keys that nobody gave out are refused.
-    pub key: Option<String>,
+    /// Roots' keys, `ID:SECRET`, or `ID:SECRET@ACCOUNT` of another account: with one signatures are checked, and keys that nobody gave out
+    /// are refused.
+    pub keys: Vec<String>,
     /// Where the state is kept, from which the cloud comes back.
     pub state: Option<std::path::PathBuf>,
 }
@@ -62,15 +63,9 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
             world: fake_ec2::state::Settings { queue_url_base: Some(format!("http://{address}")), iam: options.iam, ..Default::default() },
             ..Default::default()
         };
-        if let Some(key) = &options.key {
-            let (id, secret) = key.split_once(':').ok_or_else(|| ServeError::Said("--key is not ID:SECRET".to_owned()))?;
-            let root = fake_ec2::config::AccessKey {
-                secret: secret.to_owned(),
-                session_token: None,
-                principal: format!("arn:aws:iam::{}:root", config.account),
-                user_id: config.account.clone(),
-            };
-            config.keys.insert(id.to_owned(), root);
+        for key in &options.keys {
+            let (id, key) = root_key(key, &config.account)?;
+            config.keys.insert(id, key);
             config.verify_signatures = true;
         }
         if let Some(path) = &options.catalogue {
@@ -99,14 +94,30 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
             keeper.keep(path, &start, &mut cloud)?;
         }
         let line = pump::start(cloud, clock, keeper.tap(), |_| {});
+        let last = keeper.clone();
         let beside = move |line, request| control::answer(line, &keeper, request);
         println!("listening on http://{address}");
         // Whoever starts us reads the line through a pipe.
         let _ = std::io::stdout().flush();
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
             _ = tokio::signal::ctrl_c() => Ok(()),
             ended = wires::serve_beside(listener, line, beside) => ended.map_err(ServeError::Ended),
-        }
+        };
+        last.end();
+        ended
     })
+}
+
+/// Reads `ID:SECRET` or `ID:SECRET@ACCOUNT`.
+fn root_key(text: &str, home: &str) -> Result<(String, fake_ec2::config::AccessKey), ServeError> {
+    let said = |why: &str| ServeError::Said(format!("--key {why}; write ID:SECRET, or ID:SECRET@ACCOUNT with its twelve digits"));
+    let (id, rest) = text.split_once(':').filter(|(id, _)| !id.is_empty()).ok_or_else(|| said("has no secret"))?;
+    let (secret, account) = rest.rsplit_once('@').unwrap_or((rest, home));
+    if !fake_ec2::state::is_account(account) {
+        return Err(said("is of no account"));
+    }
+    let principal = format!("arn:aws:iam::{account}:root");
+    let key = fake_ec2::config::AccessKey { secret: secret.to_owned(), session_token: None, principal, user_id: account.to_owned() };
+    Ok((id.to_owned(), key))
 }

@@ -6,16 +6,18 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, S
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 /// A fake as a tower service, for `kube::Client::new`.
 pub struct KubeService<F: Fake> {
@@ -104,12 +106,28 @@ const MAX_REQUEST_BYTES: usize = 16 << 20;
 /// How long a request's body may take: a peer that sends nothing more must not hold what it has sent for ever.
 const BODY_WAIT: Duration = Duration::from_secs(20);
 
-/// Serves a fake over HTTP until the task is dropped.
+/// How long a request's head may take from the first moment that a server waits for it. A connection on which nothing comes ends then, too:
+/// clients of AWS keep theirs no longer, and open another.
+const HEAD_WAIT: Duration = Duration::from_secs(30);
+
+/// How many connections are open at a time; others wait in the listener's queue. Below the 1,024 files that a process may have by default.
+const MOST_CONNECTIONS: usize = 900;
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// Bodies above this many bytes …
+const LARGE_BODY: usize = 64 << 10;
+/// … are read so many at a time; others wait, and their time counts.
+const MOST_LARGE_BODIES: usize = 32;
+
+/// Serves a fake over HTTP/1 until the task is dropped.
 pub async fn serve<F: Fake>(listener: TcpListener, line: Line<F>) -> std::io::Result<()> {
     serve_beside(listener, line, |_, request| Err::<std::future::Ready<Response>, _>(Box::new(request))).await
 }
 
-/// The same; `beside` may answer a request itself, or gives it back for the fake.
+/// The same; `beside` may answer a request itself, or gives it back for the fake. What peers can hold is bounded: connections, heads, bodies,
+/// and the time for each.
 pub async fn serve_beside<F: Fake, A>(
     listener: TcpListener,
     line: Line<F>,
@@ -118,10 +136,25 @@ pub async fn serve_beside<F: Fake, A>(
 where
     A: Future<Output = Response> + Send + 'static,
 {
+    let (seats, large) = (Arc::new(Semaphore::new(MOST_CONNECTIONS)), Arc::new(Semaphore::new(MOST_LARGE_BODIES)));
     loop {
-        let (stream, _) = listener.accept().await?;
-        let (line, beside) = (line.clone(), beside.clone());
-        tokio::spawn(connection(stream, line, beside));
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return Ok(()) };
+        let Ok((stream, _)) = listener.accept().await else {
+            // No file left for it, or its peer has gone already: the listener itself is well.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let (line, beside, large) = (line.clone(), beside.clone(), Arc::clone(&large));
+        let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            answer(line.clone(), beside.clone(), Some(Arc::clone(&large)), request)
+        });
+        let mut server = hyper::server::conn::http1::Builder::new();
+        server.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT).max_buf_size(MAX_HEAD_BYTES);
+        tokio::spawn(async move {
+            // A peer that breaks its connection is no event for the server.
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            drop(seat);
+        });
     }
 }
 
@@ -133,36 +166,45 @@ pub async fn connection<F: Fake, A>(
 ) where
     A: Future<Output = Response> + Send + 'static,
 {
-    let service =
-        hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| answer(line.clone(), beside.clone(), request));
+    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        answer(line.clone(), beside.clone(), None, request)
+    });
     let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     server.http1().keep_alive(true);
     // A peer that breaks its connection is no event for the server.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
+/// A whole body, or why it did not come. Of large ones only so many are read at a time, if that is bounded.
+async fn read(mut body: hyper::body::Incoming, large: Option<Arc<Semaphore>>) -> Result<Bytes, &'static str> {
+    let (mut whole, mut seat) = (BytesMut::new(), None);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| "cut")?.into_data() else { continue };
+        if whole.len() + data.len() > MAX_REQUEST_BYTES {
+            return Err("too-large");
+        }
+        if let Some(large) = large.as_ref().filter(|_| seat.is_none() && whole.len() + data.len() > LARGE_BODY) {
+            seat = Arc::clone(large).acquire_owned().await.ok();
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
 async fn answer<F: Fake, A: Future<Output = Response>>(
     line: Line<F>,
     beside: impl Fn(Line<F>, Request) -> Result<A, Box<Request>>,
+    large: Option<Arc<Semaphore>>,
     request: http::Request<hyper::body::Incoming>,
 ) -> Result<http::Response<ReplyBody>, Ended> {
     let (mut parts, body) = request.into_parts();
-    let read = tokio::time::timeout(BODY_WAIT, Limited::new(body, MAX_REQUEST_BYTES).collect()).await;
-    // A body that did not come: let the fake say it in its own protocol.
-    let why = match &read {
-        Ok(Ok(_)) => None,
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Some("too-large"),
-        Ok(Err(_)) => Some("cut"),
-        Err(_) => Some("slow"),
-    };
+    let read = tokio::time::timeout(BODY_WAIT, read(body, large)).await.unwrap_or(Err("slow"));
     parts.headers.remove(fake_ec2::cloud::UNREADABLE);
-    if let Some(why) = why {
+    // A body that did not come: let the fake say it in its own protocol.
+    let body = read.unwrap_or_else(|why| {
         parts.headers.insert(fake_ec2::cloud::UNREADABLE, http::HeaderValue::from_static(why));
-    }
-    let body = match read {
-        Ok(Ok(body)) => body.to_bytes(),
-        _ => Bytes::new(),
-    };
+        Bytes::new()
+    });
     match beside(line.clone(), http::Request::from_parts(parts, body)) {
         Ok(answered) => Ok(answered.await.map(ReplyBody::whole)),
         Err(request) => line.for_peers().call(*request).await,

@@ -24,5 +24,6 @@ mod quantity;
 pub mod run;
 
 pub use machine::{Architecture, ImageFamily, Machine, Machines, State};
+pub use node::Problem;
 pub use profile::{Cluster, Heartbeats, Profile, Range};
 pub use run::{Handle, Kubelets};

@@ -112,6 +112,39 @@ fn os_image(family: ImageFamily) -> &'static str {
     }
 }
 
+/// A condition of a node that is broken on purpose: `Ready` as the kubelet says it, others as the node monitoring agent does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// `Ready`, `KernelReady`, …
+    pub condition: String,
+    /// `True`, `False` or `Unknown`. `Ready` that is `Unknown` means that the kubelet falls silent; `True` ends the problem.
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+    /// The time of transition that it carries.
+    pub since: Timestamp,
+}
+
+/// The conditions of the node with its problems, which outdo what the kubelet would say.
+pub fn troubled(existing: &[NodeCondition], ready: bool, problems: &[Problem], now: Timestamp) -> Vec<NodeCondition> {
+    let mut conditions = conditions(existing, ready, now);
+    for problem in problems {
+        let condition = NodeCondition {
+            type_: problem.condition.clone(),
+            status: problem.status.clone(),
+            reason: Some(problem.reason.clone()),
+            message: Some(problem.message.clone()),
+            last_heartbeat_time: Some(Time(now)),
+            last_transition_time: Some(Time(problem.since)),
+        };
+        match conditions.iter_mut().find(|there| there.type_ == problem.condition) {
+            Some(place) => *place = condition,
+            None => conditions.push(condition),
+        }
+    }
+    conditions
+}
+
 /// The kubelet's own conditions, put into those that are there: other people's stay as they are. A condition that does not change
 /// keeps its time of transition.
 pub fn conditions(existing: &[NodeCondition], ready: bool, now: Timestamp) -> Vec<NodeCondition> {

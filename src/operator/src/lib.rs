@@ -4,9 +4,11 @@
 //! harness, decisions.
 //!
 //! Map: [`settings`] reads what upstream reads from its environment and flags; [`run`](run()) starts everything and waits for the end;
-//! `serve` answers probes and scrapes; `lines` writes the log.
+//! `serve` answers probes and scrapes; `lines` writes the log;
+//! `rate` spares the API server.
 
 mod lines;
+mod rate;
 mod run;
 mod serve;
 pub mod settings;

@@ -10,16 +10,22 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
+/// Where lines go, and where it is said that they cannot be written.
+struct Outputs {
+    lines: Vec<Box<dyn Write + Send>>,
+    errors: Vec<Box<dyn Write + Send>>,
+}
+
 /// Writes events as lines. The controller's own carry `keys`, a JSON object, whose members become the line's.
 pub struct Lines {
     level: LogLevel,
-    outputs: Mutex<Vec<Box<dyn Write + Send>>>,
+    outputs: Mutex<Outputs>,
     now: fn() -> Timestamp,
 }
 
 impl Lines {
-    /// `Err` when a file cannot be opened.
-    pub fn open(level: LogLevel, outputs: &[Output], now: fn() -> Timestamp) -> std::io::Result<Self> {
+    /// `errors` hear of what cannot be written to `outputs` (zap's `ErrorOutputPaths`). `Err` when a file cannot be opened.
+    pub fn open(level: LogLevel, outputs: &[Output], errors: &[Output], now: fn() -> Timestamp) -> std::io::Result<Self> {
         let open = |output: &Output| -> std::io::Result<Box<dyn Write + Send>> {
             Ok(match output {
                 Output::Stdout => Box::new(std::io::stdout()),
@@ -27,8 +33,9 @@ impl Lines {
                 Output::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
             })
         };
-        let outputs = outputs.iter().map(open).collect::<std::io::Result<_>>()?;
-        Ok(Lines { level, outputs: Mutex::new(outputs), now })
+        let lines = outputs.iter().map(open).collect::<std::io::Result<_>>()?;
+        let errors = errors.iter().map(open).collect::<std::io::Result<_>>()?;
+        Ok(Lines { level, outputs: Mutex::new(Outputs { lines, errors }), now })
     }
 }
 
@@ -87,10 +94,15 @@ fn line(level: LogLevel, at: Timestamp, event: &Event<'_>) -> Option<String> {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let Some(line) = line(self.level, (self.now)(), event) else { return };
-        for output in self.outputs.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            // A log that cannot be written has no place to say so.
-            let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+        let now = (self.now)();
+        let Some(line) = line(self.level, now, event) else { return };
+        let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Outputs { lines, errors } = &mut *outputs;
+        for output in lines {
+            if let Err(error) = writeln!(output, "{line}").and_then(|()| output.flush()) {
+                // Where not even that can be written there is no place left to say so.
+                errors.iter_mut().for_each(|place| drop(writeln!(place, "{now} write error: {error}").and_then(|()| place.flush())));
+            }
         }
     }
 }
@@ -101,11 +113,25 @@ mod tests {
     use tracing_subscriber::prelude::*;
 
     #[test]
+    fn what_cannot_be_written_is_told_elsewhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("errors");
+        // A device that is always full.
+        let full = Output::File("/dev/full".into());
+        let lines = Lines::open(LogLevel::Info, &[full], &[Output::File(path.clone())], || Timestamp::UNIX_EPOCH).expect("open");
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            controller::log::Line::info("provisioner", "created nodeclaim").emit();
+        });
+        let text = std::fs::read_to_string(path).expect("lines");
+        assert!(text.starts_with("1970-01-01T00:00:00Z write error: No space left"), "{text}");
+    }
+
+    #[test]
     fn lines_are_json_with_the_keys_on_top() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
         let at = || Timestamp::from_second(1_700_000_000).expect("a time");
-        let lines = Lines::open(LogLevel::Info, &[Output::File(path.clone())], at).expect("open");
+        let lines = Lines::open(LogLevel::Info, &[Output::File(path.clone())], &[], at).expect("open");
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             let said = controller::log::Line::info("provisioner", "created nodeclaim").object("NodePool", "", "default").with("pods", 3);
             said.emit();

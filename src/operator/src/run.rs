@@ -1,6 +1,7 @@
 //! Starts everything, and ends it in good order.
 
 use crate::lines::Lines;
+use crate::rate::Rate;
 use crate::serve::{self, Door};
 use crate::settings::Options;
 use ambient::{Clock, Entropy};
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::PostParams;
+use kube::client::ClientBuilder;
 use kube::{Api, Client, Config};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,7 +51,7 @@ pub enum OperatorError {
 
 /// Runs the controller until SIGTERM or SIGINT. What it began is brought to its end, and the lease given back.
 pub fn run(options: Options) -> Result<(), OperatorError> {
-    let lines = Lines::open(options.log_level, &options.log_outputs, now).map_err(OperatorError::Log)?;
+    let lines = Lines::open(options.log_level, &options.log_outputs, &options.log_error_outputs, now).map_err(OperatorError::Log)?;
     // A second subscriber in one process would be a mistake of ours; the first one's lines are as good.
     let _ = tracing_subscriber::registry().with(lines).try_init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(OperatorError::Runtime)?;
@@ -70,7 +72,7 @@ async fn work(mut options: Options) -> Result<(), OperatorError> {
         options.controller.cluster_ca.clone_from(&authority);
         options.cloud.cluster_ca = authority;
     }
-    let client = Client::try_from(config).map_err(OperatorError::Client)?;
+    let client = limited(config, &options).map_err(OperatorError::Client)?;
     options.cloud.cluster_dns_ip = dns(&client).await?;
     let seed = seed()?;
     if options.leader_election {
@@ -111,6 +113,15 @@ async fn work(mut options: Options) -> Result<(), OperatorError> {
         tracing::info!(error = %error, "the lease was not given back, and lapses by itself");
     }
     Ok(())
+}
+
+/// The process's client, no faster than it may be.
+fn limited(config: Config, options: &Options) -> Result<Client, kube::Error> {
+    let builder = ClientBuilder::try_from(config)?;
+    Ok(match Rate::new(options.kube_client_qps, options.kube_client_burst) {
+        Some(rate) => builder.with_layer(&rate).build(),
+        None => builder.build(),
+    })
 }
 
 /// Gives the lease back, so that another process need not wait until it lapses (client-go's `release`).

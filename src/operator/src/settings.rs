@@ -39,7 +39,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("BATCH_MAX_DURATION", "10s", "A batch of pods closes after so long"),
     setting("PREFERENCE_POLICY", "Respect", "Respect or Ignore pods' preferences"),
     setting("MIN_VALUES_POLICY", "Strict", "Strict or BestEffort about minValues"),
-    setting("FEATURE_GATES", "", "ReservedCapacity, SpotToSpotConsolidation, NodeOverlay, StaticCapacity, as NAME=true or NAME=false"),
+    setting(
+        "FEATURE_GATES",
+        "",
+        "ReservedCapacity, SpotToSpotConsolidation, NodeOverlay, StaticCapacity, NodeRepair, as NAME=true or NAME=false",
+    ),
     setting("DISABLE_LEADER_ELECTION", "false", "Work without a lease"),
     setting("LEADER_ELECTION_NAME", controller::LeaderElection::NAME, "Name of the lease"),
     setting("LEADER_ELECTION_NAMESPACE", "", "Namespace of the lease; that of the pod when unset"),
@@ -47,20 +51,20 @@ pub const SETTINGS: &[Setting] = &[
     setting("HEALTH_PROBE_PORT", "8081", "Port of /healthz and /readyz; 0: a free one"),
     setting("LOG_LEVEL", "info", "debug, info or error"),
     setting("LOG_OUTPUT_PATHS", "stdout", "Where log lines go: stdout, stderr or files, with commas between"),
-    idle("LOG_ERROR_OUTPUT_PATHS", "stderr", "Where the logger's own errors go"),
-    idle("DISABLE_CLUSTER_STATE_OBSERVABILITY", "false", "Leave out metrics of single pods and nodes"),
+    setting("LOG_ERROR_OUTPUT_PATHS", "stderr", "Where the logger's own errors go"),
+    setting("DISABLE_CLUSTER_STATE_OBSERVABILITY", "false", "Leave out metrics of single pods and nodes"),
     idle("KARPENTER_SERVICE", "", "Name of the Service"),
-    idle("KUBE_CLIENT_QPS", "200", "Requests to the API server per second"),
-    idle("KUBE_CLIENT_BURST", "300", "Requests to the API server at once"),
+    setting("KUBE_CLIENT_QPS", "200", "Requests to the API server per second, watches aside; negative: no limit"),
+    setting("KUBE_CLIENT_BURST", "300", "Requests to the API server at once"),
     idle("ENABLE_PROFILING", "false", "Profiles of the process on the metrics port"),
     idle("DISABLE_CONTROLLER_WARMUP", "true", "Fill caches only once leading"),
     idle("MEMORY_LIMIT", "-1", "Memory of the container, in bytes"),
     idle("CPU_REQUESTS", "1000", "CPU of the container, in thousandths"),
     idle("IGNORE_DRA_REQUESTS", "true", "Leave pods with resource claims alone"),
-    idle("EKS_CONTROL_PLANE", "false", "Ask EKS for the cluster's version"),
-    idle("ENABLE_ZONAL_SHIFT", "false", "Avoid zones that ARC shifted away from"),
-    idle("AMI_REFRESH_INTERVAL", "1m", "How often AMIs are looked up"),
-    idle("SUBNET_REFRESH_INTERVAL", "1m", "How often subnets are looked up"),
+    setting("EKS_CONTROL_PLANE", "false", "Ask EKS for the cluster's version"),
+    setting("ENABLE_ZONAL_SHIFT", "false", "Avoid zones that ARC shifted away from"),
+    setting("AMI_REFRESH_INTERVAL", "1m", "How often AMIs are looked up"),
+    setting("SUBNET_REFRESH_INTERVAL", "1m", "How often subnets are looked up"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +95,10 @@ pub struct Options {
     pub probe_port: u16,
     pub log_level: LogLevel,
     pub log_outputs: Vec<Output>,
+    pub log_error_outputs: Vec<Output>,
+    /// Of the process's client.
+    pub kube_client_qps: i64,
+    pub kube_client_burst: i64,
     /// Settings that were given and change nothing here, for the log.
     pub without_effect: Vec<&'static str>,
 }
@@ -122,6 +130,9 @@ impl Options {
             probe_port: 8081,
             log_level: LogLevel::Info,
             log_outputs: vec![Output::Stdout],
+            log_error_outputs: vec![Output::Stderr],
+            kube_client_qps: 200,
+            kube_client_burst: 300,
             without_effect: Vec::new(),
         };
         let mut mistakes = options.apply(given).err().unwrap_or_default();
@@ -168,7 +179,7 @@ impl Options {
                 self.cloud.cluster_ca = Some(value.to_owned());
             }
             "INTERRUPTION_QUEUE" => {
-                self.controller.interruptions = true;
+                self.controller.interruption_queue = Some(value.to_owned());
                 self.cloud.interruption_queue = Some(value.to_owned());
             }
             "ISOLATED_VPC" => {
@@ -216,24 +227,20 @@ impl Options {
                     _ => return Err(format!("{value:?} is none of debug, info, error")),
                 }
             }
-            "LOG_OUTPUT_PATHS" => {
-                let output = |path: &str| match path.trim() {
-                    "stdout" => Output::Stdout,
-                    "stderr" => Output::Stderr,
-                    file => Output::File(file.into()),
-                };
-                self.log_outputs = value.split(',').filter(|path| !path.trim().is_empty()).map(output).collect();
+            "LOG_OUTPUT_PATHS" => self.log_outputs = outputs(value),
+            "LOG_ERROR_OUTPUT_PATHS" => self.log_error_outputs = outputs(value),
+            "DISABLE_CLUSTER_STATE_OBSERVABILITY" => self.controller.observability = !truth(value)?,
+            "EKS_CONTROL_PLANE" => self.cloud.eks_control_plane = truth(value)?,
+            "ENABLE_ZONAL_SHIFT" => {
+                self.controller.zonal_shift = truth(value)?;
+                self.cloud.zonal_shift = self.controller.zonal_shift;
             }
-            "DISABLE_CLUSTER_STATE_OBSERVABILITY"
-            | "ENABLE_PROFILING"
-            | "DISABLE_CONTROLLER_WARMUP"
-            | "IGNORE_DRA_REQUESTS"
-            | "EKS_CONTROL_PLANE"
-            | "ENABLE_ZONAL_SHIFT" => return truth(value).map(drop),
-            "MEMORY_LIMIT" | "CPU_REQUESTS" | "KUBE_CLIENT_QPS" | "KUBE_CLIENT_BURST" => return whole::<i64>(value).map(drop),
-            "AMI_REFRESH_INTERVAL" | "SUBNET_REFRESH_INTERVAL" if duration(value)? < SignedDuration::from_mins(1) => {
-                return Err(format!("{value:?} is less than a minute"));
-            }
+            "ENABLE_PROFILING" | "DISABLE_CONTROLLER_WARMUP" | "IGNORE_DRA_REQUESTS" => return truth(value).map(drop),
+            "MEMORY_LIMIT" | "CPU_REQUESTS" => return whole::<i64>(value).map(drop),
+            "KUBE_CLIENT_QPS" => self.kube_client_qps = whole(value)?,
+            "KUBE_CLIENT_BURST" => self.kube_client_burst = whole(value)?,
+            "AMI_REFRESH_INTERVAL" => self.cloud.ami_refresh = refresh(value)?,
+            "SUBNET_REFRESH_INTERVAL" => self.cloud.subnet_refresh = refresh(value)?,
             _ => {}
         }
         Ok(())
@@ -252,7 +259,8 @@ impl Options {
                 "ReservedCapacity" => (options.reserved_capacity, self.cloud.reserved_capacity) = (value, value),
                 "StaticCapacity" => self.controller.static_capacity = value,
                 "NodeOverlay" => self.controller.node_overlay = value,
-                name @ ("NodeRepair" | "CapacityBuffer") if value => {
+                "NodeRepair" => self.controller.node_repair = value,
+                name @ "CapacityBuffer" if value => {
                     return Err(format!("the gate {name} cannot be turned on: it is not built yet"));
                 }
                 _ => {}
@@ -268,6 +276,21 @@ fn truth(value: &str) -> Result<bool, String> {
 
 fn whole<T: std::str::FromStr>(value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("{value:?} is no whole number in range"))
+}
+
+fn outputs(value: &str) -> Vec<Output> {
+    let output = |path: &str| match path.trim() {
+        "stdout" => Output::Stdout,
+        "stderr" => Output::Stderr,
+        file => Output::File(file.into()),
+    };
+    value.split(',').filter(|path| !path.trim().is_empty()).map(output).collect()
+}
+
+/// At least a minute (`A/pkg/operator/options/options_validation.go`).
+fn refresh(value: &str) -> Result<SignedDuration, String> {
+    duration(value)
+        .and_then(|span| if span < SignedDuration::from_mins(1) { Err(format!("{value:?} is less than a minute")) } else { Ok(span) })
 }
 
 fn duration(value: &str) -> Result<SignedDuration, String> {
@@ -303,9 +326,17 @@ mod tests {
             ("MIN_VALUES_POLICY", "BestEffort"),
             ("INTERRUPTION_QUEUE", "q"),
             ("ISOLATED_VPC", "true"),
-            ("FEATURE_GATES", "NodeOverlay=true, ReservedCapacity=false,NodeRepair=false,Unheard=true"),
+            ("FEATURE_GATES", "NodeOverlay=true, ReservedCapacity=false,NodeRepair=true,CapacityBuffer=false,Unheard=true"),
             ("LOG_OUTPUT_PATHS", "stderr,/tmp/x.log"),
             ("KUBE_CLIENT_QPS", "50"),
+            ("KUBE_CLIENT_BURST", "-1"),
+            ("ENABLE_ZONAL_SHIFT", "true"),
+            ("EKS_CONTROL_PLANE", "true"),
+            ("DISABLE_CLUSTER_STATE_OBSERVABILITY", "true"),
+            ("AMI_REFRESH_INTERVAL", "10m"),
+            ("SUBNET_REFRESH_INTERVAL", "1h"),
+            ("LOG_ERROR_OUTPUT_PATHS", "/tmp/errors.log"),
+            ("MEMORY_LIMIT", "1000"),
             ("DISABLE_LEADER_ELECTION", "true"),
         ]))
         .expect("settings");
@@ -313,10 +344,16 @@ mod tests {
         assert_eq!(options.controller.options.preference_policy, PreferencePolicy::Ignore);
         assert_eq!(options.controller.options.min_values_policy, MinValuesPolicy::BestEffort);
         assert!(options.cloud.min_values_best_effort && options.cloud.isolated_vpc && options.controller.isolated_vpc);
-        assert_eq!((options.controller.interruptions, options.cloud.interruption_queue.as_deref()), (true, Some("q")));
+        assert_eq!((options.controller.interruption_queue.as_deref(), options.cloud.interruption_queue.as_deref()), (Some("q"), Some("q")));
         assert_eq!((options.controller.node_overlay, options.controller.options.reserved_capacity), (true, false));
         assert_eq!(options.log_outputs, [Output::Stderr, Output::File("/tmp/x.log".into())]);
-        assert_eq!(options.without_effect, ["KUBE_CLIENT_QPS"]);
+        assert_eq!(options.log_error_outputs, [Output::File("/tmp/errors.log".into())]);
+        assert_eq!((options.kube_client_qps, options.kube_client_burst), (50, -1));
+        assert!(options.controller.zonal_shift && options.cloud.zonal_shift && options.cloud.eks_control_plane);
+        assert!(!options.controller.observability);
+        assert_eq!(options.cloud.ami_refresh, SignedDuration::from_mins(10));
+        assert_eq!(options.cloud.subnet_refresh, SignedDuration::from_hours(1));
+        assert_eq!(options.without_effect, ["MEMORY_LIMIT"]);
         assert!(!options.leader_election);
     }
 
@@ -333,7 +370,7 @@ mod tests {
     #[case("METRICS_PORT", "70000", r#"METRICS_PORT: "70000" is no whole number in range"#)]
     #[case("AMI_REFRESH_INTERVAL", "30s", r#"AMI_REFRESH_INTERVAL: "30s" is less than a minute"#)]
     #[case("FEATURE_GATES", "NodeOverlay", r#"FEATURE_GATES: "NodeOverlay" is not NAME=true or NAME=false"#)]
-    #[case("FEATURE_GATES", "NodeRepair=true", "FEATURE_GATES: the gate NodeRepair cannot be turned on: it is not built yet")]
+    #[case("FEATURE_GATES", "CapacityBuffer=true", "FEATURE_GATES: the gate CapacityBuffer cannot be turned on: it is not built yet")]
     #[case("BATCH_MAX", "1s", "BATCH_MAX: there is no such setting; is BATCH_MAX_DURATION meant?")]
     fn mistakes_name_the_setting_and_the_remedy(#[case] name: &str, #[case] value: &str, #[case] expected: &str) {
         let mistakes = Options::read(&given(&[("CLUSTER_NAME", "lab"), (name, value)])).expect_err("a mistake");

@@ -5,6 +5,7 @@ use crate::input::{InstanceType, Pod, Snapshot};
 use crate::intern::{Amounts, ResourceNames, add};
 use crate::ports::Port;
 use crate::shape::selector_requirements;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use vocabulary::{Effect, Requirements, Taint, Toleration, labels, taint};
 
@@ -103,6 +104,11 @@ impl Daemons {
             add(&mut total, &names.amounts(&self.all[*daemon].pod.requests));
         }
         total
+    }
+
+    /// Labels that any of them asks about.
+    pub fn keys(&self) -> BTreeSet<Arc<str>> {
+        self.all.iter().flat_map(|daemon| daemon.requirements().iter().map(|r| r.key.clone()).collect::<Vec<_>>()).collect()
     }
 
     /// What the daemons ask that run on an existing node with these labels and taints.

@@ -9,7 +9,7 @@ use crate::shape::{Shape, Stage};
 use crate::topology::{Site, Topology};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use vocabulary::{Requirement, Requirements, Resources, labels, taint};
+use vocabulary::{Requirement, Requirements, Resources, Taint, labels, taint};
 
 /// A node with what is left of it.
 #[derive(Clone)]
@@ -30,6 +30,88 @@ pub struct Existing {
     refused: Bits,
 }
 
+/// What nodes have in common, worked out once: most of them differ in little but their names.
+pub struct Common<'a> {
+    pub names: &'a ResourceNames,
+    daemons: &'a Daemons,
+    /// Whether any pod mentions the hostname.
+    hostname: bool,
+    /// Labels that any pod mentions, the hostname left out, and what a node is to them by their values.
+    asked: Vec<Arc<str>>,
+    sets: BTreeMap<Values, RequirementsId>,
+    /// Labels that any daemon mentions, and what the daemons of a node ask by their values and the node's taints.
+    by_daemons: Vec<Arc<str>>,
+    coming: BTreeMap<Values, Vec<(Vec<Taint>, Resources)>>,
+}
+
+/// Values of some labels of a node, in the order of the labels.
+type Values = Vec<Option<Arc<str>>>;
+
+/// Every name that the labels have or had.
+fn spelled<'k>(keys: impl Iterator<Item = &'k Arc<str>>) -> Vec<Arc<str>> {
+    keys.flat_map(|key| labels::spellings(key)).map(Arc::from).collect()
+}
+
+fn values(node: &Node, keys: &[Arc<str>]) -> Values {
+    keys.iter().map(|key| node.labels.get(key).cloned()).collect()
+}
+
+fn pairs<'k>(keys: &'k [Arc<str>], values: &'k Values) -> impl Iterator<Item = (&'k str, &'k str)> {
+    keys.iter().zip(values).filter_map(|(key, value)| Some((&**key, &**value.as_ref()?)))
+}
+
+impl<'a> Common<'a> {
+    /// `asked` are the label keys that any pod mentions; no other decides anything.
+    pub fn new(daemons: &'a Daemons, asked: &BTreeSet<Arc<str>>, names: &'a ResourceNames) -> Self {
+        Common {
+            names,
+            daemons,
+            hostname: asked.contains(labels::HOSTNAME),
+            asked: spelled(asked.iter().filter(|key| ***key != *labels::HOSTNAME)),
+            sets: BTreeMap::new(),
+            by_daemons: spelled(daemons.keys().iter()),
+            coming: BTreeMap::new(),
+        }
+    }
+
+    fn requirements(&mut self, node: &Node, table: &mut RequirementTable) -> RequirementsId {
+        let values = values(node, &self.asked);
+        let id = match self.sets.get(&values) {
+            Some(id) => *id,
+            None => {
+                let id = table.intern(Requirements::from_labels(pairs(&self.asked, &values)));
+                self.sets.insert(values, id);
+                id
+            }
+        };
+        if !self.hostname {
+            return id;
+        }
+        let mut all = table.get(id).clone();
+        let label = node.labels.get(labels::HOSTNAME);
+        all.extend(&label.map(|name| Requirement::is_in(labels::HOSTNAME, name.clone())).into_iter().collect());
+        let hostname = label.filter(|name| !name.is_empty()).unwrap_or(&node.name);
+        all.add(Requirement::is_in(labels::HOSTNAME, hostname.clone()));
+        table.intern(all)
+    }
+
+    /// What the daemons ask that run on the node or are to come.
+    fn daemons_of(&mut self, node: &Node) -> &Resources {
+        let values = values(node, &self.by_daemons);
+        let known = self.coming.entry(values).or_default();
+        let at = match known.iter().position(|(taints, _)| *taints == node.taints) {
+            Some(at) => at,
+            None => {
+                let values: Values = self.by_daemons.iter().map(|key| node.labels.get(key).cloned()).collect();
+                let all = Requirements::from_labels(pairs(&self.by_daemons, &values));
+                known.push((node.taints.clone(), self.daemons.requests_on_node(&all, &node.taints)));
+                known.len() - 1
+            }
+        };
+        &known[at].1
+    }
+}
+
 /// What a node says to a pod.
 pub enum Answer {
     /// And is this with it.
@@ -41,32 +123,38 @@ pub enum Answer {
 }
 
 impl Existing {
-    /// `asked` are the label keys that any pod mentions; no other decides anything.
-    pub fn new(
-        node: &Arc<Node>,
-        daemons: &Daemons,
-        asked: &BTreeSet<Arc<str>>,
-        names: &ResourceNames,
-        table: &mut RequirementTable,
-        host: usize,
-    ) -> Self {
-        let mut all = Requirements::from_labels(node.labels.iter().map(|(key, value)| (&**key, &**value)));
+    pub fn new(node: &Arc<Node>, common: &mut Common<'_>, table: &mut RequirementTable, host: usize) -> Self {
+        let requirements = common.requirements(node, table);
         let live = || node.pods.iter().filter(|pod| !pod.terminal);
-        let mut coming = daemons.requests_on_node(&all, &node.taints);
-        coming.subtract(&Resources::sum(live().filter(|pod| pod.daemon).map(|pod| &pod.requests)));
-        coming.max(&coming.iter().fold(Resources::new(), |zero, (name, _)| zero.with(name, 0)));
-        let used = Resources::sum(live().map(|pod| &pod.requests));
-        let left = node.allocatable.minus(&used).minus(&coming);
-        let overdrawn = left.iter().any(|(_, amount)| amount < 0);
-        let hostname = node.labels.get(labels::HOSTNAME).filter(|name| !name.is_empty()).unwrap_or(&node.name);
-        all.add(Requirement::is_in(labels::HOSTNAME, hostname.clone()));
-        let requirements = table.intern(all.iter().filter(|r| asked.contains(&r.key)).cloned().collect());
+        let names = common.names;
+        let coming = common.daemons_of(node);
+        // What pods have of each resource, and what daemons have of that. Names are told apart by their lengths mostly.
+        let mut held: Vec<(&str, i64, i64)> = node.allocatable.iter().map(|(name, _)| (name, 0, 0)).collect();
+        for pod in live() {
+            for (name, amount) in pod.requests.iter() {
+                if let Some((_, all, daemons)) = held.iter_mut().find(|(held, ..)| *held == name) {
+                    *all = all.saturating_add(amount);
+                    *daemons = daemons.saturating_add(if pod.daemon { amount } else { 0 });
+                }
+            }
+        }
+        let left: Vec<(&str, i64)> = node
+            .allocatable
+            .iter()
+            .zip(held)
+            // Daemons that are not there yet will come.
+            .map(|((name, has), (_, all, daemons))| {
+                (name, has.saturating_sub(all).saturating_sub(coming.get(name).saturating_sub(daemons).max(0)))
+            })
+            .collect();
+        let overdrawn = left.iter().any(|(_, amount)| *amount < 0);
+        let remaining = |name: &str| left.iter().find(|(left, _)| *left == name).map_or(0, |(_, amount)| *amount);
         Existing {
             node: node.clone(),
             pods: Vec::new(),
             settling: false,
             requirements,
-            remaining: (!overdrawn).then(|| names.amounts(&left)),
+            remaining: (!overdrawn).then(|| names.amounts_by(remaining)),
             ports: live().flat_map(|pod| Port::read_all(&pod.host_ports)).collect(),
             host,
             volumes: live().flat_map(|pod| &pod.volumes.attached).fold(BTreeMap::new(), |mut all, (driver, claim)| {

@@ -40,6 +40,11 @@ impl ResourceNames {
         self.0.iter().map(|name| resources.get(name)).collect()
     }
 
+    /// The same of what a function says of each name.
+    pub fn amounts_by(&self, amount: impl Fn(&str) -> i64) -> Amounts {
+        self.0.iter().map(|name| amount(name)).collect()
+    }
+
     pub fn name(&self, position: usize) -> &Arc<str> {
         &self.0[position]
     }

@@ -3,7 +3,7 @@
 use crate::bits::Bits;
 use crate::claim::{Claim, Fit, Misfit, Surroundings};
 use crate::daemons::Daemons;
-use crate::existing::Existing;
+use crate::existing::{Common, Existing};
 use crate::explain;
 use crate::input::{MinValuesPolicy, Node, Offerings, Options, Pod, Pool, Snapshot};
 use crate::intern::{RequirementTable, ResourceNames};
@@ -301,7 +301,8 @@ fn existing_nodes(
     let demands = shapes.shapes.iter().flat_map(|s| s.volumes.iter().copied().chain(s.stages.iter().map(|stage| stage.requirements)));
     let mut asked: BTreeSet<Arc<str>> = demands.flat_map(|demand| table.get(demand).iter()).map(|r| r.key.clone()).collect();
     asked.extend(topology.keys().cloned());
-    let mut nodes: Vec<_> = snapshot.nodes.iter().filter(|node| !node.deleting).collect();
-    nodes.sort_by(|a, b| b.initialized.cmp(&a.initialized).then_with(|| a.name.cmp(&b.name)));
-    nodes.into_iter().map(|node| Existing::new(node, daemons, &asked, names, table, topology.host_of_node(node))).collect()
+    let mut nodes: Vec<_> = snapshot.nodes.iter().enumerate().filter(|(_, node)| !node.deleting).collect();
+    nodes.sort_by(|(_, a), (_, b)| b.initialized.cmp(&a.initialized).then_with(|| a.name.cmp(&b.name)));
+    let mut common = Common::new(daemons, &asked, names);
+    nodes.into_iter().map(|(at, node)| Existing::new(node, &mut common, table, topology.host_of_node(at))).collect()
 }

@@ -135,3 +135,9 @@ fn a_settled_lab_stays_as_it_is() {
     let settled = world.carried_out(&world.plan().0);
     assert!(settled.plan().0.is_empty());
 }
+
+/// Nothing but rules of other pods keeps one of its pods out.
+#[test]
+fn a_pod_that_only_others_keep_out_is_refused_with_their_rule() {
+    random::world(108_467).plan();
+}

@@ -125,16 +125,23 @@ pub fn is_well_known(key: &str) -> bool {
     WELL_KNOWN.binary_search(&key).is_ok()
 }
 
-/// The label's present name, for the few that were renamed (`NormalizedLabels`).
+/// Labels that were renamed, and their present names (`NormalizedLabels`).
+const RENAMED: [(&str, &str); 5] = [
+    ("failure-domain.beta.kubernetes.io/zone", ZONE),
+    ("failure-domain.beta.kubernetes.io/region", REGION),
+    ("beta.kubernetes.io/arch", ARCH),
+    ("beta.kubernetes.io/os", OS),
+    ("beta.kubernetes.io/instance-type", INSTANCE_TYPE),
+];
+
+/// The label's present name.
 pub fn normalize(key: &str) -> &str {
-    match key {
-        "failure-domain.beta.kubernetes.io/zone" => ZONE,
-        "failure-domain.beta.kubernetes.io/region" => REGION,
-        "beta.kubernetes.io/arch" => ARCH,
-        "beta.kubernetes.io/os" => OS,
-        "beta.kubernetes.io/instance-type" => INSTANCE_TYPE,
-        _ => key,
-    }
+    RENAMED.iter().find(|(old, _)| *old == key).map_or(key, |(_, present)| present)
+}
+
+/// The present name of a label and those that it had.
+pub fn spellings(present: &str) -> impl Iterator<Item = &str> {
+    std::iter::once(present).chain(RENAMED.iter().filter(move |(_, name)| *name == present).map(|(old, _)| *old))
 }
 
 /// Whether users may not name this label: the hostname, and Karpenter's own domains except what is well known.

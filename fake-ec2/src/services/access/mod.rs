@@ -29,7 +29,7 @@ use crate::policy::{Question, Source, Verdict, decide};
 use crate::protocol::{AwsError, Call};
 use crate::services::errors;
 use crate::state::rules::{Effect, matches_operation};
-use crate::state::{IamMode, World};
+use crate::state::{IamMode, World, account_of};
 use ask::Ask;
 
 /// The action that an operation needs: the service's prefix, and mostly the operation's own name.
@@ -71,7 +71,7 @@ pub(crate) fn all(world: &mut World<'_>, call: &Call, asks: &[Ask]) -> Result<()
     let common = ask::common(world, call, &principal);
     for ask in asks {
         let mut context = ask.context(&common);
-        context.set("aws:ResourceAccount", world.account.id.clone());
+        context.set("aws:ResourceAccount", account_of(&ask.resource).unwrap_or(&world.account.id));
         let mut held = policies.clone();
         held.extend(ask.own_policy.clone());
         let question = Question {

@@ -83,7 +83,7 @@ fn sts(world: &World<'_>, call: &Call) -> Vec<Ask> {
     ask.keys.maybe("sts:ExternalId", call.input.text("ExternalId"));
     ask.keys.maybe("sts:SourceIdentity", call.input.text("SourceIdentity"));
     ask.by_resource = true;
-    if let Some(role) = world.account.iam.role_by_arn(arn) {
+    if let Some((_, role)) = world.role_anywhere(arn) {
         ask = ask.resource_tags(&role.tags).own_policy("trust policy", role.trust.policy.clone());
     }
     vec![ask]

@@ -38,12 +38,14 @@ pub(super) enum Why {
     Reservation,
     Quota(u64),
     Spread,
+    /// The cluster placement group is in another zone.
+    Elsewhere,
 }
 
 impl Why {
     pub fn error(self, world: &World<'_>, place: &Place, market: Market) -> AwsError {
         match self {
-            Self::Capacity => launch::insufficient(world, place, market),
+            Self::Capacity | Self::Elsewhere => launch::insufficient(world, place, market),
             Self::Reservation => errors::RESERVATION_FULL.error(&[]),
             Self::Quota(_) if market == Market::Spot => errors::SPOT_QUOTA.error(&[]),
             Self::Quota(limit) => errors::VCPU_QUOTA.error(&[&limit.to_string()]),
@@ -72,7 +74,18 @@ pub(super) fn left(world: &World<'_>, place: &Place, market: Market, held: &Held
             least = (free, Why::Spread);
         }
     }
+    // A fleet is told of capacity there (karpenter-provider-aws, designs/placement-groups-support.md, "Note on cluster PG launches").
+    if group.is_some_and(|group| group.strategy == "cluster") && elsewhere(world, place, held).is_some() {
+        least = (0, Why::Elsewhere);
+    }
     least
+}
+
+/// The zone of the cluster placement group, when it is another one: its instances are all in one zone.
+pub(super) fn elsewhere(world: &World<'_>, place: &Place, held: &Held) -> Option<&'static str> {
+    let group = world.placement_group(place.group.as_deref()?).filter(|group| group.strategy == "cluster")?;
+    let planned = held.groups.iter().filter(|((name, _), count)| *name == group.name && **count > 0).map(|((_, zone), _)| *zone);
+    world.zones_of_group(&group.name).into_iter().chain(planned).find(|zone| *zone != place.zone.name)
 }
 
 fn capacity(world: &World<'_>, place: &Place, market: Market) -> (u64, Why) {

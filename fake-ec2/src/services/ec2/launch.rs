@@ -83,10 +83,23 @@ pub(in crate::services) fn check_common(world: &World<'_>, spec: &Spec) -> Resul
     if let Some(group) = spec.placement_group.as_ref().filter(|group| world.placement_group(group).is_none()) {
         return Err(errors::PLACEMENT_GROUP_UNKNOWN.error(&[group]));
     }
+    if let Some(number) = spec.partition {
+        check_partition(world, spec, number)?;
+    }
     if let Some(id) = spec.reservation.as_ref().filter(|id| !world.region.reservations.contains_key(*id)) {
         return Err(errors::RESERVATION_NOT_FOUND.error(&[id]));
     }
     Ok(Common { profile: profile(world, spec)? })
+}
+
+/// A partition is one of a partition placement group. Source: API reference, Placement, PartitionNumber.
+fn check_partition(world: &World<'_>, spec: &Spec, number: i64) -> Result<(), AwsError> {
+    let group = spec.placement_group.as_deref().and_then(|named| world.placement_group(named));
+    match group.and_then(|group| group.partitions) {
+        Some(count) if (1..=count).contains(&number) => Ok(()),
+        Some(_) => Err(errors::invalid(&number.to_string(), "PartitionNumber", "The placement group has no such partition.")),
+        None => Err(errors::COMBINATION.error(&["PartitionNumber", "Placement"])),
+    }
 }
 
 fn known_group(world: &World<'_>, id: &str) -> Result<(), AwsError> {
@@ -146,7 +159,23 @@ pub(in crate::services) fn place(world: &World<'_>, spec: &Spec, choice: &Choice
         group: spec.placement_group.as_ref().and_then(|named| world.placement_group(named)).map(|group| group.name.clone()),
     };
     check_networks(world, spec, &place)?;
+    check_strategy(world, &place)?;
     Ok(place)
+}
+
+/// Not every type can be in every kind of group (PlacementGroupInfo of the type's description).
+fn check_strategy(world: &World<'_>, place: &Place) -> Result<(), AwsError> {
+    let Some(group) = place.group.as_deref().and_then(|named| world.placement_group(named)) else { return Ok(()) };
+    let supported = place.details.details().pointer("/PlacementGroupInfo/SupportedStrategies").and_then(Value::as_array);
+    if supported.is_none_or(|all| all.iter().any(|strategy| strategy.as_str() == Some(&group.strategy))) {
+        return Ok(());
+    }
+    let strategy = match group.strategy.as_str() {
+        "cluster" => "Cluster",
+        "partition" => "Partition",
+        _ => "Spread",
+    };
+    Err(errors::GROUP_STRATEGY.error(&[strategy, place.details.name()]))
 }
 
 fn resolve_parameter<'a>(world: &'a World<'_>, name: &str) -> Result<&'a str, AwsError> {
@@ -262,7 +291,8 @@ pub(in crate::services) fn launch(
         let volumes = make_volumes(world, spec, place, order, &id);
         let mut tags = order.system_tags.clone();
         tags.extend(tags_for(spec, order, "instance"));
-        let (capacity_reservation, partition) = (reservation_of(world, place, order.market), partition_of(world, place));
+        let (capacity_reservation, partition) =
+            (reservation_of(world, place, order.market), spec.partition.or_else(|| partition_of(world, place)));
         let price = world.account.pool_price(world.region, &place.pool(order.market), world.now);
         let instance = Instance {
             id: id.clone(),

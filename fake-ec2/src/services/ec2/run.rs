@@ -34,6 +34,9 @@ pub(super) fn run(world: &mut World<'_>, call: &Call) -> Answer {
     let common = launch::check_common(world, &spec)?;
     let place = roomy_place(world, &spec, least)?;
     launch::check_market(world, &place, market, spec.max_price.as_ref())?;
+    if let Some(zone) = ceiling::elsewhere(world, &place, &Held::default()) {
+        return Err(errors::GROUP_ELSEWHERE.error(&[place.group.as_deref().unwrap_or_default(), zone]));
+    }
     super::dry_run(call)?;
 
     world.note_met(&[place.pool(market)]);

@@ -35,6 +35,8 @@ pub(in crate::services) struct Spec {
     pub ebs_optimized: Option<bool>,
     pub tenancy: String,
     pub placement_group: Option<String>,
+    /// The partition of the group that is asked for.
+    pub partition: Option<i64>,
     /// `open` unless asked otherwise.
     pub reservation_preference: String,
     pub reservation: Option<String>,
@@ -82,6 +84,7 @@ impl Spec {
             ebs_optimized: merged.member("EbsOptimized").and_then(Value::as_bool),
             tenancy: of(placement, "Tenancy").unwrap_or_else(|| "default".into()),
             placement_group: of(placement, "GroupId").or_else(|| of(placement, "GroupName")),
+            partition: placement.and_then(|placement| placement.int("PartitionNumber")),
             reservation_preference: of(reservation, "CapacityReservationPreference").unwrap_or_else(|| "open".into()),
             reservation: of(reservation.and_then(|it| it.part("CapacityReservationTarget")), "CapacityReservationId"),
             enclave: merged.part("EnclaveOptions").is_some_and(|enclave| enclave.flag("Enabled")),

@@ -22,6 +22,9 @@ use crate::state::network::{SecurityGroup, Tags};
 /// Versions that a cluster can be made with; the last is the default.
 const VERSIONS: [&str; 7] = ["1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36"];
 
+/// What a cluster shows as it was asked for, and does nothing by.
+const ECHOED: [&str; 4] = ["encryptionConfig", "logging", "remoteNetworkConfig", "clientRequestToken"];
+
 pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
     match call.operation {
         "CreateCluster" => create(world, call),
@@ -76,8 +79,9 @@ fn render(world: &World<'_>, cluster: &Cluster) -> Value {
             "resourcesVpcConfig",
             json!({
                 "subnetIds": cluster.subnet_ids, "securityGroupIds": cluster.security_group_ids,
-                "clusterSecurityGroupId": cluster.cluster_security_group, "vpcId": cluster.vpc_id, "endpointPublicAccess": true,
-                "endpointPrivateAccess": true, "publicAccessCidrs": ["0.0.0.0/0"],
+                "clusterSecurityGroupId": cluster.cluster_security_group, "vpcId": cluster.vpc_id,
+                "endpointPublicAccess": cluster.public_access, "endpointPrivateAccess": cluster.private_access,
+                "publicAccessCidrs": ["0.0.0.0/0"],
             }),
         )
         .with("kubernetesNetworkConfig", json!({"serviceIpv4Cidr": cluster.service_ipv4_cidr, "ipFamily": "ipv4"}))
@@ -89,6 +93,7 @@ fn render(world: &World<'_>, cluster: &Cluster) -> Value {
         .with("upgradePolicy", json!({"supportType": "EXTENDED"}))
         .with("zonalShiftConfig", json!({"enabled": cluster.zonal_shift}))
         .with("deletionProtection", false);
+    let out = cluster.asked.iter().fold(out, |out, (member, value)| out.with(member, value.clone()));
     if !cluster.active {
         return out.done();
     }
@@ -168,6 +173,10 @@ fn make(
         vpc_id,
         service_ipv4_cidr,
         authentication_mode: access,
+        // Source: EKS API reference, VpcConfigRequest: the defaults.
+        public_access: vpc.get("endpointPublicAccess").and_then(Value::as_bool).unwrap_or(true),
+        private_access: vpc.flag("endpointPrivateAccess"),
+        asked: ECHOED.iter().filter_map(|name| Some((*name, input.get(*name)?.clone()))).collect(),
         zonal_shift: input.part("zonalShiftConfig").is_some_and(|shift| shift.flag("enabled")),
         created: world.now,
         active: false,

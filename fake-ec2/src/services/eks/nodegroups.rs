@@ -194,6 +194,9 @@ fn create(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
     ] {
         shown.insert(member.to_owned(), value);
     }
+    if let Some(access) = input.get("remoteAccess") {
+        shown.insert("remoteAccess".to_owned(), access.clone());
+    }
     let group = Nodegroup {
         name: name.to_owned(),
         arn: world.account.arn("eks", &world.region.name, &format!("nodegroup/{}/{name}/{id}", cluster.name)),
@@ -223,6 +226,13 @@ struct OwnTemplate {
 fn own_template(world: &World<'_>, input: &Members) -> Result<Option<OwnTemplate>, AwsError> {
     let Some(named) = input.part("launchTemplate") else { return Ok(None) };
     let refused = |why: &str| super::invalid(format!("Launch template {why}"));
+    // What the request itself says comes before what the template holds.
+    if input.contains_key("diskSize") {
+        return Err(super::invalid("Disk size must be specified within the launch template.".to_owned()));
+    }
+    if input.contains_key("remoteAccess") {
+        return Err(super::invalid("Remote access configuration cannot be specified with a launch template.".to_owned()));
+    }
     let asked = json!({"LaunchTemplateId": named.text("id"), "LaunchTemplateName": named.text("name")});
     let asked: Members =
         asked.as_object().into_iter().flatten().filter(|(_, id)| !id.is_null()).map(|(name, id)| (name.clone(), id.clone())).collect();
@@ -230,12 +240,6 @@ fn own_template(world: &World<'_>, input: &Members) -> Result<Option<OwnTemplate
     let version =
         templates::version(template, Some(named.text("version").unwrap_or("$Default"))).map_err(|why| super::invalid(why.message))?;
     let data = template.versions.get(&version).map(|version| version.data.clone()).unwrap_or_default();
-    if input.contains_key("diskSize") {
-        return Err(super::invalid("Disk size must be specified within the launch template.".to_owned()));
-    }
-    if input.contains_key("remoteAccess") {
-        return Err(super::invalid("Remote access configuration cannot be specified with a launch template.".to_owned()));
-    }
     for (member, what) in [("IamInstanceProfile", "an IAM instance profile"), ("HibernationOptions", "hibernation")] {
         if data.contains_key(member) {
             return Err(refused(&format!("{} should not specify {what}.", template.id)));
@@ -322,6 +326,15 @@ fn update(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
         group.labels.extend(string_map(labels.part("addOrUpdateLabels")));
         let gone = labels.texts("removeLabels");
         group.labels.retain(|key, _| !gone.contains(&key.as_str()));
+    }
+    if let Some(group) = cluster_mut(world, call)?.nodegroups.get_mut(name)
+        && let Some(taints) = input.part("taints")
+    {
+        // A taint is known by its key and its effect.
+        let same = |one: &Value, two: &Value| (one.text("key"), one.text("effect")) == (two.text("key"), two.text("effect"));
+        let (new, gone) = (taints.list("addOrUpdateTaints"), taints.list("removeTaints"));
+        group.taints.retain(|held| !new.iter().chain(gone).any(|asked| same(held, asked)));
+        group.taints.extend(new.iter().cloned());
     }
     let update = json!({"id": id, "status": "Successful", "type": "ConfigUpdate", "params": [], "createdAt": stamp(now), "errors": []});
     Ok(Out::new().with("update", update).done())

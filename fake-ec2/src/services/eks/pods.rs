@@ -121,7 +121,7 @@ pub(super) fn assume(world: &mut World<'_>, call: &Call) -> Answer {
     ];
     let tags: Tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let session = format!("eks-{cluster}-{account}-{}", world.account.entropy.uuid("pod-session"));
-    let keys = sts::keys(world, 6 * 3600, Vec::new(), tags);
+    let keys = sts::keys(world.account, world.now, 6 * 3600, Vec::new(), tags);
     Ok(json!({
         "subject": {"namespace": namespace, "serviceAccount": account},
         "audience": "pods.eks.amazonaws.com",

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::input::{Members, Out, Read, stamp};
 use super::page;
 use super::{Answer, errors};
-use crate::policy::Kind;
+use crate::policy::{Kind, identity};
 use crate::protocol::{AwsError, Call};
 use crate::state::World;
 use crate::state::iam::{Document, InstanceProfile, Permissions, Role};
@@ -154,9 +154,17 @@ fn render_profile(world: &World<'_>, profile: &InstanceProfile) -> Value {
     })
 }
 
+/// The document of a managed policy.
+fn managed_document(input: &Members) -> Result<Document, AwsError> {
+    let checked = identity::check(input.text("PolicyDocument").unwrap_or_default(), true);
+    checked.map_err(|fault| errors::POLICY_DOCUMENT.error(&[&fault.to_string()]))?;
+    document(input, "PolicyDocument", Kind::Identity)
+}
+
 fn document(input: &Members, member: &str, kind: Kind) -> Result<Document, AwsError> {
     let text = input.text(member).unwrap_or_default();
-    Document::read(text, kind).map_err(|fault| errors::POLICY_DOCUMENT.error(&[&fault.to_string()]))
+    let checked = if kind == Kind::Identity { identity::check(text, false) } else { Ok(()) };
+    checked.and_then(|()| Document::read(text, kind)).map_err(|fault| errors::POLICY_DOCUMENT.error(&[&fault.to_string()]))
 }
 
 fn create_role(world: &mut World<'_>, call: &Call) -> Answer {

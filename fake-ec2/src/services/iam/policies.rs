@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{document, encoded, name, paged, path, render_tags, tags};
-use crate::policy::{Kind, reference};
+use super::{encoded, managed_document, name, paged, path, render_tags, tags};
+use crate::policy::reference;
 use crate::protocol::{AwsError, Call};
 use crate::services::input::{Out, Read, stamp};
 use crate::services::{Answer, errors};
@@ -111,7 +111,7 @@ fn render_version(policy: &ManagedPolicy, number: u64, version: &PolicyVersion, 
 
 fn create(world: &mut World<'_>, call: &Call) -> Answer {
     let (name, path) = (name(&call.input, "PolicyName", 128)?, path(&call.input)?);
-    let document = document(&call.input, "PolicyDocument", Kind::Identity)?;
+    let document = managed_document(&call.input)?;
     let arn = world.account.arn("iam", "", &format!("policy{path}{name}"));
     if world.account.iam.policies.values().any(|policy| policy.name == name) {
         return Err(errors::POLICY_EXISTS.error(&[name]));
@@ -166,7 +166,7 @@ fn list(world: &mut World<'_>, call: &Call) -> Answer {
 }
 
 fn create_version(world: &mut World<'_>, call: &Call) -> Answer {
-    let document = document(&call.input, "PolicyDocument", Kind::Identity)?;
+    let document = managed_document(&call.input)?;
     let arn = policy(world, call)?.arn.clone();
     let now = world.now;
     let policy = world.account.iam.policies.get_mut(&arn).ok_or_else(|| errors::NO_MANAGED_POLICY.error(&[&arn]))?;

@@ -2,7 +2,9 @@
 //! does not know fails the test that uses it.
 
 mod access;
+mod accounts;
 mod catalogue;
+mod fates;
 mod fleets;
 mod iam;
 mod incidents;

@@ -147,6 +147,34 @@ fn a_spread_group_has_seven_in_a_zone() {
 }
 
 #[test]
+fn a_cluster_group_is_in_one_zone() {
+    let mut desk = Desk::new();
+    desk.ec2("CreatePlacementGroup", json!({"GroupName": "close", "Strategy": "cluster"})).expect("a group");
+    let placed = |zone: &str| json!({"Placement": {"GroupName": "close", "AvailabilityZone": zone}});
+    launch(&mut desk, 1, placed("us-west-2b")).expect("one");
+    launch(&mut desk, 1, placed("us-west-2b")).expect("another");
+    let error = launch(&mut desk, 1, placed("us-west-2a"));
+    assert_eq!(code(&error), "InvalidPlacementGroup.InUse");
+    assert!(message(error).ends_with("in use in another availability zone: us-west-2b"));
+    let burstable = launch(&mut desk, 1, json!({"InstanceType": "t3.small", "Placement": {"GroupName": "close"}}));
+    assert_eq!(code(&burstable), "InvalidParameterCombination");
+}
+
+#[rstest]
+#[case(json!({"GroupName": "parts", "PartitionNumber": 2}), Ok(2))]
+#[case(json!({"GroupName": "parts", "PartitionNumber": 4}), Err("InvalidParameterValue"))]
+#[case(json!({"PartitionNumber": 1}), Err("InvalidParameterCombination"))]
+fn a_partition_can_be_asked_for(#[case] placement: Value, #[case] expected: Result<i64, &str>) {
+    let mut desk = Desk::new();
+    desk.ec2("CreatePlacementGroup", json!({"GroupName": "parts", "Strategy": "partition", "PartitionCount": 3})).expect("a group");
+    let answer = launch(&mut desk, 1, json!({"Placement": placement}));
+    match expected {
+        Ok(number) => assert_eq!(answer.expect("run")["Instances"][0]["Placement"]["PartitionNumber"], number),
+        Err(expected) => assert_eq!(code(&answer), expected),
+    }
+}
+
+#[test]
 fn partitions_are_filled_evenly() {
     let mut desk = Desk::new();
     desk.ec2("CreatePlacementGroup", json!({"GroupName": "parts", "Strategy": "partition", "PartitionCount": 3})).expect("a group");

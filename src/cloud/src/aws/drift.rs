@@ -1,10 +1,11 @@
 //! Whether a machine is still what its NodeClass would launch.
 //!
-//! Source: `A/pkg/cloudprovider/drift.go`. Static fields first, then the image, the security groups, the subnet, the capacity reservation; the first reason
-//! found is the one.
+//! Source: `A/pkg/cloudprovider/drift.go`. Static fields first, then the image, the security groups, the subnet, the capacity reservation,
+//! the placement group; the first reason found is the one.
 
 use crate::port::Instance;
 use crate::providers::images;
+use crate::providers::placement_groups::PlacementGroup;
 use api::{EC2NodeClass, NodeClaim};
 use planner::InstanceType;
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ pub fn reason(
     claim: &NodeClaim,
     class: &EC2NodeClass,
     instance: &Instance,
+    group: Option<&PlacementGroup>,
     types: &[InstanceType],
 ) -> Result<Option<&'static str>, String> {
     let status = class.status.clone().unwrap_or_default();
@@ -46,7 +48,11 @@ pub fn reason(
         return Ok(Some("SubnetDrift"));
     }
     let known = |id: &str| status.capacity_reservations.iter().any(|reservation| reservation.id == id);
-    Ok(instance.reservation.as_deref().is_some_and(|id| !known(id)).then_some("CapacityReservationDrift"))
+    if instance.reservation.as_deref().is_some_and(|id| !known(id)) {
+        return Ok(Some("CapacityReservationDrift"));
+    }
+    let own = claim.metadata.labels.as_ref().and_then(|l| l.get(labels::PLACEMENT_GROUP_ID)).map(String::as_str);
+    Ok((own.unwrap_or_default() != group.map_or("", |group| group.id.as_str())).then_some("PlacementGroupDrift"))
 }
 
 /// The NodeClass is not the one that the NodeClaim was made from. Hashes of different versions say nothing.

@@ -3,12 +3,15 @@
 use super::AwsCloud;
 use crate::errors;
 use crate::labels as aws;
-use crate::launch::claim::{Wanted, check_ready, tags, unsupported};
+use crate::launch::claim::{Wanted, check_ready, partition, tags};
 use crate::launch::fleet::{self, FleetError, Order, Overrides};
 use crate::launch::template::{self, Context, Reserved, Template, TemplateError};
 use crate::launch::{filters, template::resolve};
 use crate::port::{CloudError, LaunchError, LaunchRequest, Launched};
+use crate::providers::placement_groups::PlacementGroup;
 use crate::providers::subnets::ZonalSubnet;
+use crate::providers::unavailable::Unavailable;
+use crate::telling::{Report, tell};
 use crate::wire::client::lock;
 use api::{EC2NodeClass, NodeClaim};
 use planner::{InstanceType, Offering};
@@ -25,6 +28,7 @@ struct Plan<'a> {
     types: Vec<InstanceType>,
     capacity_type: CapacityType,
     tenancy: &'static str,
+    group: Option<PlacementGroup>,
 }
 
 impl Plan<'_> {
@@ -52,12 +56,10 @@ impl AwsCloud {
     pub(super) async fn launch_claim(&self, request: LaunchRequest) -> Result<Launched, LaunchError> {
         let (class, claim) = (&*request.class, &*request.claim);
         check_ready(class)?;
-        if let Some(field) = unsupported(class) {
-            return Err(LaunchError::NodeClassNotReady(field.to_owned()));
-        }
         let pool = claim.metadata.labels.as_ref().and_then(|all| all.get(labels::NODEPOOL)).map_or("", String::as_str);
         let mut all_tags = request.tags.clone();
         all_tags.extend(tags(class, pool, &self.settings.cluster_name).map_err(LaunchError::NodeClassNotReady)?);
+        let group = self.placement_groups.for_launch(&self.client, class, self.clock.now()).await;
         let all = self.types(class, self.clock.now()).map_err(|error| {
             tracing::error!(error, "resolving instance types");
             failed("InstanceTypeResolutionFailed", "Error resolving instance types")
@@ -70,7 +72,7 @@ impl AwsCloud {
         let wanted = Wanted::of(claim);
         let types = filters::filter(&all, &wanted, self.settings.min_values_best_effort).map_err(LaunchError::InsufficientCapacity)?;
         let (capacity_type, tenancy) = (wanted.capacity_type(&types), wanted.tenancy());
-        let plan = Plan { class, claim, wanted, tags: all_tags, types, capacity_type, tenancy };
+        let plan = Plan { class, claim, wanted, tags: all_tags, types, capacity_type, tenancy, group };
         let (id, pool) = match self.attempt(&plan).await? {
             Attempt::Launched(id, pool) => (id, pool),
             // Once more with templates that are made anew.
@@ -91,7 +93,9 @@ impl AwsCloud {
             return Err(failed("SubnetResolutionFailed", "Error getting subnets"));
         }
         let zonal = self.subnets.for_launch(subnets, &plan.types, plan.capacity_type, self.clock.now());
-        let templates = self.ensure_templates(plan.class, plan.claim, &plan.types, plan.capacity_type, plan.tenancy, &plan.tags).await?;
+        let group = plan.group.as_ref();
+        let templates =
+            self.ensure_templates(plan.class, plan.claim, &plan.types, plan.capacity_type, plan.tenancy, &plan.tags, group).await?;
         let configs = fleet::configs(&templates, &zonal, &plan.wanted.of_market(plan.capacity_type));
         if configs.is_empty() {
             tracing::error!("no capacity offerings are currently available given the constraints");
@@ -137,6 +141,7 @@ impl AwsCloud {
     }
 
     /// Finds or makes the templates of these types.
+    #[expect(clippy::too_many_arguments, reason = "what a template is made of")]
     pub(super) async fn ensure_templates(
         &self,
         class: &EC2NodeClass,
@@ -145,6 +150,7 @@ impl AwsCloud {
         capacity_type: CapacityType,
         tenancy: &str,
         tags: &BTreeMap<String, String>,
+        group: Option<&PlacementGroup>,
     ) -> Result<Vec<Template>, Trouble> {
         let cluster = self.cluster();
         let context = Context {
@@ -155,9 +161,10 @@ impl AwsCloud {
             tags,
             capacity_type,
             tenancy,
+            group,
         };
         let templates = resolve(class, claim, types, &context).map_err(Trouble::Template)?;
-        self.templates.ensure(&self.client, &templates).await.map_err(Trouble::Call)?;
+        self.templates.ensure(&self.client, class, &templates).await.map_err(Trouble::Call)?;
         Ok(templates)
     }
 
@@ -170,7 +177,9 @@ impl AwsCloud {
         for error in fleet_errors {
             let pool = &error.overrides;
             let zone_id = zonal.get(&pool.zone).map_or("", |subnet| subnet.zone_id.as_str());
-            tracing::debug!(code = error.code, zone = pool.zone, zone_id, capacity_type = capacity_type.as_str(), "launch failure");
+            let (reason, _) = errors::reason(&format!("{}: {}", error.code, error.message));
+            let (zone, zone_id) = (pool.zone.clone(), zone_id.to_owned());
+            tell(Report::LaunchFailure { zone, zone_id, capacity_type: capacity_type.as_str(), reason });
             if error.code == errors::NO_FREE_ADDRESSES && !pool.subnet.is_empty() {
                 unavailable.mark_subnet(&pool.subnet, now);
                 self.subnets.mark_full(&pool.subnet, now);
@@ -178,25 +187,69 @@ impl AwsCloud {
             if capacity_type == CapacityType::Reserved {
                 // What is marked is the reservation; the market beside it is another matter.
                 let reserved = plan.reservation(&pool.instance_type, &pool.zone);
-                if let Some(reserved) = reserved.filter(|_| errors::is_unfulfillable(&error.code)) {
-                    tracing::debug!(
-                        reason = error.code,
-                        instance_type = pool.instance_type,
-                        zone = pool.zone,
-                        capacity_reservation_id = reserved.id,
-                        "marking capacity reservation unavailable"
-                    );
+                let spent = errors::is_unfulfillable(&error.code) && !errors::is_spread_limit(&error.message);
+                if let Some(reserved) = reserved.filter(|_| spent) {
+                    tell(Report::debug(
+                        "marking capacity reservation unavailable",
+                        [
+                            ("reason", error.code.as_str().into()),
+                            ("instance-type", pool.instance_type.as_str().into()),
+                            ("zone", pool.zone.as_str().into()),
+                            ("capacity-reservation-id", reserved.id.as_str().into()),
+                        ],
+                    ));
                     self.reservations.exhausted(&reserved.id, now);
                 }
                 continue;
             }
             if errors::is_unfulfillable(&error.code) {
-                unavailable.mark(&pool.instance_type, &pool.zone, capacity_type, now);
+                self.mark_lacking(&mut unavailable, error, plan);
             }
             if error.code == errors::SERVICE_LINKED_ROLE_NOT_PERMITTED {
                 unavailable.mark_market(CapacityType::Spot, now);
             }
         }
+    }
+}
+
+impl AwsCloud {
+    /// What a placement group lacks is its own affair; a spread group that is full in a zone takes no type there.
+    fn mark_lacking(&self, unavailable: &mut Unavailable, error: &FleetError, plan: &Plan<'_>) {
+        let (pool, market, now) = (&error.overrides, plan.capacity_type, self.clock.now());
+        let said = |instance_type: &str, group: Option<(&str, Option<&str>)>| {
+            let report = Report::debug(
+                "removing offering from offerings",
+                [
+                    ("reason", error.code.as_str().into()),
+                    ("instance-type", instance_type.into()),
+                    ("zone", pool.zone.as_str().into()),
+                    ("capacity-type", market.as_str().into()),
+                    ("ttl", "3m0s".into()),
+                ],
+            );
+            let mut more = vec![("fleet-id", error.fleet.as_deref())];
+            more.extend([("placement-group-id", group.map(|g| g.0)), ("placement-group-partition", group.and_then(|g| g.1))]);
+            tell(more.into_iter().filter_map(|(key, value)| Some((key, value?))).fold(report, |r, (key, value)| r.with(key, value)));
+        };
+        let Some(group) = &plan.group else {
+            said(&pool.instance_type, None);
+            return unavailable.mark(&pool.instance_type, &pool.zone, market, now);
+        };
+        if errors::is_spread_limit(&error.message) {
+            tell(Report::debug(
+                "spread placement group availability zone limit reached, marking all instance types unavailable for this placement group in availability zone",
+                [("placement-group-id", group.id.as_str().into()), ("zone", pool.zone.as_str().into())],
+            ));
+            for kind in &plan.types {
+                said(&kind.name, Some((&group.id, None)));
+                unavailable.mark_in_group(&kind.name, &pool.zone, market, (&group.id, None), now);
+            }
+            return;
+        }
+        let asked = partition(&plan.wanted.requirements);
+        let place = (group.id.as_str(), asked.as_deref());
+        said(&pool.instance_type, Some(place));
+        unavailable.mark_in_group(&pool.instance_type, &pool.zone, market, place, now);
     }
 }
 
@@ -247,6 +300,14 @@ fn describe(plan: &Plan<'_>, all: &[InstanceType], id: String, pool: Overrides) 
         set.insert(aws::RESERVATION_ID.to_owned(), reserved.id.clone());
         set.insert(aws::RESERVATION_TYPE.to_owned(), reserved.kind.clone());
         set.insert(aws::RESERVATION_INTERRUPTIBLE.to_owned(), reserved.interruptible.to_string());
+    }
+    if let Some(group) = &plan.group {
+        set.insert(labels::PLACEMENT_GROUP_ID.to_owned(), group.id.clone());
+        if group.is_partitioned() {
+            // Empty until EC2 has said which it chose, at the registration.
+            let asked = partition(&plan.wanted.requirements);
+            set.insert(labels::PLACEMENT_GROUP_PARTITION.to_owned(), asked.as_deref().unwrap_or_default().to_owned());
+        }
     }
     set.extend(plan.tags.get(labels::NODEPOOL).map(|name| (labels::NODEPOOL.to_owned(), name.clone())));
     // EFA counts only where interfaces for it were asked for.

@@ -14,12 +14,14 @@ use crate::cache::Cache;
 use crate::launch::fleet::{self, Fleets};
 use crate::launch::templates::Templates;
 use crate::port::{
-    Answer, Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, ReservationChange, Unhealthy, Validation,
+    Answer, Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, PlacementGroup, ReservationChange,
+    Unhealthy, Validation,
 };
 use crate::providers::catalogue::{Catalogue, Market};
 use crate::providers::health;
 use crate::providers::images::Images;
 use crate::providers::instances::Instances;
+use crate::providers::placement_groups::PlacementGroups;
 use crate::providers::pricing::Pricing;
 use crate::providers::profiles::Profiles;
 use crate::providers::queue::Queue;
@@ -27,7 +29,9 @@ use crate::providers::reservations::Reservations;
 use crate::providers::security_groups::SecurityGroups;
 use crate::providers::subnets::Subnets;
 use crate::providers::unavailable::Unavailable;
+use crate::providers::zonal_shift::ZonalShifts;
 use crate::settings::Settings;
+use crate::telling::{Report, tell};
 use crate::wire::Service;
 use crate::wire::client::{Call, Client, lock};
 use crate::wire::transport::Surroundings;
@@ -56,6 +60,8 @@ pub struct AwsCloud {
     pricing: Pricing,
     unavailable: Mutex<Unavailable>,
     reservations: Reservations,
+    placement_groups: PlacementGroups,
+    shifts: ZonalShifts,
     subnets: Subnets,
     security_groups: SecurityGroups,
     images: Images,
@@ -74,6 +80,8 @@ pub struct AwsCloud {
 struct Cluster {
     endpoint: Option<String>,
     cidr: Option<String>,
+    arn: Option<String>,
+    version: Option<String>,
 }
 
 impl AwsCloud {
@@ -81,20 +89,23 @@ impl AwsCloud {
         let client = Client::new(surroundings, &entropy.child("wire"));
         let (region, clock) = (surroundings.region.clone(), surroundings.clock.clone());
         let cluster = settings.cluster_name.clone();
+        let shifts = ZonalShifts::default();
         AwsCloud {
             pricing: Pricing::new(&region, settings.isolated_vpc),
             profiles: Profiles::new(&region, &cluster, entropy),
             templates: Templates::new(&clock, &cluster),
             fleets: fleet::batcher(&client),
-            instances: Instances::new(&client, &cluster, settings.reserved_capacity),
+            instances: Instances::new(&client, &cluster, settings.reserved_capacity, &clock, &shifts),
             queue: Queue::new(settings.interruption_queue.clone()),
-            cluster: Mutex::new(Cluster { endpoint: settings.cluster_endpoint.clone(), cidr: None }),
+            cluster: Mutex::new(Cluster { endpoint: settings.cluster_endpoint.clone(), ..Cluster::default() }),
             catalogue: Catalogue::default(),
             unavailable: Mutex::default(),
             reservations: Reservations::default(),
-            subnets: Subnets::default(),
+            placement_groups: PlacementGroups::default(),
+            shifts,
+            subnets: Subnets::new(settings.subnet_refresh),
             security_groups: SecurityGroups::default(),
-            images: Images::default(),
+            images: Images::new(settings.ami_refresh),
             validations: Mutex::new(Cache::new(VALIDATED)),
             overlays: Mutex::default(),
             settings,
@@ -126,6 +137,8 @@ impl AwsCloud {
             pricing: &self.pricing,
             unavailable: &self.unavailable,
             reservations: &self.reservations,
+            shifts: &self.shifts,
+            group: self.placement_groups.known(class, now),
         };
         self.catalogue.instance_types(class, &market, now)
     }
@@ -138,9 +151,30 @@ impl AwsCloud {
         let network = "/cluster/kubernetesNetworkConfig";
         let cidr = text(&format!("{network}/serviceIpv4Cidr")).or_else(|| text(&format!("{network}/serviceIpv6Cidr")));
         let mut cluster = lock(&self.cluster);
+        if let Some(found) = cidr.as_ref().filter(|found| cluster.cidr.as_ref() != Some(found)) {
+            tell(Report::debug("discovered cluster CIDR", [("cluster-cidr", found.as_str().into())]));
+        }
         cluster.cidr = cidr.or(cluster.cidr.take());
+        cluster.arn = text("/cluster/arn").or(cluster.arn.take());
+        cluster.version = text("/cluster/version").or(cluster.version.take());
         cluster.endpoint = cluster.endpoint.take().or_else(|| text("/cluster/endpoint"));
         Ok(cluster.clone())
+    }
+
+    /// ARC must know the cluster (`A/pkg/operator/operator.go`, ValidateZonalShiftEnablement): else the controller does not start.
+    async fn watch_zonal_shifts(&self, arn: Option<String>) -> Result<(), CloudError> {
+        let arn = match arn {
+            Some(arn) => arn,
+            None => self.describe_cluster().await?.arn.unwrap_or_default(),
+        };
+        self.shifts.watch(&self.client, &arn).await.map_err(|error| CloudError {
+            message: format!(
+                "unable to find cluster {arn} in Zonal Shift: check that the cluster is enabled for Zonal Shift, and the role's \
+                 permissions, or set ENABLE_ZONAL_SHIFT=false: {}",
+                error.message
+            ),
+            ..error
+        })
     }
 
     fn cluster(&self) -> Cluster {
@@ -157,6 +191,9 @@ impl AwsCloud {
         let mut cluster = self.cluster();
         if cluster.endpoint.is_none() {
             cluster = self.describe_cluster().await?;
+        }
+        if self.settings.zonal_shift {
+            self.watch_zonal_shifts(cluster.arn.clone()).await?;
         }
         if let Err(error) = self.templates.hydrate(&self.client).await {
             // Templates of an earlier run then stay in the account; launches do not need them.
@@ -179,6 +216,22 @@ impl Cloud for AwsCloud {
         Box::pin(self.pricing.refresh(&self.client, self.clock.now()))
     }
 
+    fn refresh_zonal_shifts(&self) -> Answer<'_, BTreeSet<String>> {
+        Box::pin(async {
+            self.shifts.refresh(&self.client).await?;
+            Ok(self.shifts.shifted(self.clock.now()))
+        })
+    }
+
+    fn kubernetes_version(&self) -> Answer<'_, Option<String>> {
+        Box::pin(async {
+            if !self.settings.eks_control_plane {
+                return Ok(None);
+            }
+            self.describe_cluster().await.map(|cluster| cluster.version)
+        })
+    }
+
     fn instance_types(&self, class: &EC2NodeClass, now: Timestamp) -> Result<Arc<Vec<InstanceType>>, String> {
         self.types(class, now)
     }
@@ -197,6 +250,10 @@ impl Cloud for AwsCloud {
 
     fn resolve_capacity_reservations<'a>(&'a self, terms: &'a [CapacityReservationSelectorTerm]) -> Answer<'a, Vec<CapacityReservation>> {
         Box::pin(self.reservations.resolve(&self.client, terms, self.clock.now()))
+    }
+
+    fn resolve_placement_group<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, Option<PlacementGroup>> {
+        Box::pin(self.placement_groups.resolve(&self.client, class, self.clock.now()))
     }
 
     fn ensure_instance_profile<'a>(&'a self, class: &'a EC2NodeClass) -> Answer<'a, String> {
@@ -224,7 +281,8 @@ impl Cloud for AwsCloud {
     }
 
     fn drift(&self, claim: &NodeClaim, class: &EC2NodeClass, instance: &Instance, now: Timestamp) -> Result<Option<&'static str>, String> {
-        drift::reason(claim, class, instance, &self.types(class, now)?)
+        let group = self.placement_groups.known(class, now);
+        drift::reason(claim, class, instance, group.as_ref(), &self.types(class, now)?)
     }
 
     fn list(&self) -> Answer<'_, Vec<Instance>> {

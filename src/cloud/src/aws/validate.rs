@@ -3,11 +3,12 @@
 use super::AwsCloud;
 use super::launch::{FALLBACK_TYPES, LaunchTemplate, Trouble};
 use crate::errors;
-use crate::launch::claim::{tags, unsupported};
+use crate::launch::claim::tags;
 use crate::launch::fleet::{self, Order};
 use crate::port::{CloudError, Validation};
 use crate::providers::family::Family;
 use crate::providers::{images, tag_list};
+use crate::telling::{Report, tell};
 use crate::wire::client::{Call, lock};
 use api::{EC2NodeClass, NodeClaim};
 use planner::InstanceType;
@@ -25,6 +26,14 @@ enum Check {
 }
 
 impl Check {
+    fn unauthorized(self) -> &'static str {
+        match self {
+            Check::CreateLaunchTemplate => "unauthorized to call ec2:CreateLaunchTemplate",
+            Check::CreateFleet => "unauthorized to call ec2:CreateFleet",
+            Check::RunInstances => "unauthorized to call ec2:RunInstances",
+        }
+    }
+
     fn failed(self, error: &CloudError) -> Validation {
         let (reason, what) = match self {
             Check::CreateLaunchTemplate if error.is_user_data_too_large() => {
@@ -45,7 +54,10 @@ impl Check {
         match result {
             Ok(()) => Ok(()),
             Err(error) if error.is_dry_run() => Ok(()),
-            Err(error) if error.is_unauthorized() => Err(self.failed(&error)),
+            Err(error) if error.is_unauthorized() => {
+                tell(Report::failure(self.unauthorized(), &error));
+                Err(self.failed(&error))
+            }
             Err(error) if matches!(self, Check::CreateLaunchTemplate) && error.is_user_data_too_large() => Err(self.failed(&error)),
             Err(error) => Err(Validation::Again(error)),
         }
@@ -55,9 +67,6 @@ impl Check {
 impl AwsCloud {
     /// `pools` are the requirements, labels included, of the NodePools that use the class; they choose the type that is tried.
     pub(super) async fn validate_class(&self, class: &EC2NodeClass, pools: &[Requirements]) -> Validation {
-        if let Some(field) = unsupported(class) {
-            return Validation::Failed { reason: "UnsupportedField".to_owned(), message: field.to_owned() };
-        }
         if Family::of(class) == Family::Al2023
             && self.cluster().cidr.is_none()
             && let Err(error) = self.describe_cluster().await
@@ -116,7 +125,8 @@ impl AwsCloud {
         let dedicated = pools.iter().any(|pool| pool.get(instance::TENANCY).is_some_and(|tenancy| tenancy.has("dedicated")));
         let tenancy = if dedicated { "dedicated" } else { "default" };
         let claim = NodeClaim::new("", Default::default());
-        match self.ensure_templates(class, &claim, tried, CapacityType::OnDemand, tenancy, tags).await {
+        let group = self.placement_groups.for_launch(&self.client, class, self.clock.now()).await;
+        match self.ensure_templates(class, &claim, tried, CapacityType::OnDemand, tenancy, tags, group.as_ref()).await {
             Ok(templates) => templates.into_iter().next().ok_or_else(|| own("no compatible launch templates created".to_owned())),
             Err(Trouble::Template(error)) => Err(own(error.to_string())),
             Err(Trouble::Call(error)) => Err(Check::CreateLaunchTemplate.judge(Err(error)).err().unwrap_or(Validation::Passed)),
@@ -162,7 +172,8 @@ impl AwsCloud {
     /// Types of the pools, else `m5.large` and `m6g.large`, else any; those with an image for plain machines first.
     fn types_to_try(&self, class: &EC2NodeClass, pools: &[Requirements]) -> Result<Vec<InstanceType>, String> {
         let all = self.types(class, self.clock.now())?;
-        let carried = self.catalogue.compatible(class);
+        let group = self.placement_groups.known(class, self.clock.now());
+        let carried = self.catalogue.compatible(class, group.as_ref());
         let all: Vec<&InstanceType> = all.iter().filter(|kind| carried.contains(&*kind.name)).collect();
         let mut types: Vec<&InstanceType> = Vec::new();
         for pool in pools {

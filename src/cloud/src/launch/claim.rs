@@ -7,6 +7,7 @@ use api::condition;
 use api::{EC2NodeClass, NodeClaim};
 use planner::InstanceType;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use vocabulary::labels::{self, instance};
 use vocabulary::{CapacityType, Requirement, Requirements, Resources};
 
@@ -63,6 +64,12 @@ impl Wanted {
     }
 }
 
+/// The partition of a placement group that a claim asks for: the first of those it names, in the order of their letters.
+pub fn partition(wanted: &Requirements) -> Option<Arc<str>> {
+    let asked = wanted.get(labels::PLACEMENT_GROUP_PARTITION).filter(|requirement| !requirement.complement)?;
+    asked.values.first().cloned()
+}
+
 /// A launch waits for a NodeClass that is ready and whose status is about its present spec.
 pub fn check_ready(class: &EC2NodeClass) -> Result<(), LaunchError> {
     let conditions = class.status.as_ref().map_or(&[][..], |status| &status.conditions);
@@ -76,14 +83,6 @@ pub fn check_ready(class: &EC2NodeClass) -> Result<(), LaunchError> {
             Err(LaunchError::Failed { reason: "NodeClassReadinessUnknown".to_owned(), message: "NodeClass is in Ready=Unknown".to_owned() })
         }
     }
-}
-
-/// What a NodeClass asks for that this adapter cannot give; better no machine than a wrong one.
-pub fn unsupported(class: &EC2NodeClass) -> Option<&'static str> {
-    if class.spec.placement_group_selector.is_some() {
-        return Some("spec.placementGroupSelector is not supported");
-    }
-    None
 }
 
 /// The tags of everything that a launch makes (`A/pkg/utils/utils.go`, GetTags). `Err` names the tags that a class may not set.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use vocabulary::{CapacityType, Requirements};
 
-const WINDOW: Window = Window { idle: Duration::from_millis(35), longest: Duration::from_secs(1), most: 1_000 };
+const WINDOW: Window = Window { name: "create_fleet", idle: Duration::from_millis(35), longest: Duration::from_secs(1), most: 1_000 };
 
 /// The pool that a machine or an error of a fleet belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct FleetError {
     pub code: String,
     pub message: String,
     pub overrides: Overrides,
+    /// The fleet's id.
+    pub fleet: Option<String>,
 }
 
 /// One caller's share of a fleet's answer.
@@ -72,6 +74,7 @@ fn shares(root: &Element, count: usize) -> Vec<Share> {
             code: item.string("errorCode").unwrap_or_default(),
             message: item.string("errorMessage").unwrap_or_default(),
             overrides: overrides_of(item),
+            fleet: root.string("fleetId"),
         })
         .collect();
     let machines = root.list("fleetInstanceSet").flat_map(|item| {
@@ -85,7 +88,7 @@ fn shares(root: &Element, count: usize) -> Vec<Share> {
     }
     let lacking = if errors.is_empty() {
         let text = "too few instances returned".to_owned();
-        vec![FleetError { code: text.clone(), message: text, overrides: Overrides::default() }]
+        vec![FleetError { code: text.clone(), message: text, overrides: Overrides::default(), fleet: None }]
     } else {
         errors
     };
@@ -246,7 +249,8 @@ mod tests {
 
     #[test]
     fn only_capacity_errors_alone_delete_the_claim() {
-        let error = |code: &str| FleetError { code: code.to_owned(), message: "m".to_owned(), overrides: Overrides::default() };
+        let error =
+            |code: &str| FleetError { code: code.to_owned(), message: "m".to_owned(), overrides: Overrides::default(), fleet: None };
         let insufficient =
             combine(&[error("InsufficientInstanceCapacity"), error("UnfulfillableCapacity"), error("UnfulfillableCapacity")]);
         assert_eq!(

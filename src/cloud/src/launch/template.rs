@@ -1,10 +1,11 @@
 //! What a launch template says. Source: `A/pkg/providers/amifamily/resolver.go`, `A/pkg/providers/launchtemplate/{launchtemplate,types}.go`.
 
-use super::claim::Wanted;
+use super::claim::{Wanted, partition};
 use super::filters::label;
 use crate::labels as aws;
 use crate::port::LaunchError;
 use crate::providers::family::{Family, alias};
+use crate::providers::placement_groups::PlacementGroup;
 use crate::providers::reservations::CAPACITY_BLOCK;
 use crate::providers::{images, tag_list};
 use crate::settings::Settings;
@@ -20,9 +21,6 @@ use std::collections::BTreeMap;
 use vocabulary::resources::PODS;
 use vocabulary::{CapacityType, Quantity, labels};
 
-/// User data beyond this are close to EC2's limit of 16384 bytes, decoded.
-const USER_DATA_WARNING: usize = 14_745;
-
 /// A launch template that need not exist yet.
 #[derive(Clone, Debug)]
 pub struct Template {
@@ -32,6 +30,8 @@ pub struct Template {
     pub types: Vec<InstanceType>,
     /// The capacity reservation that it launches into.
     pub reservation: Option<String>,
+    /// Bytes of the user data, decoded.
+    pub user_data: usize,
     /// Parameters of CreateLaunchTemplate, without the client token.
     pub request: Value,
 }
@@ -46,6 +46,8 @@ pub struct Context<'a> {
     pub tags: &'a BTreeMap<String, String>,
     pub capacity_type: CapacityType,
     pub tenancy: &'a str,
+    /// The class's.
+    pub group: Option<&'a PlacementGroup>,
 }
 
 /// Why there is no template.
@@ -122,15 +124,19 @@ pub fn resolve(
         }
         for ((pods, efa, reserved), types) in groups {
             let user_data = bootstrap(class, claim, pods, context).render(Family::of(class))?;
-            if user_data.len() >= USER_DATA_WARNING {
-                tracing::warn!(bytes = user_data.len(), "rendered user data is approaching the EC2 user data size limit");
-            }
             let into = if reserved.is_empty() { vec![None] } else { reserved.iter().map(Some).collect() };
             for reserved in into {
                 let request = request(class, claim, &image, efa, reserved, &user_data, context);
                 let reservation = reserved.map(|reserved| reserved.id.clone());
                 let (name, types) = (name(&request), types.clone());
-                templates.push(Template { name, image: image.clone(), types, reservation, request: with_name(request) });
+                templates.push(Template {
+                    name,
+                    image: image.clone(),
+                    types,
+                    reservation,
+                    user_data: user_data.len(),
+                    request: with_name(request),
+                });
             }
         }
     }
@@ -253,7 +259,7 @@ fn request(
     put("MetadataOptions", metadata(class, context));
     put("NetworkInterfaces", network_interfaces(class, &groups, efa, context));
     put("TagSpecifications", json!(tagged));
-    put("Placement", json!({"Tenancy": context.tenancy}));
+    put("Placement", placement(claim, context));
     put("EnclaveOptions", json!({"Enabled": claim.spec.resources.requests.contains_key(aws::NIP_SLOTS)}));
     match reserved {
         Some(reserved) if context.settings.reserved_capacity => {
@@ -276,6 +282,19 @@ fn request(
         "LaunchTemplateData": data,
         "TagSpecifications": [{"ResourceType": "launch-template", "Tags": tags}],
     })
+}
+
+/// The group, and the one partition that EC2 takes, where the claim names any; else EC2 chooses.
+fn placement(claim: &NodeClaim, context: &Context<'_>) -> Value {
+    let mut placement = json!({"Tenancy": context.tenancy});
+    if let Some(group) = context.group {
+        placement["GroupId"] = json!(group.id);
+        let asked = partition(&Wanted::of(claim).requirements).filter(|_| group.is_partitioned());
+        if let Some(number) = asked.and_then(|name| name.parse::<i32>().ok()).filter(|number| *number != 0) {
+            placement["PartitionNumber"] = json!(number);
+        }
+    }
+    placement
 }
 
 fn block_device(mapping: &BlockDeviceMapping) -> Value {

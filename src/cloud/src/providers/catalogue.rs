@@ -1,15 +1,18 @@
 //! Instance types, their zones, and the offerings of a NodeClass. Source: `A/pkg/providers/instancetype/{instancetype.go,offering}`.
 
 use super::family::Family;
+use super::placement_groups::PlacementGroup;
 use super::pricing::Pricing;
 use super::reservations::Reservations;
 use super::type_info::TypeInfo;
 use super::unavailable::Unavailable;
+use super::zonal_shift::ZonalShifts;
 use super::{capacity, compatibility, filter, requirements};
 use crate::cache::Cache;
 use crate::labels as aws;
 use crate::port::CloudError;
 use crate::settings::Settings;
+use crate::telling::{Report, tell};
 use crate::wire::Element;
 use crate::wire::client::{Client, lock};
 use api::EC2NodeClass;
@@ -31,8 +34,9 @@ const RESOLVED: SignedDuration = SignedDuration::from_mins(5);
 type Zones = BTreeSet<Arc<str>>;
 /// Bytes that nodes reported, by type and images of the class.
 type Observed = Cache<(String, String), i64>;
-/// What the answer depends on: class, then how many refreshes, observations, prices, marks, counts of reservations.
-type Key = (String, [u64; 5]);
+/// What the answer depends on: class, placement group and shifted zones, then how many refreshes, observations, prices, marks, counts of
+/// reservations.
+type Key = (String, String, [u64; 5]);
 
 /// Everything known of instance types.
 pub struct Catalogue {
@@ -95,6 +99,9 @@ pub struct Market<'a> {
     pub pricing: &'a Pricing,
     pub unavailable: &'a Mutex<Unavailable>,
     pub reservations: &'a Reservations,
+    pub shifts: &'a ZonalShifts,
+    /// The class's.
+    pub group: Option<PlacementGroup>,
 }
 
 impl Market<'_> {
@@ -133,6 +140,7 @@ impl Catalogue {
         };
         client.ec2_each("DescribeInstanceTypeOfferings", parameters, read).await?;
         let mut known = lock(&self.known);
+        known.tell_changes(&types, &zones, &all_zones);
         (known.types, known.zones, known.all_zones) = (Arc::new(types), Arc::new(zones), Arc::new(all_zones));
         known.refreshes += 1;
         known.labels.clear();
@@ -160,7 +168,10 @@ impl Catalogue {
         // Who has nothing set aside need not hear of what others have.
         let counts = if market.reserved(class).is_empty() { 0 } else { market.reservations.changes() };
         let (observations, observed) = known.resolve(&shape, now);
-        let key = (shape, [known.refreshes, observations, market.pricing.refreshes(), marks, counts]);
+        let shifted = market.shifts.shifted(now);
+        let lapse = market.shifts.next_end(now).map_or(lapse, |end| lapse.min(end));
+        let surroundings = format!("{:?} {shifted:?}", market.group);
+        let key = (shape, surroundings, [known.refreshes, observations, market.pricing.refreshes(), marks, counts]);
         let name = class.metadata.name.clone().unwrap_or_default();
         if let Some(held) = known.answers.get(&name)
             && held.key == key
@@ -169,16 +180,16 @@ impl Catalogue {
             return Ok(held.types.clone());
         }
         let labels = known.labels_of(class, subnets, market.region);
-        let types = Arc::new(build(&known, &observed, &labels, class, subnets, market, now));
+        let types = Arc::new(build(&known, &observed, &labels, class, subnets, market, &shifted, now));
         known.answers.insert(name, Held { key, from: now, until: lapse, types: types.clone() });
         Ok(types)
     }
 
     /// The types that can carry what the class asks for, however they are offered.
-    pub fn compatible(&self, class: &EC2NodeClass) -> BTreeSet<String> {
+    pub fn compatible(&self, class: &EC2NodeClass, group: Option<&PlacementGroup>) -> BTreeSet<String> {
         let family = Family::of(class);
         let types = lock(&self.known).types.clone();
-        types.values().filter(|info| compatibility::is_compatible(info, family, &class.spec)).map(|info| info.name.clone()).collect()
+        types.values().filter(|info| compatibility::is_compatible(info, family, &class.spec, group)).map(|info| info.name.clone()).collect()
     }
 
     /// What EC2 says of each type, by name.
@@ -202,6 +213,20 @@ impl Catalogue {
 }
 
 impl Known {
+    /// What was found and is other than before, in the words of `A/pkg/providers/instancetype/instancetype.go`.
+    fn tell_changes(&self, types: &BTreeMap<String, TypeInfo>, zones: &BTreeMap<String, Zones>, all_zones: &Zones) {
+        if *self.types != *types {
+            tell(Report::debug("discovered instance types", [("count", types.len().into())]));
+        }
+        if *self.zones != *zones {
+            tell(Report::debug("discovered offerings for instance types", [("instance-type-count", zones.len().into())]));
+        }
+        if *self.all_zones != *all_zones {
+            let names: Vec<&str> = all_zones.iter().map(|zone| &**zone).collect();
+            tell(Report::debug("discovered zones", [("zones", names.into())]));
+        }
+    }
+
     /// The reports that count for classes of this shape, and their number.
     fn resolve(&mut self, shape: &str, now: Timestamp) -> (u64, Arc<Observed>) {
         self.resolved.retain(|_, resolved| now >= resolved.at && now.duration_since(resolved.at) < RESOLVED);
@@ -249,6 +274,7 @@ fn images(class: &EC2NodeClass) -> String {
     class.status.iter().flat_map(|status| &status.amis).map(|ami| ami.id.as_str()).collect::<Vec<_>>().join(",")
 }
 
+#[expect(clippy::too_many_arguments, reason = "what an answer is made of")]
 fn build(
     known: &Known,
     observed: &Observed,
@@ -256,14 +282,17 @@ fn build(
     class: &EC2NodeClass,
     subnets: &[Subnet],
     market: &Market<'_>,
+    shifted: &BTreeSet<String>,
     now: Timestamp,
 ) -> Vec<InstanceType> {
     let none = Zones::new();
     let family = Family::of(class);
     let images = images(class);
+    let group = market.group.as_ref();
+    let partitions = group.map(PlacementGroup::partition_names).unwrap_or_default();
     let unavailable = lock(market.unavailable);
     let all_there = unavailable.is_empty(now);
-    let zones: Vec<Zone> = known.all_zones.iter().map(|zone| Zone::new(zone, subnets)).collect();
+    let zones: Vec<Zone> = known.all_zones.iter().map(|zone| Zone::new(zone, subnets, shifted)).collect();
     let mut reserved: BTreeMap<&str, Vec<&CapacityReservation>> = BTreeMap::new();
     for reservation in market.reserved(class) {
         reserved.entry(&reservation.instance_type).or_default().push(reservation);
@@ -272,7 +301,7 @@ fn build(
         let offered = known.zones.get(&info.name).unwrap_or(&none);
         let observed = observed.get(&(info.name.clone(), images.clone()), now).copied();
         let amounts = capacity::amounts(info, family, &class.spec, market.settings, observed);
-        let compatible = compatibility::is_compatible(info, family, &class.spec);
+        let compatible = compatibility::is_compatible(info, family, &class.spec, group);
         let markets =
             requirements.get(labels::CAPACITY_TYPE).into_iter().flat_map(|r| &r.values).filter_map(|value| CapacityType::parse(value));
         let markets: Vec<CapacityType> = markets.collect();
@@ -284,8 +313,11 @@ fn build(
                     CapacityType::Spot => market.pricing.spot(&info.name, &zone.name),
                     _ => market.pricing.on_demand(&info.name),
                 };
-                let lacking = !all_there && unavailable.has(&info.name, &zone.name, &zone.subnets, capacity_type, now);
-                let available = compatible && !lacking && price.is_some() && !zone.subnets.is_empty() && offered.contains(&zone.name);
+                let in_group = |group: &PlacementGroup| unavailable.has_in_group(&info.name, &zone.name, capacity_type, &group.id, now);
+                let lacking = !all_there
+                    && (unavailable.has(&info.name, &zone.name, &zone.subnets, capacity_type, now) || group.is_some_and(in_group));
+                let available =
+                    compatible && !zone.shifted && !lacking && price.is_some() && !zone.subnets.is_empty() && offered.contains(&zone.name);
                 zone.offering(capacity_type, price.and_then(UsdPerHour::new), available)
             })
             .collect();
@@ -295,9 +327,16 @@ fn build(
             requirements = requirements::requirements(info, market.region, offered, subnets, family, own);
             let in_zones = |zone: &str| requirements.get(labels::ZONE).is_some_and(|zones| zones.has(zone));
             let price = market.pricing.on_demand(&info.name);
-            offerings.extend(
-                own.iter().map(|r| reserved_offering(r, price, compatible && in_zones(&r.availability_zone), subnets, market, now)),
-            );
+            let shifted = |zone: &str| zones.iter().any(|known| *known.name == *zone && known.shifted);
+            let usable = |zone: &str| compatible && in_zones(zone) && !shifted(zone);
+            offerings.extend(own.iter().map(|r| reserved_offering(r, price, usable(&r.availability_zone), subnets, market, now)));
+        }
+        if let Some(group) = group {
+            requirements.set(Requirement::is_in(labels::PLACEMENT_GROUP_ID, group.id.as_str()));
+            if !partitions.is_empty() {
+                requirements.set(Requirement::new(labels::PLACEMENT_GROUP_PARTITION, Operator::In, partitions.clone()));
+                offerings = offerings.iter().flat_map(|offering| partitions.iter().map(|number| in_partition(offering, number))).collect();
+            }
         }
         InstanceType {
             name: Arc::from(info.name.as_str()),
@@ -309,6 +348,13 @@ fn build(
         }
     };
     known.types.values().zip(labels_of_types).map(make).collect()
+}
+
+/// The offering in one partition of the placement group (`A/pkg/providers/instancetype/offering/placement_group_resolver.go`).
+fn in_partition(offering: &Offering, number: &str) -> Offering {
+    let mut own = offering.clone();
+    own.requirements.set(Requirement::is_in(labels::PLACEMENT_GROUP_PARTITION, number));
+    own
 }
 
 /// Paid for already: next to nothing, but in the order of what it would cost otherwise
@@ -353,12 +399,14 @@ struct Zone {
     name: Arc<str>,
     id: Option<Arc<str>>,
     subnets: Vec<String>,
+    /// ARC has shifted the cluster away from it.
+    shifted: bool,
     /// Requirements of its offerings, by market.
     requirements: BTreeMap<CapacityType, Requirements>,
 }
 
 impl Zone {
-    fn new(name: &Arc<str>, subnets: &[Subnet]) -> Self {
+    fn new(name: &Arc<str>, subnets: &[Subnet], shifted: &BTreeSet<String>) -> Self {
         let here: Vec<&Subnet> = subnets.iter().filter(|subnet| *subnet.zone == **name).collect();
         let id: Option<Arc<str>> = here.first().map(|subnet| Arc::from(subnet.zone_id.as_str()));
         let requirements = |capacity_type: CapacityType| {
@@ -373,7 +421,13 @@ impl Zone {
             set
         };
         let requirements = [CapacityType::OnDemand, CapacityType::Spot].into_iter().map(|kind| (kind, requirements(kind))).collect();
-        Zone { name: name.clone(), id: id.clone(), subnets: here.iter().map(|subnet| subnet.id.clone()).collect(), requirements }
+        Zone {
+            name: name.clone(),
+            shifted: id.as_deref().is_some_and(|id| shifted.contains(id)),
+            id,
+            subnets: here.iter().map(|subnet| subnet.id.clone()).collect(),
+            requirements,
+        }
     }
 
     fn offering(&self, capacity_type: CapacityType, price: Option<UsdPerHour>, available: bool) -> Offering {

@@ -1,10 +1,14 @@
 //! Whether a type can carry what a NodeClass asks for. Source: `A/pkg/providers/instancetype/compatibility/compatibility.go`.
 
 use super::family::Family;
+use super::placement_groups::PlacementGroup;
 use super::type_info::TypeInfo;
 use api::ec2nodeclass::{EC2NodeClassSpec, NetworkInterface};
 
-pub fn is_compatible(info: &TypeInfo, family: Family, spec: &EC2NodeClassSpec) -> bool {
+pub fn is_compatible(info: &TypeInfo, family: Family, spec: &EC2NodeClassSpec, group: Option<&PlacementGroup>) -> bool {
+    if group.is_some_and(|group| !info.strategies.contains(&group.strategy)) {
+        return false;
+    }
     // a1 lacks what Amazon Linux 2023 is built for (al2023/ug/system-requirements.html).
     if family == Family::Al2023 && info.name.starts_with("a1.") {
         return false;

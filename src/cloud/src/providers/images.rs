@@ -9,6 +9,7 @@ use super::type_info::kube_architecture;
 use super::{filter, tag_filters};
 use crate::cache::Cache;
 use crate::port::CloudError;
+use crate::telling::{Report, tell};
 use crate::wire::client::{Call, Client, lock};
 use crate::wire::{Element, Service};
 use api::EC2NodeClass;
@@ -23,8 +24,6 @@ use std::sync::Mutex;
 use vocabulary::labels::{self, instance};
 use vocabulary::{Operator, Requirement, Requirements};
 
-/// `AMI_REFRESH_INTERVAL`.
-const FRESH: SignedDuration = SignedDuration::from_mins(1);
 /// `SSMCacheTTL`, and that of parameters that the class itself names.
 const PARAMETER: SignedDuration = SignedDuration::from_hours(24);
 const CUSTOM_PARAMETER: SignedDuration = SignedDuration::from_mins(5);
@@ -60,10 +59,11 @@ pub struct Images {
     custom_parameters: Mutex<Cache<String, String>>,
 }
 
-impl Default for Images {
-    fn default() -> Self {
+impl Images {
+    /// `fresh` is `AMI_REFRESH_INTERVAL`.
+    pub fn new(fresh: SignedDuration) -> Self {
         Images {
-            found: Mutex::new(Cache::new(FRESH)),
+            found: Mutex::new(Cache::new(fresh)),
             parameters: Mutex::new(Cache::new(PARAMETER)),
             custom_parameters: Mutex::new(Cache::new(CUSTOM_PARAMETER)),
         }
@@ -118,8 +118,14 @@ impl Images {
             } else if let Some(name) = some(&term.ssm_parameter) {
                 match self.parameter(client, &name, &self.custom_parameters, now).await {
                     Ok(image) if image.starts_with("ami-") => ids.push(image),
-                    Ok(image) => tracing::debug!(parameter = name, image, "parameter value is an invalid AMI ID"),
-                    Err(error) if error.is_not_found() => tracing::debug!(parameter = name, "parameter not found"),
+                    Ok(image) => {
+                        let keys = [("ssmParameter", name.into()), ("id", image.into())];
+                        tell(Report::error("parameter value is an invalid AMI ID", keys));
+                    }
+                    Err(error) if error.is_not_found() => {
+                        let keys = [("ssmParameter", name.into()), ("error", error.to_string().into())];
+                        tell(Report::error("parameter not found", keys));
+                    }
                     Err(error) => return Err(error),
                 }
             } else {
@@ -183,6 +189,7 @@ impl Images {
         }
         let reply = client.call(&Call::new(Service::Ssm, "GetParameter", json!({"Name": name}))).await?.json();
         let value = reply.pointer("/Parameter/Value").and_then(Value::as_str).unwrap_or_default().to_owned();
+        tell(Report::info("discovered ssm parameter", [("parameter", name.into()), ("value", value.as_str().into())]));
         lock(cache).set(name.to_owned(), value.clone(), now);
         Ok(value)
     }

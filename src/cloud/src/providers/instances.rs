@@ -1,10 +1,13 @@
 //! Machines: get, list, terminate, tag. Source: `A/pkg/providers/instance/instance.go`, `A/pkg/batcher`.
 
+use super::zonal_shift::ZonalShifts;
 use super::{filter, tag_list};
 use crate::batch::{Batcher, Window};
 use crate::port::{CloudError, Instance};
+use crate::telling::{Report, tell};
 use crate::wire::Element;
 use crate::wire::client::{Call, Client, Page, lock};
+use ambient::Clock;
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -16,12 +19,16 @@ use vocabulary::{CapacityType, labels};
 /// Terminated machines do not count: they are not found.
 const STATES: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
 
-const WINDOW: Window = Window { idle: Duration::from_millis(100), longest: Duration::from_secs(1), most: 500 };
+const fn window(name: &'static str) -> Window {
+    Window { name, idle: Duration::from_millis(100), longest: Duration::from_secs(1), most: 500 }
+}
 
 pub struct Instances {
     client: Arc<Client>,
     cluster: String,
     reserved_capacity: bool,
+    clock: Clock,
+    shifts: ZonalShifts,
     describe: Batcher<String, Option<Element>>,
     terminate: Batcher<String, ()>,
     /// As last described; kept up by [`Self::list`].
@@ -31,21 +38,27 @@ pub struct Instances {
 }
 
 impl Instances {
-    pub fn new(client: &Arc<Client>, cluster: &str, reserved_capacity: bool) -> Self {
+    pub fn new(client: &Arc<Client>, cluster: &str, reserved_capacity: bool, clock: &Clock, shifts: &ZonalShifts) -> Self {
         let (describer, terminator) = (client.clone(), client.clone());
         Instances {
             client: client.clone(),
             cluster: cluster.to_owned(),
             reserved_capacity,
-            describe: Batcher::new(WINDOW, move |ids| describe_batch(describer.clone(), ids)),
-            terminate: Batcher::new(WINDOW, move |ids| terminate_batch(terminator.clone(), ids)),
+            clock: clock.clone(),
+            shifts: shifts.clone(),
+            describe: Batcher::new(window("describe_instances"), move |ids| describe_batch(describer.clone(), ids)),
+            terminate: Batcher::new(window("terminate_instances"), move |ids| terminate_batch(terminator.clone(), ids)),
             known: Mutex::new(BTreeMap::new()),
             listed: Mutex::default(),
         }
     }
 
-    /// As the cloud says now; `None` when it does not know the machine, or no longer.
+    /// As the cloud says now; `None` when it does not know the machine, or no longer. A machine in a zone that is shifted away from is as it
+    /// was last known: nobody asks after it.
     pub async fn get(&self, id: &str) -> Result<Option<Instance>, CloudError> {
+        if let Some(instance) = self.known(id).filter(|instance| self.is_shifted(instance)) {
+            return Ok(Some(instance));
+        }
         let found = match self.describe.add(String::new(), id.to_owned()).await {
             Ok(found) => found.as_ref().and_then(|item| self.read(item)),
             Err(error) if error.is_not_found() => None,
@@ -78,7 +91,10 @@ impl Instances {
         let pages = self.client.ec2_polled("DescribeInstances", parameters, &self.listed, read).await?;
         let listed = pages.iter().flat_map(|page| &page.content);
         let found: BTreeMap<String, Instance> = listed.map(|instance| (instance.id.clone(), instance.clone())).collect();
-        lock(&self.known).clone_from(&found);
+        // A zone in trouble may not list its machines.
+        let mut known = lock(&self.known);
+        known.retain(|_, instance| self.is_shifted(instance));
+        known.extend(found.clone());
         Ok(found.into_values().collect())
     }
 
@@ -86,12 +102,27 @@ impl Instances {
     pub async fn terminate(&self, id: &str) -> Result<bool, CloudError> {
         match self.get(id).await? {
             None => Ok(false),
+            Some(instance) if self.is_shifted(&instance) => Err(skipped("TerminateInstances", &instance, "skipping termination")),
             Some(instance) if instance.state == "shutting-down" => Ok(true),
-            Some(_) => self.terminate.add(String::new(), id.to_owned()).await.map(|()| true),
+            Some(instance) => {
+                let answer = self.terminate.add(String::new(), id.to_owned()).await;
+                if answer.is_err() {
+                    let zone_id = instance.zone_id.as_deref().unwrap_or_default().to_owned();
+                    tell(Report::TerminationFailure { zone: instance.zone.to_string(), zone_id });
+                }
+                answer.map(|()| true)
+            }
         }
     }
 
+    fn is_shifted(&self, instance: &Instance) -> bool {
+        self.shifts.is_shifted(instance.zone_id.as_deref(), self.clock.now())
+    }
+
     pub async fn tag(&self, id: &str, tags: &BTreeMap<String, String>) -> Result<(), CloudError> {
+        if let Some(instance) = self.known(id).filter(|instance| self.is_shifted(instance)) {
+            return Err(skipped("CreateTags", &instance, "skipping tag creation"));
+        }
         self.client.call(&Call::ec2("CreateTags", json!({"Resources": [id], "Tags": tag_list(tags)}))).await.map(drop)
     }
 
@@ -117,8 +148,24 @@ impl Instances {
             capacity_type,
             reservation: item.string("capacityReservationId").filter(|_| capacity_type == CapacityType::Reserved),
             launch_time: item.number(&["launchTime"]).unwrap_or(Timestamp::UNIX_EPOCH),
+            partition: item.number(&["placement", "partitionNumber"]),
             tags: item.list("tagSet").filter_map(tag).collect(),
         })
+    }
+}
+
+/// A call that is not made while the machine's zone is shifted away from.
+fn skipped(operation: &str, instance: &Instance, what: &str) -> CloudError {
+    let Instance { id, zone, .. } = instance;
+    CloudError {
+        operation: format!("ec2:{operation}"),
+        code: "ZonalShift".to_owned(),
+        message: format!(
+            "instance {id} is in zonally shifted availability zone {zone} ({}), {what}",
+            instance.zone_id.as_deref().unwrap_or_default()
+        ),
+        status: 0,
+        request_id: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is known of the cloud, and how it is found out: one module per noun, as in Karpenter's provider (`A/pkg/providers`).
 //!
 //! Map: [`type_info`] reads a type's description; [`requirements`] and [`capacity`] turn it into labels and amounts; [`catalogue`] keeps
-//! types, zones and offerings; [`pricing`] and [`unavailable`] say what they cost and which are not to be had; [`reservations`] what is set aside; [`subnets`],
+//! types, zones and offerings; [`pricing`] and [`unavailable`] say what they cost and which are not to be had; [`reservations`] what is set aside, [`placement_groups`] what machines are near to or far from, [`zonal_shift`] which zones are left alone; [`subnets`],
 //! [`security_groups`], [`images`], [`profiles`] resolve a NodeClass; [`instances`] are machines, [`health`] what is wrong with them; [`queue`] are interruptions.
 
 pub mod capacity;
@@ -11,6 +11,7 @@ pub mod family;
 pub mod health;
 pub mod images;
 pub mod instances;
+pub mod placement_groups;
 pub mod pricing;
 pub mod profiles;
 pub mod queue;
@@ -20,6 +21,7 @@ pub mod security_groups;
 pub mod subnets;
 pub mod type_info;
 pub mod unavailable;
+pub mod zonal_shift;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

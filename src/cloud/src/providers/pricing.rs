@@ -2,6 +2,7 @@
 
 use crate::port::CloudError;
 use crate::tables;
+use crate::telling::{Report, tell};
 use crate::wire::client::{Call, Client, Reply, lock};
 use crate::wire::{Element, Service};
 use jiff::Timestamp;
@@ -23,6 +24,8 @@ struct Known {
     /// By type and zone; `None` until the first refresh.
     spot: Option<BTreeMap<String, BTreeMap<String, f64>>>,
     refreshes: u64,
+    /// The price list has been read once.
+    listed: bool,
 }
 
 impl Pricing {
@@ -57,6 +60,12 @@ impl Pricing {
     async fn refresh_on_demand(&self, client: &Client) -> Result<(), CloudError> {
         if self.isolated || self.region.starts_with("us-gov") {
             // The price list is not to be reached from there.
+            let why = if self.isolated {
+                "running in an isolated VPC, on-demand pricing information will not be updated"
+            } else {
+                "pricing APIs aren't available in AWS GovCloud regions, on-demand pricing information will not be updated"
+            };
+            tell(Report::debug(why, []));
             return Ok(());
         }
         let shared = self.products(client, "Shared", "Compute Instance");
@@ -67,8 +76,13 @@ impl Pricing {
             return Err(nothing("pricing:GetProducts", "no on-demand pricing found"));
         }
         let mut known = lock(&self.known);
-        known.on_demand.extend(shared);
-        known.on_demand.extend(metal);
+        let mut all = known.on_demand.clone();
+        all.extend(shared);
+        all.extend(metal);
+        if !known.listed || all != known.on_demand {
+            tell(Report::debug("updated on-demand pricing", [("instance-type-count", all.len().into())]));
+        }
+        (known.on_demand, known.listed) = (all, true);
         known.refreshes += 1;
         Ok(())
     }
@@ -117,10 +131,18 @@ impl Pricing {
             return Err(nothing("ec2:DescribeSpotPriceHistory", "no spot pricing found"));
         }
         let mut known = lock(&self.known);
-        let all = known.spot.get_or_insert_default();
+        let mut all = known.spot.clone().unwrap_or_default();
+        let offerings: usize = prices.values().map(BTreeMap::len).sum();
         for (name, zones) in prices {
             all.entry(name).or_default().extend(zones);
         }
+        if known.spot.as_ref() != Some(&all) {
+            // Types whose Spot price nobody said yet count, too.
+            let unsaid = tables::first_prices(&self.region).keys().filter(|name| !all.contains_key(*name)).count();
+            let keys = [("instance-type-count", (all.len() + unsaid).into()), ("offering-count", offerings.into())];
+            tell(Report::debug("updated spot pricing with instance types and offerings", keys));
+        }
+        known.spot = Some(all);
         known.refreshes += 1;
         Ok(())
     }

@@ -15,9 +15,8 @@ use std::sync::Mutex;
 use vocabulary::resources::PODS;
 use vocabulary::{CapacityType, Requirement, Requirements, labels};
 
-/// `SUBNET_REFRESH_INTERVAL`.
+/// `DefaultTTL`, `AvailableIPAddressTTL`: counts of addresses outlast the subnets by the difference at the least.
 const FRESH: SignedDuration = SignedDuration::from_mins(1);
-/// `AvailableIPAddressTTL`.
 const ADDRESSES: SignedDuration = SignedDuration::from_mins(5);
 
 /// The subnet that a launch uses in its zone.
@@ -42,9 +41,11 @@ struct State {
     in_flight: BTreeMap<String, i64>,
 }
 
-impl Default for Subnets {
-    fn default() -> Self {
-        Subnets { state: Mutex::new(State { found: Cache::new(FRESH), free: Cache::new(ADDRESSES), in_flight: BTreeMap::new() }) }
+impl Subnets {
+    /// `fresh` is `SUBNET_REFRESH_INTERVAL` (`A/pkg/operator/operator.go`, subnetIPCacheTTL).
+    pub fn new(fresh: SignedDuration) -> Self {
+        let counted = ADDRESSES.max(fresh + (ADDRESSES - FRESH));
+        Subnets { state: Mutex::new(State { found: Cache::new(fresh), free: Cache::new(counted), in_flight: BTreeMap::new() }) }
     }
 }
 

@@ -19,6 +19,8 @@ pub struct TypeInfo {
     pub accelerators: Option<Vec<Accelerator>>,
     pub neuron: Option<Vec<Neuron>>,
     pub ebs: Option<Ebs>,
+    /// Placement groups that it can be in: `cluster`, `partition`, `spread`.
+    pub strategies: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -106,6 +108,7 @@ impl TypeInfo {
                 optimized: ebs.string("ebsOptimizedSupport").unwrap_or_default(),
                 maximum_bandwidth: ebs.child("ebsOptimizedInfo").map(|info| info.number(&["maximumBandwidthInMbps"]).unwrap_or(0)),
             }),
+            strategies: item.child("placementGroupInfo").map(|info| info.texts("supportedStrategies")).unwrap_or_default(),
         })
     }
 

@@ -131,7 +131,7 @@ impl Account {
             "DeleteMessage" => (200, String::new()),
             "DescribeCluster" => (
                 200,
-                json!({"cluster": {"endpoint": "https://cluster.eks", "kubernetesNetworkConfig": {"serviceIpv4Cidr": "10.100.0.0/16"}}}).to_string(),
+                json!({"cluster": {"endpoint": "https://cluster.eks", "arn": "arn:aws:eks:us-west-2:123456789012:cluster/workshop", "version": "1.36", "kubernetesNetworkConfig": {"serviceIpv4Cidr": "10.100.0.0/16"}}}).to_string(),
             ),
             other => panic!("nobody taught the account {other}"),
         }
@@ -179,6 +179,11 @@ fn ids(parameters: &BTreeMap<String, String>) -> Vec<String> {
 /// A type's description: vCPUs, MiB, interfaces and addresses each, markets, and what else.
 fn type_xml(name: &str, vcpus: u32, memory: u32, interfaces: u32, addresses: u32, markets: &[&str], rest: &str) -> String {
     let markets: String = markets.iter().map(|market| format!("<item>{market}</item>")).collect();
+    let strategies = if name.starts_with("t3") {
+        "<item>partition</item><item>spread</item>"
+    } else {
+        "<item>cluster</item><item>partition</item><item>spread</item>"
+    };
     let arch = if name.starts_with("m6g") { "arm64" } else { "x86_64" };
     format!(
         "<item><instanceType>{name}</instanceType><supportedUsageClasses>{markets}</supportedUsageClasses><hypervisor>nitro</hypervisor>\
@@ -188,7 +193,8 @@ fn type_xml(name: &str, vcpus: u32, memory: u32, interfaces: u32, addresses: u32
          <maximumBandwidthInMbps>4750</maximumBandwidthInMbps></ebsOptimizedInfo></ebsInfo><networkInfo><defaultNetworkCardIndex>0</defaultNetworkCardIndex>\
          <networkCards><item><networkCardIndex>0</networkCardIndex><maximumNetworkInterfaces>{interfaces}</maximumNetworkInterfaces></item></networkCards>\
          <ipv4AddressesPerInterface>{addresses}</ipv4AddressesPerInterface><enaSupport>required</enaSupport>\
-         <encryptionInTransitSupported>false</encryptionInTransitSupported></networkInfo>{rest}</item>"
+         <encryptionInTransitSupported>false</encryptionInTransitSupported></networkInfo><placementGroupInfo><supportedStrategies>{strategies}\
+         </supportedStrategies></placementGroupInfo>{rest}</item>"
     )
 }
 
@@ -308,6 +314,7 @@ fn read(request: &HttpRequest, at: Duration) -> Seen {
                 .map(|(key, value)| (key.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
             (target.rsplit('.').next().unwrap().to_owned(), flat.collect())
         }
+        None if request.uri().contains("/managedresources/") => ("GetManagedResource".to_owned(), BTreeMap::new()),
         None if request.method() == "GET" => ("DescribeCluster".to_owned(), BTreeMap::new()),
         None => {
             let form = form(&body);

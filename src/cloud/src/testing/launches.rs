@@ -167,9 +167,6 @@ async fn a_class_that_is_not_ready_launches_nothing() {
     let tagged =
         cloud.launch(with(|class| class.spec.tags = [("karpenter.sh/nodepool".to_owned(), "x".to_owned())].into())).await.unwrap_err();
     assert!(matches!(tagged, LaunchError::NodeClassNotReady(_)));
-    let grouped =
-        cloud.launch(with(|class| class.spec.placement_group_selector = Some(serde_json::json!({"name": "pg"})))).await.unwrap_err();
-    assert!(matches!(grouped, LaunchError::NodeClassNotReady(_)));
     let large = cloud.launch(request(&class, &["on-demand"], 500_000)).await.unwrap_err();
     assert!(matches!(large, LaunchError::InsufficientCapacity(_)));
     assert_eq!(account.calls("CreateFleet").len(), 1, "the validation's alone");

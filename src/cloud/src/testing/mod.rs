@@ -6,6 +6,7 @@ mod account;
 mod goldens;
 mod lab;
 mod launches;
+mod placement;
 mod resolution;
 mod signed;
 mod sockets;

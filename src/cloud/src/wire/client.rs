@@ -291,7 +291,7 @@ pub(crate) fn encode(call: &Call) -> Result<Outgoing, CloudError> {
     })
 }
 
-/// EKS binds verbs and paths; of it, only DescribeCluster is used.
+/// EKS and ARC bind verbs and paths; of each one operation is used.
 fn rest(call: &Call) -> Result<Outgoing, CloudError> {
     let unknown = |message: &str| CloudError {
         operation: call.name(),
@@ -300,13 +300,17 @@ fn rest(call: &Call) -> Result<Outgoing, CloudError> {
         status: 0,
         request_id: None,
     };
-    match (call.operation, call.parameters.get("name").and_then(Value::as_str)) {
-        ("DescribeCluster", Some(name)) if !name.is_empty() => {
-            let path = format!("/clusters/{}", utf8_percent_encode(name, query::ESCAPED));
+    let (folder, label) = match call.operation {
+        "DescribeCluster" => ("clusters", "name"),
+        "GetManagedResource" => ("managedresources", "resourceIdentifier"),
+        _ => return Err(unknown("the operation has no path")),
+    };
+    match call.parameters.get(label).and_then(Value::as_str) {
+        Some(name) if !name.is_empty() => {
+            let path = format!("/{folder}/{}", utf8_percent_encode(name, query::ESCAPED));
             Ok(Outgoing { method: "GET", path, headers: Vec::new(), body: String::new(), unsigned: Vec::new() })
         }
-        ("DescribeCluster", _) => Err(unknown("the cluster has no name")),
-        _ => Err(unknown("the operation has no path")),
+        _ => Err(unknown("the resource has no name")),
     }
 }
 

@@ -9,6 +9,7 @@ pub enum Service {
     Ssm,
     Eks,
     Pricing,
+    ArcZonalShift,
 }
 
 /// How requests and replies are written. Source: `metadata.protocols` of the service models.
@@ -21,7 +22,8 @@ pub enum Protocol {
 }
 
 impl Service {
-    pub const ALL: [Service; 6] = [Service::Ec2, Service::Iam, Service::Sqs, Service::Ssm, Service::Eks, Service::Pricing];
+    pub const ALL: [Service; 7] =
+        [Service::Ec2, Service::Iam, Service::Sqs, Service::Ssm, Service::Eks, Service::Pricing, Service::ArcZonalShift];
 
     pub fn protocol(self) -> Protocol {
         match self {
@@ -30,7 +32,7 @@ impl Service {
             Service::Sqs => Protocol::Json { content_type: "application/x-amz-json-1.0", target: "AmazonSQS" },
             Service::Ssm => Protocol::Json { content_type: "application/x-amz-json-1.1", target: "AmazonSSM" },
             Service::Pricing => Protocol::Json { content_type: "application/x-amz-json-1.1", target: "AWSPriceListService" },
-            Service::Eks => Protocol::RestJson,
+            Service::Eks | Service::ArcZonalShift => Protocol::RestJson,
         }
     }
 
@@ -43,6 +45,7 @@ impl Service {
             Service::Ssm => "ssm",
             Service::Eks => "eks",
             Service::Pricing => "pricing",
+            Service::ArcZonalShift => "arc-zonal-shift",
         }
     }
 
@@ -55,6 +58,7 @@ impl Service {
             Service::Ssm => "SSM",
             Service::Eks => "EKS",
             Service::Pricing => "Pricing",
+            Service::ArcZonalShift => "ARC Zonal Shift",
         }
     }
 
@@ -126,6 +130,7 @@ mod tests {
     #[case(Service::Iam, "cn-northwest-1", "https://iam.cn-north-1.amazonaws.com.cn", "cn-north-1")]
     #[case(Service::Pricing, "eu-west-1", "https://api.pricing.eu-central-1.amazonaws.com", "eu-central-1")]
     #[case(Service::Pricing, "us-west-2", "https://api.pricing.us-east-1.amazonaws.com", "us-east-1")]
+    #[case(Service::ArcZonalShift, "us-west-2", "https://arc-zonal-shift.us-west-2.amazonaws.com", "us-west-2")]
     #[case(Service::Eks, "us-west-2", "https://eks.us-west-2.amazonaws.com", "us-west-2")]
     fn lives_where_the_sdk_says(#[case] service: Service, #[case] region: &str, #[case] endpoint: &str, #[case] signs: &str) {
         assert_eq!(service.endpoint(region, false, false), endpoint);

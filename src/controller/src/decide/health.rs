@@ -64,7 +64,7 @@ pub fn decide(world: &World, done: &[Done], now: Timestamp) -> Step {
                 step.notes.push(EventSpec::new(&**claim, warning, reason, text).into());
                 step.notes.extend(node.map(|node| EventSpec::new(&**node, warning, reason, text).into()));
             }
-            step.acts.push(deletion(CONTROLLER, claim, node, kind));
+            step.acts.push(deletion(CONTROLLER, None, claim, node, kind));
         }
     }
     step

@@ -5,7 +5,7 @@
 
 use super::delete;
 use crate::effect::{Effect, Outcome};
-use crate::log::Line;
+use crate::log::{Level, Line};
 use crate::metrics::Measure;
 use crate::recorder::EventSpec;
 use crate::step::{Act, Done, Note, Step, Then};
@@ -245,13 +245,15 @@ fn act(world: &World, message: &Message, seen: &mut BTreeSet<String>, step: &mut
         Ok(read) => read,
         Err(error) => {
             let error = format!("parsing sqs message, {error}");
-            step.notes.push(Line::error(CONTROLLER, "failed parsing interruption message", error).into());
+            let queue = world.settings.interruption_queue.as_deref().unwrap_or_default();
+            step.notes.push(Line::error(CONTROLLER, "failed parsing interruption message", error).with("queue", queue).into());
             return;
         }
     };
     step.notes.push(Measure::received(read.kind.as_str()).into());
     step.notes.extend(read.time.map(|time| Measure::message_latency(now.duration_since(time)).into()));
     let Some((reason, text, warning)) = read.kind.event() else { return };
+    let queue = world.settings.interruption_queue.as_deref();
     for id in &read.instances {
         let node = node_of(world, id);
         for claim in claims_of(world, id) {
@@ -260,6 +262,10 @@ fn act(world: &World, message: &Message, seen: &mut BTreeSet<String>, step: &mut
             if read.kind == Kind::SpotInterrupted
                 && let (Some(zone), Some(name)) = (claim.labels().get(labels::ZONE), claim.labels().get(labels::INSTANCE_TYPE))
             {
+                let line = about(CONTROLLER, "removing offering from offerings", queue, claim, node, read.kind);
+                let line = line.with("reason", read.kind.as_str()).with("instance-type", name.as_str()).with("zone", zone.as_str());
+                let line = line.with("capacity-type", CapacityType::Spot.as_str()).with("ttl", "3m0s");
+                step.notes.push(Line { level: Level::Debug, ..line }.into());
                 step.notes.push(Note::Unavailable { instance_type: name.clone(), zone: zone.clone(), capacity_type: CapacityType::Spot });
             }
             if read.kind == Kind::CapacityReservationInterrupted
@@ -269,19 +275,26 @@ fn act(world: &World, message: &Message, seen: &mut BTreeSet<String>, step: &mut
             }
             // Two messages about one machine delete it once.
             if read.kind.deletes() && claim.metadata.deletion_timestamp.is_none() && seen.insert(claim.name_any()) {
-                step.acts.push(deletion(CONTROLLER, claim, node, read.kind));
+                step.acts.push(deletion(CONTROLLER, queue, claim, node, read.kind));
             }
         }
     }
 }
 
-pub(super) fn deletion(controller: &'static str, claim: &Arc<NodeClaim>, node: Option<&Arc<Node>>, kind: Kind) -> Act {
-    const REASON: &str = "TerminatingOnInterruption";
-    let line = Line::info(controller, "initiating delete from interruption message")
+/// A line about a message and one of the machines that it names.
+fn about(controller: &'static str, message: &str, queue: Option<&str>, claim: &NodeClaim, node: Option<&Arc<Node>>, kind: Kind) -> Line {
+    let line = Line::info(controller, message)
         .with("messageKind", kind.as_str())
         .object("NodeClaim", "", &claim.name_any())
         .with("action", if kind.is_forceful() { "ForcefulTermination" } else { "CordonAndDrain" });
     let line = node.map_or(line.clone(), |node| line.object("Node", "", &node.name_any()));
+    queue.map_or(line.clone(), |queue| line.with("queue", queue))
+}
+
+/// `queue` is the one that the message came from, if it came from one.
+pub(super) fn deletion(controller: &'static str, queue: Option<&str>, claim: &Arc<NodeClaim>, node: Option<&Arc<Node>>, kind: Kind) -> Act {
+    const REASON: &str = "TerminatingOnInterruption";
+    let line = about(controller, "initiating delete from interruption message", queue, claim, node, kind);
     let act = delete(ObjectKind::NodeClaim, &**claim).tolerant().then(line).then(Measure::disrupted(claim, kind.as_str()));
     let act = act.then(EventSpec::new(&**claim, true, REASON, "Interruption triggered termination for the NodeClaim"));
     match node {

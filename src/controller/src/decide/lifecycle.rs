@@ -57,6 +57,8 @@ pub struct Run<'a> {
     /// Said when the status has been written.
     pub after: Vec<Note>,
     pub error: Option<String>,
+    /// To be looked at again without a word.
+    pub again: bool,
     wait: Option<SignedDuration>,
 }
 
@@ -64,7 +66,7 @@ impl<'a> Run<'a> {
     fn new(claim: &'a Arc<NodeClaim>, now: Timestamp) -> Self {
         let status = claim.status.clone().unwrap_or_default();
         let set = ConditionSet::new(&**claim, &status.conditions, NODE_CLAIM, now);
-        Run { claim, draft: (**claim).clone(), status, set, now, after: Vec::new(), error: None, wait: None }
+        Run { claim, draft: (**claim).clone(), status, set, now, after: Vec::new(), error: None, again: false, wait: None }
     }
 
     pub fn line(&self, message: &str) -> Line {
@@ -99,6 +101,7 @@ impl<'a> Run<'a> {
         }
         let then = match (self.error, self.wait) {
             (Some(error), _) => Then::Retry(error),
+            (None, _) if self.again => Then::Again,
             (None, Some(wait)) => Then::After { wait, why: None },
             (None, None) => Then::Rest,
         };

@@ -7,12 +7,14 @@ pub mod expiration;
 pub mod finalize;
 pub mod gc;
 pub mod health;
+pub mod hydration;
 pub mod initialization;
 pub mod interruption;
 pub mod launch;
 pub mod lease;
 pub mod lifecycle;
 pub mod marks;
+pub mod node_health;
 pub mod nodeclass;
 pub mod nodepool;
 pub mod orchestrate;
@@ -26,6 +28,7 @@ pub mod tagging;
 pub mod termination;
 pub mod transitions;
 pub mod validation;
+pub mod zonal_shift;
 
 use crate::effect::{Effect, Failure, Outcome, Target};
 use crate::step::{Act, Done, Step};
@@ -58,9 +61,13 @@ pub fn decide(world: &World, work: &Work, done: &[Done], now: Timestamp) -> Step
         Work::InstanceGc => gc::instances(world, done, now),
         Work::ClaimGc => gc::claims(world, done),
         Work::Health => health::decide(world, done, now),
+        Work::NodeHealth(name) => node_health::decide(world, name, done, now),
         Work::CapacityTypes => reservations::capacity_types(world, done),
         Work::ReservationExpiration => reservations::expiration(world, done),
         Work::Interruption => interruption::decide(world, done, now),
+        Work::ZonalShift => zonal_shift::decide(world, done),
+        Work::HydrateClaim(name) => hydration::claim(world, name),
+        Work::HydrateNode(name) => hydration::node(world, name),
         Work::PodEvents(name) => pod_events::decide(world, name, now),
         Work::Provision
         | Work::FixedSize(_)

@@ -1,7 +1,6 @@
 //! EC2NodeClass: finalizer, hash, and a status resolved in a fixed order, each part with its own refresh.
 //!
-//! Source: `A/pkg/controllers/nodeclass/*.go`. Placement groups are not resolved: a NodeClass that asks for one is not ready, and
-//! says so.
+//! Source: `A/pkg/controllers/nodeclass/*.go`.
 
 use super::{last, locked, unlocked, validation};
 use crate::conditions::{ConditionSet, EC2_NODE_CLASS, EC2_NODE_CLASS_UNRESERVED};
@@ -9,7 +8,7 @@ use crate::effect::{Effect, Failure, Outcome};
 use crate::log::Line;
 use crate::patch;
 use crate::recorder::EventSpec;
-use crate::step::{Act, Done, Step};
+use crate::step::{Act, Done, Memo, Note, Step};
 use crate::world::World;
 use api::{EC2NodeClass, EC2NodeClassStatus};
 use cluster::{Kind, hash};
@@ -82,6 +81,8 @@ pub struct Run<'a> {
     wait: Option<SignedDuration>,
     /// To be tried again without a word.
     pub again: bool,
+    /// Said and remembered whatever becomes of the status.
+    notes: Vec<Note>,
 }
 
 impl<'a> Run<'a> {
@@ -89,7 +90,7 @@ impl<'a> Run<'a> {
         let status = class.status.clone().unwrap_or_default();
         let kind = if reserved { EC2_NODE_CLASS } else { EC2_NODE_CLASS_UNRESERVED };
         let set = ConditionSet::new(&**class, &status.conditions, kind, now);
-        Run { class, done, now, status, set, errors: Vec::new(), wait: None, again: false }
+        Run { class, done, now, status, set, errors: Vec::new(), wait: None, again: false, notes: Vec::new() }
     }
 
     /// The class as far as it is resolved.
@@ -133,7 +134,9 @@ impl<'a> Run<'a> {
         if let Some(step) = self.capacity_reservations(world) {
             return Some(step);
         }
-        self.placement_group();
+        if let Some(step) = self.placement_group(world) {
+            return Some(step);
+        }
         match self.answer(|e| if let Effect::ResolveSubnets(class) = e { Some(class) } else { None }) {
             None => return ask(Effect::ResolveSubnets(self.draft())),
             Some(Ok(Outcome::Subnets(subnets))) => {
@@ -224,16 +227,36 @@ impl<'a> Run<'a> {
         None
     }
 
-    fn placement_group(&mut self) {
-        if self.class.spec.placement_group_selector.is_none() {
-            self.set.set_true("PlacementGroupReady");
-        } else {
-            self.set.set_false(
-                "PlacementGroupReady",
-                "PlacementGroupResolutionFailed",
-                "this controller does not resolve placement groups",
-            );
+    /// Asked with every look at the class (`A/pkg/controllers/nodeclass/placementgroup.go`).
+    fn placement_group(&mut self, world: &World) -> Option<Step> {
+        const KIND: &str = "PlacementGroupReady";
+        let Some(selector) = &self.class.spec.placement_group_selector else {
+            self.set.set_true(KIND);
+            return None;
+        };
+        match self.answer(|e| if let Effect::ResolvePlacementGroup(class) = e { Some(class) } else { None }) {
+            None => return Some(Step::act(Act::from(Effect::ResolvePlacementGroup(self.draft())).tolerant())),
+            Some(Ok(Outcome::PlacementGroup(Some(group)))) => {
+                self.set.set_true(KIND);
+                let class = self.class.name_any();
+                if world.placement_groups.get(&class) != Some(&group.id) {
+                    let line = Line::debug("nodeclass", "discovered placement group").object("EC2NodeClass", "", &class);
+                    let line =
+                        line.with("id", group.id.as_str()).with("name", group.name.as_str()).with("strategy", group.strategy.as_str());
+                    self.notes.extend([line.into(), Memo::PlacementGroup(class, group.id.clone()).into()]);
+                }
+            }
+            Some(Ok(_)) => {
+                let named = ["name", "id"].into_iter().filter_map(|key| selector.get(key)?.as_str()).find(|text| !text.is_empty());
+                let message = format!("Placement group {:?} not found", named.unwrap_or_default());
+                self.set.set_false(KIND, "PlacementGroupNotFound", &message);
+            }
+            Some(Err(error)) => {
+                self.set.set_false(KIND, "PlacementGroupResolutionFailed", "Failed to resolve placement group");
+                self.error(format!("resolving placement group, describing placement groups, {error}"));
+            }
         }
+        None
     }
 
     /// What was found and is other than before, a line each.
@@ -266,14 +289,15 @@ impl<'a> Run<'a> {
         next.status = Some(self.status);
         if let Some(body) = patch::of_field("status", &**self.class, &next) {
             let act = locked(Kind::EC2NodeClass, &**self.class, true, body);
-            return Step::act(lines.into_iter().fold(act, Act::then));
+            return Step { notes: self.notes, ..Step::act(lines.into_iter().fold(act, Act::then)) };
         }
-        match (self.errors.is_empty(), self.again, self.wait) {
+        let step = match (self.errors.is_empty(), self.again, self.wait) {
             (false, _, _) => Step::retry(self.errors.join("; ")),
             (_, true, _) => Step { then: crate::step::Then::Again, ..Step::default() },
             (_, _, Some(wait)) => Step::after(wait, None),
             _ => Step::rest(),
-        }
+        };
+        Step { notes: self.notes, ..step }
     }
 }
 

@@ -49,7 +49,8 @@ pub fn notes(world: &World, plan: &Plan, explanation: &Explanation) -> Vec<Note>
     for verdict in explanation.pods.iter().filter(|verdict| !is_deferred(verdict)) {
         if let Some(error) = error_of(verdict) {
             let key = key(&verdict.pod);
-            notes.push(Line::error(CONTROLLER, "could not schedule pod", &error).object("Pod", &key.namespace, &key.name).into());
+            let line = Line::error(CONTROLLER, "could not schedule pod", &error).object("Pod", &key.namespace, &key.name);
+            notes.push(limited_by(verdict).map_or(line.clone(), |pool| line.object("NodePool", "", pool)).into());
             if let Some(pod) = world.index.pod(&key).filter(|_| !is_silent(verdict)) {
                 let event = EventSpec::new(&**pod, true, "FailedScheduling", format!("Failed to schedule pod, {error}"));
                 notes.push(event.dedupe_for(SignedDuration::from_mins(5)).into());
@@ -95,16 +96,48 @@ pub fn nominated(pod: &core::Pod, on: &str) -> EventSpec {
     EventSpec::new(pod, false, "Nominated", format!("Pod should schedule on: {on}")).limited()
 }
 
-/// Why the pod has no place, in the planner's words.
+/// Why the pod has no place: where upstream's words are short, in these, else in the planner's.
 fn error_of(verdict: &PodVerdict) -> Option<String> {
     match &verdict.outcome {
-        PodOutcome::FitsNode(_) | PodOutcome::Launch(_) => return None,
-        PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_) => {}
+        PodOutcome::FitsNode(_) | PodOutcome::Launch(_) => None,
+        PodOutcome::Unschedulable(pools) if pools.len() > 1 => {
+            let alone = |pool: &PoolRefusal| PodVerdict { outcome: PodOutcome::Unschedulable(vec![pool.clone()]), ..verdict.clone() };
+            Some(pools.iter().filter_map(|pool| error_of(&alone(pool))).collect::<Vec<_>>().join("; "))
+        }
+        PodOutcome::Unschedulable(pools) => Some(pools.first().and_then(upstreams).unwrap_or_else(|| told(verdict))),
+        PodOutcome::Invalid(_) => Some(told(verdict)),
     }
+}
+
+/// `C/pkg/controllers/provisioning/scheduling/scheduler.go`, addToNewNodeClaim; `C/pkg/scheduling/taints.go`, ToleratesPod.
+fn upstreams(refusal: &PoolRefusal) -> Option<String> {
+    match &refusal.reason {
+        Refusal::Limits { name, .. } if **name == *"nodes" => {
+            Some(format!("node limits have been exhausted for nodepool (NodePool={})", refusal.pool))
+        }
+        Refusal::Limits { .. } => Some(format!("all available instance types exceed limits for nodepool (NodePool={})", refusal.pool)),
+        Refusal::Taint(taint) => Some(format!("did not tolerate taint (taint={taint})")),
+        _ => None,
+    }
+}
+
+/// The one pool that there is, if its limits keep the pod out.
+fn limited_by(verdict: &PodVerdict) -> Option<&str> {
+    match &verdict.outcome {
+        PodOutcome::Unschedulable(pools) => match pools.as_slice() {
+            [PoolRefusal { pool, reason: Refusal::Limits { .. }, .. }] => Some(pool),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// In the planner's words.
+fn told(verdict: &PodVerdict) -> String {
     let text = planner::render(&Explanation { pods: vec![verdict.clone()], ..Explanation::default() });
     let text = text.trim_end();
     let text = text.strip_prefix(&format!("{}: ", verdict.pod)).unwrap_or(text);
-    Some(text.strip_prefix("Pending: ").unwrap_or(text).to_owned())
+    text.strip_prefix("Pending: ").unwrap_or(text).to_owned()
 }
 
 /// The pod waits for reserved capacity: nothing is wrong with it.

@@ -1,16 +1,17 @@
 //! Registration: the machine's Node has come; it gets what the claim says and loses the taint that kept pods away.
 //!
-//! Source: `C/pkg/controllers/nodeclaim/lifecycle/registration.go`. There is one registration hook upstream, for partitions of
-//! placement groups, which are not supported here.
+//! Source: `C/pkg/controllers/nodeclaim/lifecycle/registration.go`, and upstream's one registration hook, which waits until EC2 has said which
+//! partition of a placement group the machine is in (`A/pkg/cloudprovider/registrationhooks/placementgrouphook.go`).
 
 use super::lifecycle::{CONTROLLER, Run, pool_uid};
-use super::locked;
+use super::{last, locked};
 use crate::conditions::Status;
-use crate::log::Line;
+use crate::effect::{Effect, Outcome};
+use crate::log::{Level, Line};
 use crate::patch;
 use crate::recorder::EventSpec;
-use crate::step::{Done, Memo, Step};
-use crate::world::World;
+use crate::step::{Act, Done, Memo, Step};
+use crate::world::{World, instance_id};
 use api::NodeClaim;
 use cluster::Kind;
 use k8s_openapi::api::core::v1::{Node, Taint};
@@ -18,7 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use vocabulary::labels;
 
-pub fn decide(world: &World, run: &mut Run<'_>, _: &[Done]) -> Option<Step> {
+pub fn decide(world: &World, run: &mut Run<'_>, done: &[Done]) -> Option<Step> {
     if run.set.status("Registered") != Status::Unknown {
         run.set.keep("Registered");
         return None;
@@ -35,7 +36,11 @@ pub fn decide(world: &World, run: &mut Run<'_>, _: &[Done]) -> Option<Step> {
             return None;
         }
     };
-    let synced = sync(&run.draft, node);
+    let hook = match partition(run, done) {
+        Ok(hook) => hook,
+        Err(step) => return Some(*step),
+    };
+    let synced = sync(&run.draft, node, hook == Hook::Passed);
     if let Some(body) = patch::of_object(&**node, &synced) {
         let mut step = Step::act(locked(Kind::Node, &**node, false, body));
         if !node.labels().contains_key(labels::REGISTERED) && !taints(node).iter().any(is_unregistered) {
@@ -54,6 +59,16 @@ pub fn decide(world: &World, run: &mut Run<'_>, _: &[Done]) -> Option<Step> {
         }
         return Some(step);
     }
+    if hook != Hook::Passed {
+        run.set.unknown("Registered", "RegistrationHookPending", HOOK);
+        let line = run.line("awaiting registration hooks").object("Node", "", &node.name_any()).with("hooks", serde_json::json!([HOOK]));
+        run.after.push(Line { level: Level::Debug, ..line }.into());
+        match hook {
+            Hook::Failed(error) => run.error = Some(format!("registration hook {HOOK:?} failed, {error}")),
+            _ => run.again = true,
+        }
+        return None;
+    }
     run.set.set_true("Registered");
     run.status.node_name = Some(node.name_any());
     run.after.push(run.line("registered nodeclaim").into());
@@ -61,6 +76,38 @@ pub fn decide(world: &World, run: &mut Run<'_>, _: &[Done]) -> Option<Step> {
         run.after.push(Memo::Registration { pool_uid, failure: None }.into());
     }
     None
+}
+
+const HOOK: &str = "PlacementGroupRegistrationHook";
+
+#[derive(Debug, PartialEq, Eq)]
+enum Hook {
+    Passed,
+    /// EC2 does not say yet.
+    Pending,
+    Failed(String),
+}
+
+/// A claim whose partition EC2 chose has an empty label for it until EC2 says which. `Err` is the question.
+fn partition(run: &mut Run<'_>, done: &[Done]) -> Result<Hook, Box<Step>> {
+    let own = run.claim.labels();
+    let waits = own.contains_key(labels::PLACEMENT_GROUP_ID) && own.get(labels::PLACEMENT_GROUP_PARTITION).is_some_and(String::is_empty);
+    if !waits {
+        return Ok(Hook::Passed);
+    }
+    let Some(id) = run.status.provider_id.as_deref().and_then(instance_id) else { return Ok(Hook::Pending) };
+    match last(done, |e| matches!(e, Effect::GetInstance { .. })) {
+        None => Err(Box::new(Step::act(Act::from(Effect::GetInstance { id: id.to_owned() }).tolerant()))),
+        Some(Ok(Outcome::Instance(Some(instance)))) => Ok(match instance.partition {
+            Some(number) => {
+                run.draft.labels_mut().insert(labels::PLACEMENT_GROUP_PARTITION.to_owned(), number.to_string());
+                Hook::Passed
+            }
+            None => Hook::Pending,
+        }),
+        Some(Ok(_)) => Ok(Hook::Failed("describing instance for partition number, instance not found".to_owned())),
+        Some(Err(error)) => Ok(Hook::Failed(format!("describing instance for partition number, {error}"))),
+    }
 }
 
 fn taints(node: &Node) -> &[Taint] {
@@ -71,8 +118,8 @@ fn is_unregistered(taint: &Taint) -> bool {
     taint.key == labels::UNREGISTERED_TAINT && taint.effect == "NoExecute"
 }
 
-/// Finalizer, owner, taints, annotations and labels of the claim onto the Node.
-pub fn sync(claim: &NodeClaim, node: &Node) -> Node {
+/// Finalizer, owner, taints, annotations and labels of the claim onto the Node; the taint that keeps pods away goes with the registration.
+pub fn sync(claim: &NodeClaim, node: &Node, registered: bool) -> Node {
     let mut synced = node.clone();
     if !synced.finalizers().iter().any(|f| f == labels::TERMINATION_FINALIZER) {
         synced.finalizers_mut().push(labels::TERMINATION_FINALIZER.to_owned());
@@ -98,11 +145,13 @@ pub fn sync(claim: &NodeClaim, node: &Node) -> Node {
             }
         }
     }
-    all.retain(|taint| !is_unregistered(taint));
+    all.retain(|taint| !registered || !is_unregistered(taint));
     spec.taints = (!all.is_empty()).then_some(all);
     synced.annotations_mut().extend(claim.annotations().clone());
     synced.labels_mut().extend(claim.labels().clone());
-    synced.labels_mut().insert(labels::REGISTERED.to_owned(), "true".to_owned());
+    if registered {
+        synced.labels_mut().insert(labels::REGISTERED.to_owned(), "true".to_owned());
+    }
     synced
 }
 
@@ -125,13 +174,15 @@ mod tests {
             "spec": {"taints": [{"key": "karpenter.sh/unregistered", "effect": "NoExecute"}, {"key": "cilium", "effect": "NoExecute"}]}}),
         )
         .expect("a Node");
-        let synced = sync(&claim, &node);
+        let synced = sync(&claim, &node, true);
         let mut keys: Vec<_> = super::taints(&synced).iter().map(|t| t.key.as_str()).collect();
         keys.sort_unstable();
         assert_eq!(keys, taints);
         assert_eq!(synced.labels().get("type").map(String::as_str), Some("karpenter"));
         assert_eq!(synced.labels().get("karpenter.sh/registered").map(String::as_str), Some("true"));
         assert_eq!((synced.finalizers().len(), synced.owner_references().len()), (1, 1));
-        assert_eq!(sync(&claim, &synced), synced, "twice is once");
+        assert_eq!(sync(&claim, &synced, true), synced, "twice is once");
+        let waiting = sync(&claim, &node, false);
+        assert!(super::taints(&waiting).iter().any(is_unregistered) && !waiting.labels().contains_key("karpenter.sh/registered"));
     }
 }

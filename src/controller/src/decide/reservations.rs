@@ -135,6 +135,7 @@ mod tests {
             security_groups: Vec::new(),
             capacity_type,
             reservation: None,
+            partition: None,
             launch_time: jiff::Timestamp::UNIX_EPOCH,
             tags: BTreeMap::new(),
         };

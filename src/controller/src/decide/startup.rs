@@ -25,14 +25,21 @@ pub fn decide(done: &[Done]) -> Step {
         return step;
     };
     if last(done, |e| matches!(e, Effect::RefreshPrices)).is_none() {
-        let mut step = Step { acts: vec![Effect::RefreshInstanceTypes.into(), Effect::RefreshPrices.into()], ..Step::default() };
+        // Upstream brings prices along and goes by those while the list is out of reach (`A/pkg/providers/pricing/zz_generated.pricing_*.go`).
+        let acts = vec![Effect::RefreshInstanceTypes.into(), Act::from(Effect::RefreshPrices).tolerant()];
+        let mut step = Step { acts, ..Step::default() };
         if let Ok(Outcome::Text(dns)) = dns {
             let line = Line::debug("", "discovered kube dns").with("kube-dns-ip", dns.as_deref().unwrap_or(""));
             step = step.note(Memo::ClusterDns(dns.clone())).note(line);
         }
         return step;
     }
-    Step::rest().note(Memo::Started)
+    // What is missing must be known when the works begin.
+    let step = match last(done, |e| matches!(e, Effect::RefreshPrices)) {
+        Some(Err(_)) => Step::rest().note(Memo::PricesMissing),
+        _ => Step::rest(),
+    };
+    step.note(Memo::Started)
 }
 
 fn discovered(version: &str) -> Line {

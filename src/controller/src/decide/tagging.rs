@@ -3,7 +3,7 @@
 //! Source: `A/pkg/controllers/nodeclaim/tagging/controller.go`.
 
 use super::{last, unlocked};
-use crate::effect::{Effect, Outcome};
+use crate::effect::{Effect, Failure, Outcome};
 use crate::patch;
 use crate::step::{Act, Done, Memo, Step};
 use crate::world::{World, instance_id, provider_id};
@@ -32,6 +32,13 @@ pub fn decide(world: &World, name: &str, done: &[Done], now: Timestamp) -> Step 
         // The machine is gone; garbage collection sees to the rest.
         Some(_) => return Step::rest(),
     };
+    match last(done, |e| matches!(e, Effect::Tag { .. })) {
+        // It is gone meanwhile.
+        Some(Err(Failure::Cloud(error))) if error.is_not_found() => return Step::rest(),
+        // Tags that EC2 refuses are tried again for ever, as upstream does.
+        Some(Err(error)) => return Step::retry(format!("tagging nodeclaim, {error}")),
+        _ => {}
+    }
     if last(done, |e| matches!(e, Effect::Tag { .. })).is_none() {
         let tags: BTreeMap<String, String> = wanted(world, claim).into_iter().filter(|(key, _)| !instance.tags.contains_key(key)).collect();
         if !tags.is_empty() {
@@ -40,7 +47,7 @@ pub fn decide(world: &World, name: &str, done: &[Done], now: Timestamp) -> Step 
                 return Step::after(until.duration_since(now), Some(format!("claim {name} waits to be tagged")));
             }
             let until = now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX);
-            return Step::act(Act::from(Effect::Tag { id: id.to_owned(), tags })).note(Memo::TaggedUntil(until));
+            return Step::act(Act::from(Effect::Tag { id: id.to_owned(), tags }).tolerant()).note(Memo::TaggedUntil(until));
         }
     }
     let mut tagged = (**claim).clone();

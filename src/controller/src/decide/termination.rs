@@ -228,14 +228,17 @@ impl Run<'_> {
             {
                 continue;
             }
-            let line = Line::debug(CONTROLLER, "deleting pod")
+            // As Go shows a time.
+            let shown = end.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string();
+            let line = Line::debug(CONTROLLER, "deleting pod").object("Node", "", &self.node.name_any());
+            let line = with_claim(line, self.claim)
                 .with("namespace", &*key.namespace)
                 .with("name", &*key.name)
                 .with("pod.terminationGracePeriodSeconds", grace)
                 .with("delete.gracePeriodSeconds", left)
                 .with("nodeclaim.terminationTime", end.to_string());
             let message = format!(
-                "Deleting the pod to accommodate the terminationTime {end} of the node. The pod was granted {left} seconds of grace-period of its {grace} terminationGracePeriodSeconds. This bypasses the PDB of the pod and the do-not-disrupt annotation."
+                "Deleting the pod to accommodate the terminationTime {shown} of the node. The pod was granted {left} seconds of grace-period of its {grace} terminationGracePeriodSeconds. This bypasses the PDB of the pod and the do-not-disrupt annotation."
             );
             self.step.notes.push(EventSpec::new(&***pod, false, "Disrupted", message).into());
             let effect = Effect::Delete { target: Target { kind: Kind::Pod, key }, uid: pod.uid(), grace_seconds: Some(left) };

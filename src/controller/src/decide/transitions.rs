@@ -3,7 +3,8 @@
 //! Source: `awslabs/operatorpkg/status/controller.go`. Client-go's recorder counts a repeated Event up instead of writing another; here
 //! the first one stands.
 
-use crate::metrics::{Seen, of_node, seen};
+use crate::conditions::{EC2_NODE_CLASS, NODE_CLAIM, NODE_POOL};
+use crate::metrics::{Seen, awaited, of_node, seen};
 use crate::recorder::EventSpec;
 use api::Condition;
 use cluster::{Object, Touched};
@@ -16,20 +17,20 @@ const ONCE: SignedDuration = SignedDuration::from_hours(1);
 pub fn events(touched: &Touched) -> Vec<EventSpec> {
     let of_pool = |pool: &api::NodePool| pool.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
     let of_class = |class: &api::EC2NodeClass| class.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
-    let own = |old: &[Condition], new: &[Condition]| changed(&seen(old), &seen(new));
+    let own = |old: &[Condition], new: &[Condition], kinds| changed(&awaited(seen(old), kinds, None), &seen(new));
     match (&touched.old, &touched.new) {
         (Some(Object::NodeClaim(old)), Some(Object::NodeClaim(new))) => {
-            let said = own(crate::world::conditions(old), crate::world::conditions(new));
+            let said = own(crate::world::conditions(old), crate::world::conditions(new), NODE_CLAIM);
             about(&**new, said, old.finalizers(), new.finalizers())
         }
         (Some(Object::Node(old)), Some(Object::Node(new))) => {
             about(&**new, changed(&of_node(old), &of_node(new)), old.finalizers(), new.finalizers())
         }
         (Some(Object::NodePool(old)), Some(Object::NodePool(new))) => {
-            about(&**new, own(&of_pool(old), &of_pool(new)), old.finalizers(), new.finalizers())
+            about(&**new, own(&of_pool(old), &of_pool(new), NODE_POOL), old.finalizers(), new.finalizers())
         }
         (Some(Object::EC2NodeClass(old)), Some(Object::EC2NodeClass(new))) => {
-            about(&**new, own(&of_class(old), &of_class(new)), old.finalizers(), new.finalizers())
+            about(&**new, own(&of_class(old), &of_class(new), EC2_NODE_CLASS), old.finalizers(), new.finalizers())
         }
         (Some(Object::NodeClaim(old)), None) => about(&**old, Vec::new(), old.finalizers(), &[]),
         (Some(Object::Node(old)), None) => about(&**old, Vec::new(), old.finalizers(), &[]),

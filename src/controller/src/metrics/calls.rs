@@ -9,6 +9,7 @@ use super::{Metrics, seconds};
 use crate::effect::{Effect, Failure, Outcome};
 use api::NodeClaim;
 use cloud::port::LaunchError;
+use cloud::telling::Report;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use planner::disruption::{Command, Method};
@@ -28,6 +29,18 @@ fn own<'a>(claim: &'a NodeClaim, name: &str) -> &'a str {
     claim.labels().get(name).map_or("", String::as_str)
 }
 
+/// `KernelReady` as `kernel_ready` (`C/pkg/utils/pretty/pretty.go`, ToSnakeCase).
+fn snake_case(camel: &str) -> String {
+    let mut snake = String::with_capacity(camel.len() + 4);
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
 impl Measure {
     fn one<const N: usize>(family: Family, pairs: [(&'static str, &str); N]) -> Self {
         Measure { family, labels: labels(pairs), amount: 1.0 }
@@ -44,6 +57,17 @@ impl Measure {
     pub fn disrupted(claim: &NodeClaim, reason: &str) -> Self {
         let (pool, market) = (own(claim, names::NODEPOOL), own(claim, names::CAPACITY_TYPE));
         Self::one(family::CLAIMS_DISRUPTED, [("reason", reason), ("nodepool", pool), ("capacity_type", market)])
+    }
+
+    /// A broken node went; `condition` is the one that says so.
+    pub fn repaired(claim: &NodeClaim, condition: &str) -> Self {
+        let (pool, market) = (own(claim, names::NODEPOOL), own(claim, names::CAPACITY_TYPE));
+        let image = claim.status.as_ref().and_then(|s| s.image_id.as_deref()).unwrap_or("");
+        let condition = snake_case(condition);
+        Self::one(
+            family::UNHEALTHY_DISRUPTED,
+            [("condition", condition.as_str()), ("nodepool", pool), ("capacity_type", market), ("image_id", image)],
+        )
     }
 
     pub fn pod_drained(reason: &str) -> Self {
@@ -142,6 +166,29 @@ impl Metrics {
             Ok(_) => None,
         };
         self.provider(method, controller, error, began, now);
+    }
+
+    /// What a call of the cloud told beside its answer; lines are none of it.
+    pub fn heard(&mut self, report: Report, now: Timestamp) {
+        let whole = |number: usize| u32::try_from(number).map_or(f64::MAX, f64::from);
+        match report {
+            Report::BatchWindow { batcher, open } => {
+                self.store.observe(&family::BATCH_WINDOW, labels([("batcher", batcher)]), open.as_secs_f64(), now);
+            }
+            Report::Batch { batcher, size } => self.store.observe(&family::BATCH_SIZE, labels([("batcher", batcher)]), whole(size), now),
+            Report::UserData { class, bytes: Some(bytes) } => {
+                self.store.set(&family::USER_DATA, labels([("nodeclass", &class)]), whole(bytes));
+            }
+            Report::UserData { class, bytes: None } => self.store.remove(&family::USER_DATA, &labels([("nodeclass", &class)])),
+            Report::LaunchFailure { zone, zone_id, capacity_type, reason } => {
+                let own = [("zone", zone.as_str()), ("zone_id", zone_id.as_str()), ("capacity_type", capacity_type), ("reason", reason)];
+                self.store.add(&family::LAUNCH_FAILURES, labels(own), 1.0);
+            }
+            Report::TerminationFailure { zone, zone_id } => {
+                self.store.add(&family::TERMINATION_FAILURES, labels([("zone", zone.as_str()), ("zone_id", &zone_id)]), 1.0);
+            }
+            Report::Line { .. } => {}
+        }
     }
 
     /// A call of the cloud's port by upstream's name for it. `error`: its kind, if it failed.

@@ -6,6 +6,7 @@
 use super::exposition::{Labels, labels};
 use super::families::{self as family, Conditions};
 use super::{Metrics, seconds};
+use crate::conditions::{EC2_NODE_CLASS, NODE_CLAIM, NODE_POOL};
 use api::{Condition, NodeClaim};
 use cluster::{Key, Object, Touched};
 use jiff::Timestamp;
@@ -56,13 +57,13 @@ impl Metrics {
                 let of = |pool: &api::NodePool| pool.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
                 let old = if let Some(Object::NodePool(old)) = old { Some(of(old)) } else { None };
                 let kind = Some(("NodePool", "karpenter.sh"));
-                self.transitions(&family::NODE_POOL, kind, &seen(&of(new)), old.as_deref().map(seen), &Vec::new());
+                self.transitions(&family::NODE_POOL, kind, &seen(&of(new)), first(old.as_deref(), NODE_POOL, &**new), &Vec::new());
             }
             (old, Some(Object::EC2NodeClass(new))) => {
                 let of = |class: &api::EC2NodeClass| class.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
                 let old = if let Some(Object::EC2NodeClass(old)) = old { Some(of(old)) } else { None };
                 let kind = Some(("EC2NodeClass", "karpenter.k8s.aws"));
-                self.transitions(&family::NODE_CLASS, kind, &seen(&of(new)), old.as_deref().map(seen), &Vec::new());
+                self.transitions(&family::NODE_CLASS, kind, &seen(&of(new)), first(old.as_deref(), EC2_NODE_CLASS, &**new), &Vec::new());
             }
             (Some(Object::NodePool(old)), None) => {
                 self.ended(&family::NODE_POOL, Some(("NodePool", "karpenter.sh")), &**old, Vec::new(), now)
@@ -150,7 +151,7 @@ impl Metrics {
         let of = |claim: &NodeClaim| crate::world::conditions(claim).to_vec();
         let (before, after) = (old.map(|old| of(old)), of(new));
         let kind = Some(("NodeClaim", "karpenter.sh"));
-        self.transitions(&family::NODE_CLAIM, kind, &seen(&after), before.as_deref().map(seen), &claim_labels(new));
+        self.transitions(&family::NODE_CLAIM, kind, &seen(&after), first(before.as_deref(), NODE_CLAIM, &**new), &claim_labels(new));
         let turned = |kind: &str| {
             let was = before.as_deref().is_some_and(|list| api::condition::is_true(list, kind));
             before.is_some() && !was && api::condition::is_true(&after, kind)
@@ -246,6 +247,23 @@ pub fn seen(conditions: &[Condition]) -> Vec<Seen<'_>> {
         .iter()
         .map(|c| Seen { kind: &c.kind, status: &c.status, reason: &c.reason, message: &c.message, since: c.last_transition_time })
         .collect()
+}
+
+/// The conditions that an object had; `None` when it had not been seen before.
+fn first<'a>(before: Option<&'a [Condition]>, kinds: &[&'static str], object: &impl ResourceExt) -> Option<Vec<Seen<'a>>> {
+    before.map(|before| awaited(seen(before), kinds, object.creation_timestamp().map(|time| time.0)))
+}
+
+/// With the conditions that an object of its kind has from the beginning: before anybody has written them they are Unknown
+/// (`awslabs/operatorpkg/status/condition_set.go`, For).
+pub fn awaited<'a>(mut seen: Vec<Seen<'a>>, kinds: &[&'static str], since: Option<Timestamp>) -> Vec<Seen<'a>> {
+    for kind in kinds.iter().copied().chain(["Ready"]) {
+        if !seen.iter().any(|there| there.kind == kind) {
+            let (reason, message) = ("AwaitingReconciliation", "object is awaiting reconciliation");
+            seen.push(Seen { kind, status: "Unknown", reason, message, since });
+        }
+    }
+    seen
 }
 
 pub fn of_node<'a>(node: &'a core::Node) -> Vec<Seen<'a>> {

@@ -120,6 +120,18 @@ impl Store {
         text
     }
 
+    /// Forgets what was set.
+    pub fn remove(&mut self, family: &Family, labels: &Labels) {
+        self.series(family).remove(labels);
+    }
+
+    /// Keeps what is wanted, by family and labels.
+    pub fn retain(&mut self, wanted: impl Fn(&str, &Labels) -> bool) {
+        for (name, series) in &mut self.0 {
+            series.values.retain(|labels, _| wanted(name, labels));
+        }
+    }
+
     /// Takes in what another one holds; families of both are the other's.
     pub fn extend(&mut self, other: Store) {
         self.0.extend(other.0);

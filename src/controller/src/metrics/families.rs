@@ -39,6 +39,12 @@ const LIFETIMES: Kind = Kind::Histogram(&[
     2_592_000.0,
 ]);
 
+/// `A/pkg/batcher/metrics.go`, SizeBuckets.
+const SIZES: Kind = Kind::Histogram(&[
+    1.0, 2.0, 4.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0, 125.0, 150.0, 175.0, 200.0, 225.0, 250.0,
+    275.0, 300.0, 350.0, 400.0, 450.0, 500.0, 550.0, 600.0, 700.0, 800.0, 900.0, 1000.0,
+]);
+
 macro_rules! families {
     ($($constant:ident: $kind:expr, $name:literal, $help:literal;)*) => {
         $(pub const $constant: Family = Family { name: $name, kind: $kind, help: $help };)*
@@ -50,6 +56,7 @@ families! {
     CLAIMS_CREATED: Kind::Counter, "karpenter_nodeclaims_created_total", "NodeClaims created, by reason and NodePool.";
     CLAIMS_TERMINATED: Kind::Counter, "karpenter_nodeclaims_terminated_total", "NodeClaims that are gone.";
     CLAIMS_DISRUPTED: Kind::Counter, "karpenter_nodeclaims_disrupted_total", "NodeClaims deleted by the controller, by reason and NodePool.";
+    UNHEALTHY_DISRUPTED: Kind::Counter, "karpenter_nodeclaims_unhealthy_disrupted_total", "NodeClaims deleted since their node was broken, by its condition.";
     CLAIM_TERMINATION: TO_2048, "karpenter_nodeclaims_termination_duration_seconds", "From the deletion of a NodeClaim until it is gone.";
     INSTANCE_TERMINATION: TO_1024, "karpenter_nodeclaims_instance_termination_duration_seconds", "From the call that terminates a machine until it is gone.";
     NODES_CREATED: Kind::Counter, "karpenter_nodes_created_total", "Nodes that registered.";
@@ -107,6 +114,11 @@ families! {
     MESSAGES_DELETED: Kind::Counter, "karpenter_interruption_deleted_messages_total", "Messages deleted from the interruption queue.";
     MESSAGE_LATENCY: DURATIONS, "karpenter_interruption_message_queue_duration_seconds", "From an event until its message was received.";
     UNHEALTHY: Kind::Counter, "karpenter_interruption_instance_status_unhealthy_total", "Machines that EC2 found broken, by category.";
+    BATCH_WINDOW: DURATIONS, "karpenter_cloudprovider_batcher_batch_time_seconds", "How long equal calls of the cloud were gathered.";
+    BATCH_SIZE: SIZES, "karpenter_cloudprovider_batcher_batch_size", "Calls of the cloud that became one.";
+    USER_DATA: Kind::Gauge, "karpenter_ec2nodeclasses_userdata_bytes", "Bytes of the user data of a NodeClass's last launch template, decoded.";
+    LAUNCH_FAILURES: Kind::Counter, "karpenter_cloudprovider_instance_launch_failures_total", "Pools of fleets that gave nothing, by reason.";
+    TERMINATION_FAILURES: Kind::Counter, "karpenter_cloudprovider_instance_termination_failures_total", "Machines that could not be terminated.";
     LEADER: Kind::Gauge, "leader_election_master_status", "1 while this process holds the lease.";
     RECONCILES: Kind::Counter, "controller_runtime_reconcile_total", "Pieces of work decided, by controller and result.";
     RECONCILE_ERRORS: Kind::Counter, "controller_runtime_reconcile_errors_total", "Pieces of work that ended in an error.";

@@ -11,7 +11,7 @@ mod families;
 mod picture;
 
 pub use calls::Measure;
-pub use changes::{Seen, of_node, seen};
+pub use changes::{Seen, awaited, of_node, seen};
 pub use exposition::{Labels, Store};
 pub use picture::Sight;
 

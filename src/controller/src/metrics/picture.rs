@@ -48,6 +48,9 @@ impl Metrics {
         }
         let mut all = self.store.clone();
         all.extend(gauges);
+        if !world.settings.observability {
+            all.retain(is_always_shown);
+        }
         all.text(now)
     }
 
@@ -84,6 +87,34 @@ impl Metrics {
             }
         }
     }
+}
+
+/// Whether a family stays where the state of the cluster is not to be observed: upstream then leaves out the controllers `metrics.pod`,
+/// `metrics.node` and `metrics.nodepool`, and those of the conditions of NodeClaims, Nodes and NodePools (`C/pkg/controllers/controllers.go`).
+fn is_always_shown(name: &str, labels: &Labels) -> bool {
+    let of_pods = name.starts_with("karpenter_pods_") && name != family::EVICTIONS.name && name != family::PODS_DRAINED.name;
+    let gauges = [
+        family::NODE_ALLOCATABLE,
+        family::NODE_OVERHEAD,
+        family::NODE_POD_REQUESTS,
+        family::NODE_POD_LIMITS,
+        family::NODE_DAEMON_REQUESTS,
+        family::NODE_DAEMON_LIMITS,
+        family::NODE_AGE,
+        family::UTILIZATION,
+        family::POOL_LIMIT,
+        family::POOL_USAGE,
+        family::POOL_COST,
+    ];
+    let of_conditions = match name.strip_prefix("operator_") {
+        Some(rest) if rest.starts_with("ec2nodeclass_") => false,
+        Some(rest) if rest.starts_with("status_condition_") || rest.starts_with("termination_") => {
+            !labels.iter().any(|(name, value)| name == "kind" && value == "EC2NodeClass")
+        }
+        Some(_) => true,
+        None => false,
+    };
+    !of_pods && !of_conditions && gauges.iter().all(|family| family.name != name)
 }
 
 fn pod_state(world: &World, pod: &core::Pod) -> Labels {

@@ -23,6 +23,7 @@ use crate::work::{Queue, Work};
 use crate::world::World;
 use ambient::{Clock, Entropy, Stream};
 use cloud::Cloud;
+use cloud::telling::{Loudness, Report, listen};
 use cluster::{Change, Kind, Object};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, ResourceExt};
@@ -40,7 +41,7 @@ const ROUNDS: usize = 100;
 
 pub(crate) enum Mail {
     Watched(Change),
-    Ended { number: u64, outcome: Result<Outcome, Failure> },
+    Ended { number: u64, outcome: Result<Outcome, Failure>, told: Vec<Report> },
 }
 
 #[derive(Clone)]
@@ -277,17 +278,18 @@ impl Controller {
                 self.world.disruption.notice(self.world.index.churn(), self.clock.now());
                 self.open_when_ready();
             }
-            Mail::Ended { number, outcome } => self.ended(number, outcome),
+            Mail::Ended { number, outcome, told } => self.ended(number, outcome, told),
         }
     }
 
-    fn ended(&mut self, number: u64, outcome: Result<Outcome, Failure>) {
+    fn ended(&mut self, number: u64, outcome: Result<Outcome, Failure>, told: Vec<Report>) {
         if self.world.settings.crash_at == Some(CrashPoint::After(number)) {
             self.crashed = Some(number);
             return;
         }
         let Some(InFlight { work, act, began }) = self.in_flight.remove(&number) else { return };
         let controller = work.as_ref().map_or("events", Work::controller);
+        told.into_iter().for_each(|report| self.heard(report, work.as_ref()));
         self.metrics.called(&act.effect, &outcome, controller, began, self.clock.now());
         let (verb, object) = act.effect.describe();
         let error = outcome.as_ref().err().map(ToString::to_string);
@@ -326,6 +328,25 @@ impl Controller {
                 None => self.reconcile(work),
             }
         }
+    }
+
+    /// What a call told beside its answer.
+    fn heard(&mut self, report: Report, work: Option<&Work>) {
+        let Report::Line { loudness, message, keys, controller } = report else {
+            self.metrics.heard(report, self.clock.now());
+            return;
+        };
+        let level = match loudness {
+            Loudness::Debug => Level::Debug,
+            Loudness::Info => Level::Info,
+            Loudness::Error => Level::Error,
+        };
+        let mut line = Line::new(level, controller.or(work.map(Work::controller)).unwrap_or_default(), message);
+        if let (None, Some((key, name))) = (controller, work.and_then(Work::subject)) {
+            line = line.object(key, "", name);
+        }
+        line.keys.extend(keys);
+        self.say(vec![line.into()], None);
     }
 
     /// A reply shows the object as it is now: what was written is known before the watch says so.
@@ -511,8 +532,8 @@ impl Controller {
         let (client, cloud, sender, effect) = (self.client.clone(), self.cloud.clone(), self.sender.clone(), act.effect.clone());
         self.in_flight.insert(number, InFlight { work, act, began: self.clock.now() });
         self.effects.spawn(async move {
-            let outcome = perform(client, cloud, effect).await;
-            sender.send(Mail::Ended { number, outcome });
+            let (outcome, told) = listen(perform(client, cloud, effect)).await;
+            sender.send(Mail::Ended { number, outcome, told });
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Who must look at what changed.
 
 use super::{Controller, later};
-use crate::decide::{pod_events, transitions};
+use crate::decide::{hydration, node_health, pod_events, transitions};
 use crate::log::Line;
 use crate::record::What;
 use crate::step::{Note, Step};
@@ -73,18 +73,29 @@ impl Controller {
         if self.world.settings.node_overlay {
             works.push(Work::NodeOverlays);
         }
-        if self.world.settings.interruptions {
+        if self.world.settings.node_repair {
+            works.extend(self.world.index.nodes().map(|n| Work::NodeHealth(n.name_any().into())));
+        }
+        if self.world.settings.interruption_queue.is_some() {
             works.push(Work::Interruption);
         }
+        if self.world.settings.zonal_shift {
+            works.push(Work::ZonalShift);
+        }
+        works.extend(index.claims().filter(|claim| hydration::of_claim(claim)).map(|claim| Work::HydrateClaim(claim.name_any().into())));
+        works.extend(index.nodes().map(|node| Work::HydrateNode(node.name_any().into())));
         for work in works {
             self.queue.add(work, now);
         }
         let registered: Vec<Arc<Node>> = self.world.index.nodes().filter(|n| label(n, labels::REGISTERED) == "true").cloned().collect();
         registered.iter().for_each(|node| self.observe_memory(node));
+        if let Some(queue) = self.world.settings.interruption_queue.clone() {
+            self.say(vec![Line::debug("interruption", "watching interruption queue").with("queue", queue).into()], None);
+        }
         for (work, wait) in [
             (Work::KubernetesVersion, SignedDuration::from_mins(5)),
             (Work::InstanceTypes, SignedDuration::from_hours(12)),
-            (Work::Prices, SignedDuration::from_hours(12)),
+            (Work::Prices, if self.world.facts.prices_missing { SignedDuration::ZERO } else { SignedDuration::from_hours(12) }),
         ] {
             self.queue.after(work, later(now, wait), None, now);
         }
@@ -95,8 +106,9 @@ impl Controller {
         self.metrics.touched(touched, self.clock.now());
         // Whoever does not lead says nothing.
         if self.open {
-            let events = transitions::events(touched).into_iter().map(Note::from).collect();
-            self.say(events, None);
+            let watched = self.world.settings.observability || touched.kind == Kind::EC2NodeClass;
+            let events = if watched { transitions::events(touched) } else { Vec::new() };
+            self.say(events.into_iter().map(Note::from).collect(), None);
             if let (old, Some(Object::Node(node))) = (&touched.old, &touched.new) {
                 let registered = |node: &Node| label(node, labels::REGISTERED) == "true";
                 let before = matches!(old, Some(Object::Node(old)) if !label(old, labels::REGISTERED).is_empty());
@@ -161,8 +173,16 @@ impl Controller {
                     works.extend(self.world.index.claims_of(id).into_iter().map(|c| Work::Lifecycle(c.name_any().into())));
                 }
                 if let Some(Object::Node(node)) = &touched.new {
+                    let id = node.spec.as_ref().and_then(|s| s.provider_id.as_deref()).unwrap_or("");
+                    if self.world.index.claims_of(id).iter().any(|claim| hydration::of_node(node, claim)) {
+                        works.push(Work::HydrateNode(name.clone()));
+                    }
                     if node.metadata.deletion_timestamp.is_some() {
                         works.push(Work::Termination(name));
+                    }
+                    let before = if let Some(Object::Node(before)) = &touched.old { Some(&**before) } else { None };
+                    if self.world.settings.node_repair && node_health::is_event(before, node) {
+                        works.push(Work::NodeHealth(touched.key.name.clone()));
                     }
                     if cluster::machine::node_taints(node).iter().any(|t| &*t.key == labels::DISRUPTED_TAINT) {
                         self.trigger(&node.uid().unwrap_or_default(), now);
@@ -173,8 +193,13 @@ impl Controller {
             Kind::NodeClaim => {
                 let object = touched.new.as_ref().or(touched.old.as_ref());
                 if let Some(Object::NodeClaim(claim)) = object {
+                    if touched.new.is_some() && hydration::of_claim(claim) {
+                        works.push(Work::HydrateClaim(name.clone()));
+                    }
                     if let Some(id) = crate::world::provider_id(claim) {
                         let nodes = self.world.index.nodes_of(id);
+                        let unnamed = nodes.iter().filter(|node| touched.new.is_some() && hydration::of_node(node, claim));
+                        works.extend(unnamed.map(|node| Work::HydrateNode(node.name_any().into())));
                         works.extend(
                             nodes
                                 .into_iter()

@@ -3,11 +3,13 @@
 use ambient::Clock;
 use api::EC2NodeClass;
 use api::ec2nodeclass::{Ami, SecurityGroup, Subnet};
-use cloud::port::{Answer, Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, Validation};
+use cloud::port::{
+    Answer, Cloud, CloudError, Discovery, Instance, LaunchError, LaunchRequest, Launched, Message, PlacementGroup, Validation,
+};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use planner::{InstanceType, Offering};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use vocabulary::{CapacityType, Requirement, Requirements, Resources, UsdPerHour, labels};
 
@@ -24,6 +26,19 @@ struct State {
     unavailable: Vec<String>,
     shutting_down: BTreeMap<String, Timestamp>,
     subnets_missing: bool,
+    /// What an answer about the placement group is.
+    group: Option<Result<PlacementGroup, CloudError>>,
+    /// Machines are in a partition placement group; which partition, EC2 says later.
+    partitioned: bool,
+    prices_refused: bool,
+    price_calls: usize,
+    tag_error: Option<CloudError>,
+    tag_calls: usize,
+    shifted: BTreeSet<String>,
+}
+
+pub fn refusal(code: &str) -> CloudError {
+    CloudError { operation: "ec2:X".into(), code: code.into(), message: "no".into(), status: 400, request_id: None }
 }
 
 pub struct MemoryCloud {
@@ -50,6 +65,39 @@ impl MemoryCloud {
 
     pub fn hide_subnets(&self, hidden: bool) {
         self.with(|s| s.subnets_missing = hidden);
+    }
+
+    pub fn answer_group(&self, group: Option<Result<PlacementGroup, CloudError>>) {
+        self.with(|s| s.group = group);
+    }
+
+    pub fn in_partitions(&self) {
+        self.with(|s| s.partitioned = true);
+    }
+
+    /// EC2 says which partition the machines are in.
+    pub fn partition(&self, number: i64) {
+        self.with(|s| s.instances.values_mut().for_each(|instance| instance.partition = Some(number)));
+    }
+
+    pub fn refuse_prices(&self, refused: bool) {
+        self.with(|s| s.prices_refused = refused);
+    }
+
+    pub fn price_calls(&self) -> usize {
+        self.with(|s| s.price_calls)
+    }
+
+    pub fn refuse_tags(&self, error: Option<CloudError>) {
+        self.with(|s| s.tag_error = error);
+    }
+
+    pub fn tag_calls(&self) -> usize {
+        self.with(|s| s.tag_calls)
+    }
+
+    pub fn shift(&self, zones: &[&str]) {
+        self.with(|s| s.shifted = zones.iter().map(|zone| (*zone).to_owned()).collect());
     }
 
     pub fn launches(&self) -> usize {
@@ -98,6 +146,7 @@ impl State {
             security_groups: vec!["sg-1".into()],
             capacity_type: CapacityType::OnDemand,
             reservation: None,
+            partition: None,
             launch_time: now,
             tags: BTreeMap::new(),
         };
@@ -128,7 +177,18 @@ impl Cloud for MemoryCloud {
     }
 
     fn refresh_prices(&self) -> Answer<'_, ()> {
-        ready(Ok(()))
+        ready(self.with(|s| {
+            s.price_calls += 1;
+            if s.prices_refused { Err(refusal("AccessDeniedException")) } else { Ok(()) }
+        }))
+    }
+
+    fn refresh_zonal_shifts(&self) -> Answer<'_, BTreeSet<String>> {
+        ready(Ok(self.with(|s| s.shifted.clone())))
+    }
+
+    fn resolve_placement_group<'a>(&'a self, _: &'a EC2NodeClass) -> Answer<'a, Option<PlacementGroup>> {
+        ready(self.with(|s| s.group.clone()).transpose())
     }
 
     fn instance_types(&self, _: &EC2NodeClass, _: Timestamp) -> Result<Arc<Vec<InstanceType>>, String> {
@@ -195,6 +255,11 @@ impl Cloud for MemoryCloud {
                 let name = asked.values.first().expect("a type").clone();
                 let (_, cpu, gib, price) = TYPES.iter().find(|(n, ..)| *n == name).expect("a known type");
                 let instance = s.run(&name, now);
+                let placed = if s.partitioned {
+                    vec![(labels::PLACEMENT_GROUP_ID, "pg-1"), (labels::PLACEMENT_GROUP_PARTITION, "")]
+                } else {
+                    vec![]
+                };
                 let all = [
                     (labels::INSTANCE_TYPE, name.as_str()),
                     (labels::ZONE, ZONE),
@@ -208,7 +273,7 @@ impl Cloud for MemoryCloud {
                     instance_type: name.as_str().into(),
                     zone: ZONE.into(),
                     capacity_type: CapacityType::OnDemand,
-                    labels: all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+                    labels: all.iter().chain(&placed).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
                     annotations: BTreeMap::from([(labels::INSTANCE_PROFILE_NAME.to_owned(), "lab_1".to_owned())]),
                     capacity: resources(*cpu, *gib),
                     allocatable: resources(cpu - 70, *gib).with("memory", (gib << 30) - (600 << 20)),
@@ -240,8 +305,14 @@ impl Cloud for MemoryCloud {
     }
 
     fn tag<'a>(&'a self, id: &'a str, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()> {
-        self.with(|s| s.instances.get_mut(id).map(|i| i.tags.extend(tags.clone())));
-        ready(Ok::<_, CloudError>(()))
+        ready(self.with(|s| {
+            s.tag_calls += 1;
+            if let Some(error) = &s.tag_error {
+                return Err(error.clone());
+            }
+            s.instances.get_mut(id).map(|i| i.tags.extend(tags.clone()));
+            Ok(())
+        }))
     }
 
     fn clean_up<'a>(&'a self, _: &'a EC2NodeClass) -> Answer<'a, ()> {

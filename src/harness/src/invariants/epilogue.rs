@@ -61,8 +61,8 @@ async fn prepare(world: &mut World) -> Result<Option<String>, DriveError> {
     if let Some(plan) = world.dry_plan().await {
         world.observer.lock().watch.planned_again(&plan, now);
     }
-    if world.fault_ends(now, end) {
-        return Ok(Some("a fault ends in the minutes after the story".to_owned()));
+    if world.faults_move(now, end).await? {
+        return Ok(Some("a fault ends or does something in the minutes after the story".to_owned()));
     }
     Ok(world.observer.lock().watch.to_come(now, end))
 }

@@ -63,6 +63,13 @@ impl ControlPlane {
         let begun = Instant::now();
         let Options { binaries, workdir, crds } = options;
         std::fs::create_dir_all(workdir).map_err(Error::io(format!("make the folder {}", workdir.display())))?;
+        // The store of an earlier run in the same folder would be another cluster.
+        match std::fs::remove_dir_all(workdir.join("etcd").join("member")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("empty the store of an earlier run")(error));
+            }
+            _ => {}
+        }
         let credentials = credentials::make(workdir)?;
         let [etcd_port, peer_port, api_port, manager_port, scheduler_port] = ports::free()?;
         let url = format!("https://127.0.0.1:{api_port}");

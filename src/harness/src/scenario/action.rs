@@ -1,7 +1,7 @@
 //! `do`: what happens in a step, in one line.
 
 use super::fault::Fault;
-use super::fields::{Reader, suggest};
+use super::fields::{Fields, Reader, suggest};
 use super::given::{Manifest, manifest};
 use super::mistake::Site;
 use super::select::{self, Nodes};
@@ -63,6 +63,8 @@ pub enum Action {
 pub struct Ask {
     pub service: Service,
     pub operation: &'static str,
+    /// Another account than the first.
+    pub account: Option<String>,
     /// By the names of the service's model.
     pub input: Value,
     pub site: Site,
@@ -112,7 +114,7 @@ pub fn action(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Opti
 }
 
 fn mapping(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Option<Action> {
-    let fields = reader.map(node, "do", &["patch", "with", "apply", "advance", "delete", "of", "count", "aws"]);
+    let fields = reader.map(node, "do", &["patch", "with", "apply", "advance", "delete", "of", "count", "aws", "account"]);
     if let Some(kind) = fields.get("delete") {
         let kind = reader.parsed(kind, "do.delete", |text| match text {
             "node" | "nodeclaim" => Ok(text.to_owned()),
@@ -127,10 +129,15 @@ fn mapping(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Option<
     if let Some(time) = fields.get("advance") {
         return reader.parsed(time, "do.advance", units::duration).map(Action::Advance);
     }
-    if let Some(call) = fields.get("aws") {
-        let (service, operation) = reader.parsed(call, "do.aws", called)?;
-        let input = fields.get("with").map_or_else(|| Value::Object(Default::default()), Node::to_json);
-        return Some(Action::Ask(Ask { service, operation, input, site: reader.site(&node.span) }));
+    if fields.get("aws").is_some() {
+        let account = fields.get("account").and_then(|n| {
+            reader.parsed(n, "do.account", |text| {
+                fake_ec2::state::is_account(text)
+                    .then(|| text.to_owned())
+                    .ok_or_else(|| "write an account's twelve digits, quoted".to_owned())
+            })
+        });
+        return asked(reader, node, &fields, account).map(Action::Ask);
     }
     let (Some(object), Some(with)) = (fields.get("patch"), fields.get("with")) else {
         reader.wrong(&node.span, "an action as a mapping is {patch: KIND/NAME, with: {…}}", None);
@@ -139,6 +146,13 @@ fn mapping(reader: &Reader, folder: &Path, node: &Node, region: &str) -> Option<
     let target =
         reader.parsed(object, "do.patch", |text| target(text).ok_or_else(|| "write KIND/NAMESPACE/NAME, or KIND/NAME".to_owned()))?;
     Some(Action::Patch { target, patch: with.to_json() })
+}
+
+/// `{aws: ec2 CreateTags, with: {…}}`.
+pub(super) fn asked(reader: &Reader, node: &Node, fields: &Fields<'_>, account: Option<String>) -> Option<Ask> {
+    let (service, operation) = reader.parsed(fields.get("aws")?, "aws", called)?;
+    let input = fields.get("with").map_or_else(|| Value::Object(Default::default()), Node::to_json);
+    Some(Ask { service, operation, account, input, site: reader.site(&node.span) })
 }
 
 /// `ec2 CreateTags`: a service and one of its operations.

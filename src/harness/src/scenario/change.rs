@@ -2,10 +2,12 @@
 
 use super::catalogue;
 use super::fields::Reader;
-use super::given::{self, Capacity};
+use super::given::{self, Capacity, Reserved};
+use super::spot::{Spot, Traces};
 use super::units;
 use crate::yaml::{Kind, Node};
 use fake_ec2::state::{Consistency, Delay, OnDemandPrice, Quota};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use vocabulary::UsdPerHour;
 
@@ -22,9 +24,18 @@ pub enum Change {
     Prices(BTreeMap<String, UsdPerHour>),
     /// So many addresses are free in each subnet of these zones; no zones mean all.
     Addresses { zones: Vec<String>, free: u32 },
+    /// Which zones offer a type; none of the catalogue's are meant where nothing is said.
+    Offerings(Offerings),
+    /// Reservations hold so many; one that there is not is made, one of none ends.
+    Reservations(Vec<Reserved>),
+    /// What Spot costs and how it moves.
+    Spot(Spot),
 }
 
-pub(super) const WORDS: [&str; 5] = ["capacity", "quotas", "consistency", "prices", "addresses"];
+/// Zones by type; no list: as in the catalogue.
+pub type Offerings = BTreeMap<String, Option<Vec<String>>>;
+
+pub(super) const WORDS: [&str; 8] = ["capacity", "quotas", "consistency", "prices", "addresses", "offerings", "reservations", "spot"];
 
 pub(super) fn read(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<Change> {
     match word {
@@ -49,8 +60,38 @@ pub(super) fn read(reader: &Reader, word: &str, node: &Node, region: &str) -> Op
             let free = u32::try_from(reader.whole(free, "addresses.free")?).unwrap_or(u32::MAX);
             Some(Change::Addresses { zones, free })
         }
+        "offerings" => offerings(reader, node, region).map(Change::Offerings),
+        "reservations" => {
+            let rows = reader.list(node).into_iter().filter_map(|n| given::reserved(reader, n, region));
+            Some(Change::Reservations(rows.collect()))
+        }
+        // Who asks from outside has no folder here, and a step has none either: a trace is its text.
+        "spot" => Some(Change::Spot(super::spot::spot(reader, Traces::Said, node, region))),
         _ => None,
     }
+}
+
+/// `{m5.large: [us-west-2a], c5.large: none, t3.small: all}`.
+pub(super) fn offerings(reader: &Reader, node: &Node, region: &str) -> Option<Offerings> {
+    let Kind::Map(entries) = &node.kind else {
+        reader.wrong(
+            &node.span,
+            "offerings must map instance types to zones",
+            "for example {m5.large: [us-west-2a], c5.large: none}".to_owned(),
+        );
+        return None;
+    };
+    let mut made = Offerings::new();
+    for (key, value) in entries {
+        let named = Node { kind: Kind::Text(key.name.clone()), span: key.span.clone() };
+        let zones = match &value.kind {
+            Kind::Text(text) if text == "all" => None,
+            Kind::Text(text) if text == "none" => Some(Vec::new()),
+            _ => Some(catalogue::zones(reader, value, region)),
+        };
+        made.extend(catalogue::types(reader, &named, region).into_iter().map(|name| (name, zones.clone())));
+    }
+    Some(made)
 }
 
 /// `2s..5s` as the cloud has it.
@@ -60,7 +101,7 @@ pub(super) fn delay(reader: &Reader, node: &Node, what: &str) -> Option<Delay> {
 
 impl Change {
     /// Makes the cloud so; says why it cannot be.
-    pub fn make(&self, state: &mut fake_ec2::state::State, region: &str) -> Result<(), String> {
+    pub fn make(&self, state: &mut fake_ec2::state::State, now: Timestamp, region: &str) -> Result<(), String> {
         match self {
             Change::Capacity(rows) => {
                 let pools = rows.iter().flat_map(|row| crate::world::inject::pools(row, region).into_iter().map(|pool| (pool, row.count)));
@@ -76,6 +117,23 @@ impl Change {
                 });
                 state.settings_mut().on_demand_prices.extend(rows);
             }
+            Change::Offerings(offerings) => {
+                let offered = &mut state.settings_mut().offered_zones;
+                for (name, zones) in offerings {
+                    match zones {
+                        Some(zones) => _ = offered.insert(name.clone(), zones.clone()),
+                        None => _ = offered.remove(name),
+                    }
+                }
+            }
+            Change::Reservations(rows) => {
+                for row in rows {
+                    if state.resize_reservations(now, &row.instance_type, &row.zone, &row.tags, row.count)? == 0 {
+                        row.make(state, now)?;
+                    }
+                }
+            }
+            Change::Spot(spot) => spot.set(state, now),
             Change::Addresses { zones, free } => {
                 if state.leave_addresses(zones, *free) == 0 {
                     return Err("there is no subnet in these zones".to_owned());

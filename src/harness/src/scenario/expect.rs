@@ -89,6 +89,12 @@ pub enum Expectation {
         operation: String,
         count: Count,
     },
+    /// Events of the autoscaler in this step, by their reason, and the kind that they are about if that is said.
+    Events {
+        reason: String,
+        kind: Option<String>,
+        count: Count,
+    },
     /// What an object's conditions must say, `nodepool/default: [Ready]`.
     Conditions {
         object: super::Target,
@@ -113,6 +119,10 @@ impl std::fmt::Display for Expectation {
             }
             Expectation::Shows { object, wanted } => write!(f, "shows: {{ {object}: {wanted} }}"),
             Expectation::AwsCalls { operation, count } => write!(f, "aws: {{ calls: {{ {operation}: {count} }} }}"),
+            Expectation::Events { reason, kind, count } => {
+                let kind = kind.as_ref().map_or(String::new(), |kind| format!("{kind}/"));
+                write!(f, "events: {{ {kind}{reason}: {count} }}")
+            }
             Expectation::AwsDenied(count) => write!(f, "aws: {{ denied: {count} }}"),
             Expectation::Cost { of, compare, amount, pool } => {
                 let pool = pool.as_ref().map_or(String::new(), |pool| format!("pool: {pool}, "));
@@ -225,8 +235,21 @@ pub enum Aggregate {
     Percentile(u8),
 }
 
-const KNOWN: [&str; 12] =
-    ["pods", "nodes", "nodeclaims", "cost", "latency", "launches", "disruptions", "aws", "conditions", "shows", "actions", "controller"];
+const KNOWN: [&str; 13] = [
+    "pods",
+    "nodes",
+    "nodeclaims",
+    "cost",
+    "latency",
+    "launches",
+    "disruptions",
+    "aws",
+    "conditions",
+    "shows",
+    "actions",
+    "controller",
+    "events",
+];
 
 /// The expectations of `always`, which are judged once, at the end: of what is counted over the run. Of a state that would say
 /// nothing of the time before.
@@ -318,6 +341,24 @@ fn one(reader: &Reader, name: &str, node: &Node) -> Vec<Expectation> {
                 .into_iter()
                 .collect()
         }
+        "events" => match &node.kind {
+            Kind::Map(entries) => entries
+                .iter()
+                .filter_map(|(key, value)| {
+                    let count = count(reader, value, "events")?;
+                    let (kind, reason) = key.name.split_once('/').map_or((None, key.name.as_str()), |(kind, reason)| (Some(kind), reason));
+                    Some(Expectation::Events { reason: reason.to_owned(), kind: kind.map(str::to_owned), count })
+                })
+                .collect(),
+            _ => {
+                reader.wrong(
+                    &node.span,
+                    "events is no mapping",
+                    "events: {NodeRepairBlocked: 1, Node/DisruptionBlocked: \">= 1\"}".to_owned(),
+                );
+                Vec::new()
+            }
+        },
         "actions" => vec![Expectation::Actions(super::phrase::actions(reader, node))],
         _ => Vec::new(),
     }

@@ -4,6 +4,7 @@ use super::catalogue;
 use super::change::{self, Change};
 use super::fields::{Fields, Reader};
 use super::mistake::{Mistakes, Site};
+use super::problem::{self, Problem};
 use super::select::{self, Nodes};
 use super::units;
 use crate::yaml::{self, Kind, Node};
@@ -25,6 +26,8 @@ pub enum What {
     Force { force: Force, lasting: Option<SignedDuration>, times: Option<u64> },
     /// Happens to nodes' machines.
     Blow { blow: Blow, nodes: Nodes },
+    /// Nodes are broken, and say so.
+    NodeProblem { problem: Problem, nodes: Nodes },
     /// Comes into a queue; the interruption queue unless it is named.
     Message { queue: Option<String>, body: Body, times: u64 },
     /// AWS publishes new images.
@@ -60,6 +63,10 @@ pub enum Force {
     Deny { actions: Vec<String> },
     /// What becomes of events on their way; no kinds mean all.
     Events { kinds: Vec<String>, does: fake_ec2::state::Disturbance },
+    /// Befalls each machine that is launched from now on and that the selector means, so long after it runs.
+    Fate { blow: Blow, nodes: Nodes, after: Delay, permille: Option<u64> },
+    /// AWS publishes new images again and again.
+    Releases { every: SignedDuration },
     /// What Spot costs; empty lists mean all.
     SpotPrice { types: Vec<String>, zones: Vec<String>, price: fake_ec2::state::SpotPriceIs },
 }
@@ -76,6 +83,8 @@ impl Force {
             Force::ZoneDown { .. } => "az-down",
             Force::SpotPrice { .. } => "spot-price",
             Force::Events { .. } => "events",
+            Force::Fate { blow, .. } => blow.word(),
+            Force::Releases { .. } => "ami-release",
         }
     }
 }
@@ -99,6 +108,18 @@ pub enum Blow {
     },
 }
 
+impl Blow {
+    pub fn word(self) -> &'static str {
+        match self {
+            Blow::SpotInterruption { .. } => "spot-interruption",
+            Blow::Rebalance => "rebalance",
+            Blow::Vanish { .. } => "vanish",
+            Blow::HealthEvent => "health-event",
+            Blow::Impaired { .. } => "impaired",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     Text(String),
@@ -106,14 +127,31 @@ pub enum Body {
     Foreign,
 }
 
-const FORCES: [&str; 9] = ["ice", "error", "throttle", "deny", "az-down", "spot-price", "events", "slow", "short-pages"];
-const WORDS: [&str; 22] = [
+const FORCES: [&str; 15] = [
+    "ice",
+    "error",
+    "throttle",
+    "deny",
+    "az-down",
+    "spot-price",
+    "events",
+    "slow",
+    "short-pages",
+    "spot-interruption",
+    "rebalance",
+    "vanish",
+    "health-event",
+    "impaired",
+    "ami-release",
+];
+pub(crate) const WORDS: [&str; 26] = [
     "ice",
     "spot-interruption",
     "rebalance",
     "vanish",
     "health-event",
     "impaired",
+    "node-problem",
     "message",
     "error",
     "throttle",
@@ -130,6 +168,9 @@ const WORDS: [&str; 22] = [
     "consistency",
     "prices",
     "addresses",
+    "offerings",
+    "reservations",
+    "spot",
 ];
 
 /// A fault is a mapping by its word; several words in one mapping, or several mappings in a list, happen in their order.
@@ -171,7 +212,10 @@ pub(super) fn standing(reader: &Reader, node: &Node, region: &str) -> Vec<Fault>
             reader.wrong(
                 &fault.site.span,
                 "nothing runs yet that this could happen to",
-                format!("given.aws.faults takes {}; the others belong to a step", FORCES.join(", ")),
+                format!(
+                    "given.aws.faults takes {}. What befalls machines needs after, ami-release needs every; the others belong to a step",
+                    FORCES.join(", ")
+                ),
             );
         }
     }
@@ -254,8 +298,14 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
         }
         "events" => events(reader, node),
         "ami-release" => {
-            reader.map(node, "ami-release", &[]);
-            Some(What::ImageRelease)
+            let fields = reader.map(node, "ami-release", &["every", "times", "for"]);
+            let Some(every) = fields.get("every") else { return Some(What::ImageRelease) };
+            let every = reader.parsed(every, "ami-release.every", |text| {
+                units::duration(text)
+                    .and_then(|every| if every.as_secs() < 60 { Err("write a minute or more".to_owned()) } else { Ok(every) })
+            })?;
+            let times = fields.get("times").and_then(|n| positive(reader, n, "times"));
+            Some(What::Force { force: Force::Releases { every }, lasting: lasting(reader, &fields), times })
         }
         "message" => message(reader, node),
         "lift" => {
@@ -272,16 +322,13 @@ fn one(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
             Some(What::Lift(items.into_iter().filter_map(|item| reader.text_of(item, "lift")).collect()))
         }
         _ if change::WORDS.contains(&word) => change::read(reader, word, node, region).map(What::Change),
+        "node-problem" => problem::read(reader, node, region),
         _ => blow(reader, word, node, region),
     }
 }
 
 /// Which of an operation's calls are meant: `with: { InstanceType: m5.* }`, `chance: 25%`.
 fn only(reader: &Reader, fields: &Fields<'_>) -> Only {
-    let percent = |text: &str| {
-        let share = text.strip_suffix('%').and_then(|digits| digits.parse::<f64>().ok()).filter(|share| (0.0..=100.0).contains(share));
-        share.map(|share| (share * 10.0).round() as u64).ok_or_else(|| "write a share such as 25%".to_owned())
-    };
     let with = match fields.get("with").map(|n| &n.kind) {
         Some(Kind::Map(entries)) => {
             entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.text_of(value, "with")?))).collect()
@@ -342,7 +389,7 @@ fn blow(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> 
         "rebalance" | "health-event" => None,
         _ => return None,
     };
-    let known: Vec<&str> = ["nodes", "count"].into_iter().chain(own).collect();
+    let known: Vec<&str> = ["nodes", "count", "after", "chance", "times", "for"].into_iter().chain(own).collect();
     let fields = reader.map(node, word, &known);
     let blow = match word {
         "spot-interruption" => {
@@ -371,7 +418,21 @@ fn blow(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> 
         }
         nodes.capacity = vec!["spot".to_owned()];
     }
-    Some(What::Blow { blow, nodes })
+    let Some(after) = fields.get("after") else {
+        for name in ["chance", "times", "for"] {
+            if let Some(node) = fields.get(name) {
+                reader.wrong(&node.span, format!("{name} belongs to what comes after each launch"), "write after: 10m".to_owned());
+            }
+        }
+        return Some(What::Blow { blow, nodes });
+    };
+    if nodes.count != select::HowMany::default() {
+        reader.wrong(&after.span, "of machines to come no count can be told", "write times, or leave count out".to_owned());
+    }
+    let after = change::delay(reader, after, &format!("{word}.after"))?;
+    let permille = fields.get("chance").and_then(|n| reader.parsed(n, "chance", percent));
+    let times = fields.get("times").and_then(|n| positive(reader, n, "times"));
+    Some(What::Force { force: Force::Fate { blow, nodes, after, permille }, lasting: lasting(reader, &fields), times })
 }
 
 fn message(reader: &Reader, node: &Node) -> Option<What> {
@@ -398,6 +459,12 @@ fn message(reader: &Reader, node: &Node) -> Option<What> {
         }
     };
     Some(What::Message { queue, body, times })
+}
+
+/// `25%`, in thousandths.
+fn percent(text: &str) -> Result<u64, String> {
+    let share = text.strip_suffix('%').and_then(|digits| digits.parse::<f64>().ok()).filter(|share| (0.0..=100.0).contains(share));
+    share.map(|share| (share * 10.0).round() as u64).ok_or_else(|| "write a share such as 25%".to_owned())
 }
 
 fn lasting(reader: &Reader, fields: &Fields<'_>) -> Option<SignedDuration> {

@@ -1,13 +1,14 @@
 //! `given`: the world before the story begins.
 
+use super::action::{self, Ask};
 use super::catalogue;
 use super::fault::{self, Fault};
 use super::fields::Reader;
 use super::mistake::Mistake;
 use super::units;
 use crate::yaml::{self, Kind, Node};
-use jiff::SignedDuration;
-use serde_json::Value;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,6 +94,12 @@ pub struct Aws {
     pub iam_propagation: fake_ec2::state::Delay,
     /// On-demand capacity that is set aside.
     pub reservations: Vec<Reserved>,
+    /// Zones that offer a type, in place of the catalogue's.
+    pub offerings: super::change::Offerings,
+    /// Other accounts by number, and what their owners ask for before the story.
+    pub accounts: Vec<(String, Vec<Ask>)>,
+    /// The cluster takes part in ARC's zonal shifts.
+    pub zonal_shift: bool,
 }
 
 /// A capacity reservation.
@@ -104,6 +111,20 @@ pub struct Reserved {
     /// Used only by those who name it.
     pub targeted: bool,
     pub tags: BTreeMap<String, String>,
+}
+
+impl Reserved {
+    /// Makes it, as the account's owner.
+    pub fn make(&self, state: &mut fake_ec2::state::State, now: Timestamp) -> Result<(), String> {
+        let tags: Vec<Value> = self.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+        let input = json!({
+            "InstanceType": self.instance_type, "InstancePlatform": "Linux/UNIX", "AvailabilityZone": self.zone,
+            "InstanceCount": self.count, "InstanceMatchCriteria": if self.targeted { "targeted" } else { "open" },
+            "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": tags}],
+        });
+        let made = state.ask(now, fake_ec2::model::Service::Ec2, "CreateCapacityReservation", input);
+        made.map(drop).map_err(|error| format!("{}: {}", error.code, error.message))
+    }
 }
 
 /// Whether policies decide. The controller has a role with the permissions of Karpenter's own template.
@@ -168,6 +189,9 @@ impl Default for Aws {
             consistency: Default::default(),
             iam_propagation: fake_ec2::state::Delay::ZERO,
             reservations: Vec::new(),
+            offerings: Default::default(),
+            accounts: Vec::new(),
+            zonal_shift: false,
         }
     }
 }
@@ -295,6 +319,9 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
         "quotas",
         "consistency",
         "reservations",
+        "offerings",
+        "accounts",
+        "zonalShift",
     ];
     let fields = reader.map(node, "given.aws", &known);
     let text = |name: &str| fields.get(name).and_then(|n| reader.text_of(n, &format!("given.aws.{name}")));
@@ -332,8 +359,40 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
     if let Some(node) = fields.get("reservations") {
         made.reservations = reader.list(node).into_iter().filter_map(|n| reserved(reader, n, &made.region)).collect();
     }
+    if let Some(node) = fields.get("offerings") {
+        made.offerings = super::change::offerings(reader, node, &made.region).unwrap_or_default();
+    }
+    if let Some(node) = fields.get("accounts") {
+        made.accounts = accounts(reader, node);
+    }
+    made.zonal_shift = fields.get("zonalShift").is_some_and(|n| truth(reader, n, "given.aws.zonalShift"));
     made.iam = fields.get("iam").map(|n| iam(reader, folder, n)).unwrap_or_default();
     made.prices = fields.get("prices").and_then(|n| prices(reader, n)).unwrap_or_default();
+    made
+}
+
+/// `{"210987654321": [{aws: iam CreateRole, with: {…}}]}`.
+fn accounts(reader: &Reader, node: &Node) -> Vec<(String, Vec<Ask>)> {
+    let Kind::Map(entries) = &node.kind else {
+        reader.wrong(&node.span, "accounts must map numbers to what is asked there", "for example {\"210987654321\": []}".to_owned());
+        return Vec::new();
+    };
+    let mut made = Vec::new();
+    for (key, value) in entries {
+        if !fake_ec2::state::is_account(&key.name) {
+            reader.wrong(&key.span, format!("{:?} is no account", key.name), "write its twelve digits, quoted".to_owned());
+            continue;
+        }
+        let asks = reader.list(value).into_iter().filter_map(|item| {
+            let fields = reader.map(item, "given.aws.accounts", &["aws", "with"]);
+            let asked = action::asked(reader, item, &fields, Some(key.name.clone()));
+            if asked.is_none() && fields.get("aws").is_none() {
+                reader.wrong(&item.span, "an account's calls need aws", "for example {aws: iam CreateRole, with: {…}}".to_owned());
+            }
+            asked
+        });
+        made.push((key.name.clone(), asks.collect()));
+    }
     made
 }
 
@@ -396,7 +455,7 @@ pub(super) fn quotas(reader: &Reader, node: &Node) -> Vec<fake_ec2::state::Quota
     names.iter().filter_map(quota).collect()
 }
 
-fn reserved(reader: &Reader, node: &Node, region: &str) -> Option<Reserved> {
+pub(super) fn reserved(reader: &Reader, node: &Node, region: &str) -> Option<Reserved> {
     let fields = reader.map(node, "given.aws.reservations", &["type", "zone", "count", "match", "tags"]);
     let (Some(kind), Some(zone), Some(count)) = (fields.get("type"), fields.get("zone"), fields.get("count")) else {
         reader.wrong(
@@ -453,6 +512,14 @@ fn iam(reader: &Reader, folder: &Path, node: &Node) -> Iam {
     let documents = fields.get("serviceControlPolicies").map(|n| reader.list(n)).unwrap_or_default();
     made.service_control_policies = documents.into_iter().filter_map(document).collect();
     made
+}
+
+fn truth(reader: &Reader, node: &Node, what: &str) -> bool {
+    if let Kind::Bool(is) = &node.kind {
+        return *is;
+    }
+    reader.wrong(&node.span, &format!("{what} is true or false"), "write true".to_owned());
+    false
 }
 
 fn queue(reader: &Reader, node: &Node) -> Queue {

@@ -12,17 +12,21 @@ pub mod fault;
 mod fields;
 mod given;
 mod mistake;
+
 mod phrase;
+mod problem;
 mod select;
 pub mod spot;
 mod units;
 
 pub use action::{Action, Ask, Target};
+pub use change::Change;
 pub use expect::{Aggregate, Compare, Condition, CostOf, Count, Expectation, LatencyOf, NodeTypes, Noun, PodExpectation};
 pub use fault::Fault;
 pub use given::{Aws, Capacity, Daemonsets, Given, Kubernetes, Manifest, NodeGroup, Queue, Span as DurationRange};
 pub use mistake::{Mistake, Mistakes, Site};
 pub use phrase::{Group, Phrase, Verb};
+pub use problem::Problem;
 pub use select::Nodes;
 
 use crate::invariants::Rule;

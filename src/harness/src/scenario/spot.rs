@@ -7,6 +7,7 @@ use super::units;
 use crate::world::machines::micro_usd;
 use crate::yaml::{self, Kind, Node};
 use fake_ec2::state::{Moves, SpotMarket, SpotPrice, Trace};
+use jiff::Timestamp;
 use std::path::Path;
 
 /// Prices that are set, and how the others move.
@@ -14,6 +15,15 @@ use std::path::Path;
 pub struct Spot {
     pub prices: Vec<SpotPrice>,
     pub market: SpotMarket,
+}
+
+impl Spot {
+    /// Makes the cloud so; a trace begins now.
+    pub fn set(&self, state: &mut fake_ec2::state::State, now: Timestamp) {
+        state.settings_mut().spot_prices = self.prices.clone();
+        state.set_spot_market(self.market.clone());
+        state.begin_spot_trace(now);
+    }
 }
 
 /// Where the trace of prices is.

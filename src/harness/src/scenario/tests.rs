@@ -75,6 +75,14 @@ fn the_good_one_is_read() {
 #[case("    expect:", "    fault: { events: { do: lose } }\n    expect:", "write drop, duplicate, delay or reorder")]
 #[case("    expect:", "    fault: { events: { kind: [spot], do: drop } }\n    expect:", "write one of spot-interruption")]
 #[case("    expect:", "    fault: { events: { do: drop, by: 1m } }\n    expect:", "belongs to delay and reorder")]
+#[case("    expect:", "    fault: { node-problem: { nodes: { pool: default } } }\n    expect:", "condition: Ready, or KernelReady")]
+#[case(
+    "    expect:",
+    "    fault: { node-problem: { condition: KernelReady, status: maybe } }\n    expect:",
+    "write True, False or Unknown"
+)]
+#[case("    expect:", "    fault: { node-problem: { condition: Ready, status: Unknown, since: 5m } }\n    expect:", "leave since out")]
+#[case("pods: { ready: 5 }", "events: [Evicted]", "events is no mapping")]
 #[case("    expect:", "    fault: { icce: {} }\n    expect:", "did you mean \"ice\"?")]
 #[case("    expect:", "    fault: { ice: { types: [m5.lagre] } }\n    expect:", "did you mean \"m5.large\"?")]
 #[case("    expect:", "    fault: { ice: { zones: [us-west-2x] } }\n    expect:", "did you mean \"us-west-2a\"?")]
@@ -85,7 +93,7 @@ fn the_good_one_is_read() {
 #[case("    expect:", "    fault: { error: { operation: CreateFleet } }\n    expect:", "error needs code")]
 #[case("    expect:", "    fault: { throttle: { operation: CreateFleet, rate: 2 } }\n    expect:", "such as 2/s")]
 #[case("    expect:", "    fault: { lift: icy }\n    expect:", "did you mean \"ice\"?")]
-#[case("    expect:", "    fault: { lift: vanish }\n    expect:", "cannot be lifted")]
+#[case("    expect:", "    fault: { lift: message }\n    expect:", "cannot be lifted")]
 #[case("    expect:", "    fault: { message: foriegn }\n    expect:", "write foreign, duplicate-of-last")]
 #[case("    expect:", "    fault: { message: { body: a, is: foreign } }\n    expect:", "either a body or a word")]
 #[case("    expect:", "    fault: { vanish: { nodes: { pol: default } } }\n    expect:", "did you mean \"pool\"?")]
@@ -94,7 +102,7 @@ fn the_good_one_is_read() {
 #[case("    expect:", "    fault: { spot-interruption: { nodes: { capacity: on-demand } } }\n    expect:", "Spot instances only")]
 #[case("    expect:", "    fault: {}\n    expect:", "a fault without a word")]
 #[case("    expect:", "    within: 1m\n    until: 2m\n    expect:", "within and until in one step")]
-#[case("given:\n", "given:\n  aws: { faults: [ { vanish: {} } ] }\n", "the others belong to")]
+#[case("given:\n", "given:\n  aws: { faults: [ { vanish: {} } ] }\n", "What befalls machines")]
 #[case("given:\n", "given:\n  aws: { region: us-west-9 }\n", "did you mean \"us-west-")]
 #[case("given:\n", "given:\n  aws: { capacity: [ { types: [m5.large] } ] }\n", "capacity needs types and count")]
 #[case("scale deployment/other/inflate to 5", "delete node of pol default", "delete node of pool NAME")]
@@ -198,4 +206,70 @@ proptest::proptest! {
             let _ = mistakes.render(false);
         }
     }
+}
+
+/// Rows of the table of what the cloud does: what, `given.aws`, `fault`, control.
+fn three_ways() -> Vec<[String; 4]> {
+    let docs = include_str!("../../../../docs/scenarios.md");
+    let (_, table) = docs.split_once("### What the cloud does, in three ways").expect("the heading");
+    let rows = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with("| "));
+    let cells = |row: &str| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    rows.map(|row| cells(row).try_into().unwrap_or_else(|cells| panic!("four cells: {cells:?}"))).collect()
+}
+
+/// What stands in a cell; none where it says why there is nothing.
+fn words(cell: &str) -> Option<&str> {
+    let words = cell.strip_prefix('`').and_then(|cell| cell.strip_suffix('`'));
+    assert!(words.is_some() || cell.starts_with("none: "), "a cell holds words, or says why it does not: {cell}");
+    words
+}
+
+#[test]
+fn what_the_cloud_does_can_be_said_in_three_ways() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = "timestamp,instance_type,availability_zone,spot_price\n+0s,m5.large,us-west-2a,0.05\n";
+    std::fs::write(folder.path().join("prices.csv"), trace).expect("a trace");
+    let mut faults = Vec::new();
+    let rows = three_ways();
+    assert!(rows.len() > 20, "{}", rows.len());
+    for [what, given, fault, control] in &rows {
+        if let Some(given) = words(given) {
+            let text = format!("scenario: a\ngiven:\n  aws:\n    {given}\nsteps:\n  - do: advance 1m\n");
+            let read = parse(&folder.path().join("a.yaml"), &text);
+            assert!(read.is_ok(), "{what}: {}", read.map(drop).expect_err("a mistake").render(false));
+        }
+        if let Some(fault) = words(fault) {
+            let read = super::fault::read("the table", fault, "us-west-2");
+            assert!(read.is_ok(), "{what}: {}", read.map(drop).expect_err("a mistake").render(false));
+            faults.push(fault.split(':').next().unwrap_or_default());
+        }
+        if let Some(control) = words(control) {
+            assert!(["POST /_dryfit/faults", "PUT /_dryfit/spot"].contains(&control), "{what}: {control}");
+        }
+    }
+    let missing: Vec<_> = super::fault::WORDS.iter().filter(|word| **word != "lift" && !faults.contains(word)).collect();
+    assert!(missing.is_empty(), "faults that the table does not have: {missing:?}");
+}
+
+#[rstest]
+#[case("{ spot-interruption: { nodes: { pool: default } } }", "nothing runs yet")]
+#[case("{ vanish: { after: 10m, count: 2 } }", "no count can be told")]
+#[case("{ vanish: { times: 2 } }", "belongs to what comes after each launch")]
+#[case("{ ami-release: {} }", "nothing runs yet")]
+#[case("{ ami-release: { every: 3s } }", "a minute or more")]
+fn what_cannot_stand_before_the_story_is_a_mistake(#[case] fault: &str, #[case] said: &str) {
+    let told = mistakes(&GOOD.replace("given:\n", &format!("given:\n  aws: {{ faults: [{fault}] }}\n")));
+    assert!(told.contains(said), "{told}");
+}
+
+#[rstest]
+#[case("offerings: [m5.large]", "map instance types to zones")]
+#[case("offerings: { m5.larg: none }", "did you mean \"m5.large\"?")]
+#[case("offerings: { m5.large: [us-west-9a] }", "us-west-9a")]
+#[case("accounts: { \"123\": [] }", "twelve digits")]
+#[case("accounts: { \"210987654321\": [{ with: {} }] }", "an account's calls need aws")]
+#[case("accounts: { \"210987654321\": [{ aws: iam CreateRol }] }", "one of its operations")]
+fn offerings_and_accounts_are_read_with_care(#[case] key: &str, #[case] said: &str) {
+    let told = mistakes(&GOOD.replace("given:\n", &format!("given:\n  aws:\n    {key}\n")));
+    assert!(told.contains(said), "{told}");
 }

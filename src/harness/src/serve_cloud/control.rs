@@ -132,9 +132,7 @@ fn spot_prices(cloud: &Cloud, types: &[String], now: Timestamp) -> Value {
 pub(super) fn set_spot(cloud: &mut Cloud, now: Timestamp, spot: spot::Spot) -> Value {
     let state = cloud.state_mut();
     let set = spot.prices.len();
-    state.settings_mut().spot_prices = spot.prices;
-    state.set_spot_market(spot.market);
-    state.begin_spot_trace(now);
+    spot.set(state, now);
     let market = state.spot_market();
     json!({"set": set, "moving": market.moves.is_some(), "tracedPools": market.trace.as_ref().map(|trace| trace.pools())})
 }
@@ -200,6 +198,7 @@ fn one(cloud: &mut Cloud, now: Timestamp, fault: &Fault) -> Result<Value, Mistak
             cloud.state_mut().befall(now, &inject::incident(*blow, instances)).map_err(|why| wrong(why.to_string()))?;
             Ok(shown)
         }
+        What::NodeProblem { .. } => Err(wrong("nodes have problems in scenarios only: a cloud has machines".to_owned())),
         What::Message { queue, body, times } => {
             let queue =
                 queue.clone().ok_or_else(|| fault.site.mistake("the queue is not named", "message: {queue: NAME, …}".to_owned()))?;
@@ -215,7 +214,7 @@ fn one(cloud: &mut Cloud, now: Timestamp, fault: &Fault) -> Result<Value, Mistak
         }
         What::Change(change) => {
             let region = cloud.config().region.clone();
-            change.make(cloud.state_mut(), &region).map_err(wrong)?;
+            change.make(cloud.state_mut(), now, &region).map_err(wrong)?;
             Ok(json!({"changed": true}))
         }
         What::Lift(words) => {

@@ -1,8 +1,9 @@
 //! What a served cloud keeps beside itself: the token of its control, and the journal from which it comes back.
 //!
-//! The journal holds the requests that change something, each with its instant, one JSON document a line, flushed before the request is
+//! The journal holds the requests that change something, each with its instant, one JSON document a line, written before the request is
 //! done. The cloud is deterministic: the same requests at the same instants make the same cloud. A last line that was cut off by a crash is
-//! left out; its request was never answered.
+//! left out; its request was never answered. A receiver of messages is written down when it gets some, at that instant and before they are
+//! handed out: most polls bring nothing, and must not make the file grow. What was written reaches the disk within a fifth of a second.
 
 use super::control;
 use crate::pump::{Request, Tap};
@@ -13,10 +14,13 @@ use bytes::Bytes;
 use fake_ec2::Cloud;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -33,12 +37,44 @@ pub enum JournalError {
 pub struct Keeper {
     pub region: String,
     token: Option<Arc<str>>,
-    journal: Option<Arc<Mutex<File>>>,
+    journal: Option<Arc<Journal>>,
+    /// Receivers of messages that wait for an answer, by their numbers on the wire.
+    receivers: BTreeMap<u64, Request>,
 }
+
+struct Journal {
+    file: Mutex<File>,
+    /// Something was written that may not be on the disk.
+    dirty: AtomicBool,
+}
+
+impl Journal {
+    fn write(&self, line: &Value) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // Without room on the disk the cloud goes on; what it says then is lost when it ends.
+        if let Err(error) = writeln!(file, "{line}").and_then(|()| file.flush()) {
+            eprintln!("the state is not kept: {error}");
+        }
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// Brings what was written to the disk.
+    fn sync(&self) {
+        if self.dirty.swap(false, Ordering::AcqRel) {
+            let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).try_clone();
+            if let Err(error) = file.and_then(|file| file.sync_data()) {
+                eprintln!("the state is not on the disk: {error}");
+            }
+        }
+    }
+}
+
+/// How often what was written is brought to the disk.
+const SYNC: Duration = Duration::from_millis(200);
 
 impl Keeper {
     pub fn new(region: &str, token: Option<&str>) -> Self {
-        Keeper { region: region.to_owned(), token: token.map(Arc::from), journal: None }
+        Keeper { region: region.to_owned(), token: token.map(Arc::from), journal: None, receivers: BTreeMap::new() }
     }
 
     /// Whether a request to the control bears the token, if there is one.
@@ -70,37 +106,53 @@ impl Keeper {
                 }
             }
         }
-        let mut count = 0;
+        let (mut count, mut kept, mut empty) = (0, format!("{head}\n"), 0);
         for (at, line) in lines {
             let (now, request) = read(line).ok_or_else(|| JournalError::Line(path.to_owned(), at + 1))?;
             if control::is_control(&request) {
                 control::replay(cloud, now, &self.region, &request);
             } else {
+                let receives = receives(&request);
                 cloud.submit(now, request);
-                drop(cloud.advance(now));
+                let outs = cloud.advance(now);
+                // Files of before hold polls that brought nothing.
+                if receives && !outs.iter().any(|out| matches!(out, fake_ec2::Out::Reply(_, reply) if brings_messages(reply.body()))) {
+                    empty += 1;
+                    continue;
+                }
             }
+            kept.extend([line, "\n"]);
             count += 1;
         }
-        self.journal = Some(Arc::new(Mutex::new(file)));
+        if empty > 0 {
+            file = replace(path, &kept).map_err(broken)?;
+        }
+        file.sync_data().map_err(broken)?;
+        let journal = Arc::new(Journal { file: Mutex::new(file), dirty: AtomicBool::new(false) });
+        let synced = Arc::downgrade(&journal);
+        std::thread::spawn(move || {
+            while let Some(journal) = synced.upgrade() {
+                journal.sync();
+                drop(journal);
+                std::thread::sleep(SYNC);
+            }
+        });
+        self.journal = Some(journal);
         Ok(count)
     }
 
     /// Writes a request down, if there is a journal and it may change something.
     pub fn note(&self, now: Timestamp, request: &Request) {
         let Some(journal) = &self.journal else { return };
-        if only_reads(request) {
-            return;
+        if !only_reads(request) {
+            journal.write(&written(now, request));
         }
-        let headers: Vec<[&str; 2]> =
-            request.headers().iter().filter_map(|(name, value)| Some([name.as_str(), value.to_str().ok()?])).collect();
-        let line = json!({
-            "now": now.to_string(), "method": request.method().as_str(), "uri": request.uri().to_string(), "headers": headers,
-            "body": STANDARD.encode(request.body()),
-        });
-        let mut file = journal.lock().unwrap_or_else(PoisonError::into_inner);
-        // Without room on the disk the cloud goes on; what it says then is lost when it ends.
-        if let Err(error) = writeln!(file, "{line}").and_then(|()| file.flush()) {
-            eprintln!("the state is not kept: {error}");
+    }
+
+    /// Brings what was written to the disk, at the end.
+    pub fn end(&self) {
+        if let Some(journal) = &self.journal {
+            journal.sync();
         }
     }
 
@@ -111,13 +163,65 @@ impl Keeper {
 }
 
 impl Tap for Keeper {
-    fn request(&mut self, now: Timestamp, _: u64, request: &Request) {
-        self.note(now, request);
+    fn request(&mut self, now: Timestamp, number: u64, request: &Request) {
+        if receives(request) {
+            self.receivers.insert(number, request.clone());
+        } else {
+            self.note(now, request);
+        }
     }
 
-    fn reply(&mut self, _: Timestamp, _: u64, _: u16, _: &[u8]) {}
+    fn reply(&mut self, now: Timestamp, number: u64, _: u16, body: &[u8]) {
+        if let Some(request) = self.receivers.remove(&number)
+            && brings_messages(body)
+        {
+            self.note(now, &request);
+        }
+    }
 
     fn chunk(&mut self, _: Timestamp, _: u64, _: &[u8]) {}
+}
+
+/// A request as a line holds it.
+fn written(now: Timestamp, request: &Request) -> Value {
+    let headers: Vec<[&str; 2]> =
+        request.headers().iter().filter_map(|(name, value)| Some([name.as_str(), value.to_str().ok()?])).collect();
+    json!({
+        "now": now.to_string(), "method": request.method().as_str(), "uri": request.uri().to_string(), "headers": headers,
+        "body": STANDARD.encode(request.body()),
+    })
+}
+
+/// Puts a whole new file in the place of another: after a crash there is the one or the other.
+fn replace(path: &Path, text: &str) -> std::io::Result<File> {
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        File::open(folder)?.sync_all()?;
+    }
+    OpenOptions::new().append(true).open(path)
+}
+
+/// Whether a request asks a queue for messages.
+fn receives(request: &Request) -> bool {
+    let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
+    target.is_some_and(|target| target.ends_with(".ReceiveMessage")) || named(request, |name| name == "ReceiveMessage") == Some(true)
+}
+
+/// Whether an answer to it holds any.
+fn brings_messages(body: &[u8]) -> bool {
+    // In JSON and XML alike a message has this member, and nothing else of the answer has.
+    body.windows(b"ReceiptHandle".len()).any(|part| part == b"ReceiptHandle")
+}
+
+/// What holds of the operation's name in a form, if there is one.
+fn named(request: &Request, holds: impl Fn(&str) -> bool) -> Option<bool> {
+    let action = |text: &str| text.split('&').find_map(|pair| pair.strip_prefix("Action=")).map(&holds);
+    let body = std::str::from_utf8(request.body()).ok().and_then(action);
+    body.or_else(|| request.uri().query().and_then(action))
 }
 
 /// Whether a request only describes, gets or lists.
@@ -126,10 +230,7 @@ fn only_reads(request: &Request) -> bool {
     if let Some(target) = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok()) {
         return target.split_once('.').is_some_and(|(_, name)| reads(name));
     }
-    let action = |text: &str| text.split('&').find_map(|pair| pair.strip_prefix("Action=")).map(reads);
-    let body = std::str::from_utf8(request.body()).ok().and_then(action);
-    let query = || request.uri().query().and_then(action);
-    body.or_else(query).unwrap_or(request.method() == http::Method::GET)
+    named(request, reads).unwrap_or(request.method() == http::Method::GET)
 }
 
 fn read(line: &str) -> Option<(Timestamp, Request)> {
@@ -204,6 +305,63 @@ mod tests {
         assert_eq!(Keeper::new("us-west-2", None).keep(&path, &start, &mut third).expect("the same file"), 3);
         let other = Keeper::new("us-west-2", None).keep(&path, &json!({"seed": 4}), &mut fresh());
         assert!(matches!(other, Err(JournalError::Other(..))), "{other:?}");
+    }
+
+    fn ask_sqs(body: &str) -> Request {
+        let scope = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-west-2/sqs/aws4_request, SignedHeaders=host, Signature=00";
+        let request = http::Request::post("http://127.0.0.1/").header("authorization", scope);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.body(Bytes::from(format!("{body}&Version=2012-11-05"))).expect("a request")
+    }
+
+    /// As a wire tells it: the request, then its reply.
+    fn poll(cloud: &mut Cloud, keeper: &mut Keeper, second: i64, number: u64, body: &str) -> String {
+        let request = ask_sqs(body);
+        Tap::request(keeper, at(second), number, &request);
+        let ticket = cloud.submit(at(second), request);
+        let outs = cloud.advance(at(second));
+        let reply = outs.into_iter().find_map(|out| match out {
+            fake_ec2::Out::Reply(answered, response) if answered == ticket => Some(response),
+            _ => None,
+        });
+        let reply = reply.expect("a reply");
+        Tap::reply(keeper, at(second), number, 200, reply.body());
+        String::from_utf8_lossy(reply.body()).into_owned()
+    }
+
+    #[test]
+    fn polls_that_bring_nothing_do_not_make_the_file_grow() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state");
+        let start = json!({"seed": 3});
+        let (mut cloud, mut keeper) = (fresh(), Keeper::new("us-west-2", None));
+        keeper.keep(&path, &start, &mut cloud).expect("a new file");
+        let queue = "QueueUrl=http%3A%2F%2F127.0.0.1%2F123456789012%2Fq";
+        poll(&mut cloud, &mut keeper, 0, 1, "Action=CreateQueue&QueueName=q");
+        let size = || std::fs::metadata(&path).expect("the file").len();
+        let before = size();
+        for number in 2..100 {
+            assert!(!poll(&mut cloud, &mut keeper, 1, number, &format!("Action=ReceiveMessage&{queue}")).contains("<Message>"));
+        }
+        assert_eq!(size(), before);
+        poll(&mut cloud, &mut keeper, 2, 100, &format!("Action=SendMessage&{queue}&MessageBody=hello"));
+        assert!(poll(&mut cloud, &mut keeper, 3, 101, &format!("Action=ReceiveMessage&{queue}&VisibilityTimeout=60")).contains("hello"));
+        drop(keeper);
+
+        // Polls of a file that an older build wrote are left out when it is opened.
+        let mut file = OpenOptions::new().append(true).open(&path).expect("the file");
+        let kept = size();
+        for second in 4..50 {
+            writeln!(file, "{}", written(at(second), &ask_sqs(&format!("Action=ReceiveMessage&{queue}")))).expect("a line");
+        }
+        let (mut again, mut keeper) = (fresh(), Keeper::new("us-west-2", None));
+        assert_eq!(keeper.keep(&path, &start, &mut again).expect("the same file"), 3);
+        assert_eq!(size(), kept);
+        let asked = format!("Action=ReceiveMessage&{queue}");
+        assert!(!poll(&mut again, &mut keeper, 60, 1, &asked).contains("hello"), "it is in flight as it was");
+        assert!(poll(&mut again, &mut keeper, 64, 2, &asked).contains("hello"), "and comes back when it was to");
+        poll(&mut again, &mut keeper, 65, 3, "Action=CreateQueue&QueueName=r");
+        assert!(size() > kept, "it is written on");
     }
 
     #[test]

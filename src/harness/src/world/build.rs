@@ -245,20 +245,27 @@ fn furnish_account(cloud: &mut fake_ec2::Cloud, scenario: &Scenario, now: Timest
         made.map_err(|error| WorldError::Cloud(format!("furnish the account: {error}")))?;
     }
     for reserved in &aws.reservations {
-        let tags: Vec<_> = reserved.tags.iter().map(|(key, value)| serde_json::json!({"Key": key, "Value": value})).collect();
-        let input = serde_json::json!({
-            "InstanceType": reserved.instance_type, "InstancePlatform": "Linux/UNIX", "AvailabilityZone": reserved.zone,
-            "InstanceCount": reserved.count, "InstanceMatchCriteria": if reserved.targeted { "targeted" } else { "open" },
-            "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": tags}],
-        });
-        let made = cloud.state_mut().ask(now, fake_ec2::model::Service::Ec2, "CreateCapacityReservation", input);
-        made.map_err(|error| WorldError::Cloud(format!("furnish the account: {error}")))?;
+        reserved.make(cloud.state_mut(), now).map_err(|error| WorldError::Cloud(format!("furnish the account: {error}")))?;
+    }
+    for (account, asks) in &aws.accounts {
+        cloud.state_mut().open_account(account);
+        for ask in asks {
+            let made = cloud.state_mut().ask_in(now, account, ask.service, ask.operation, ask.input.clone());
+            let wrong = |error: fake_ec2::protocol::AwsError| {
+                let said = format!("{}: {}: {}", ask.operation, error.code, error.message);
+                WorldError::Mistakes(crate::scenario::Mistakes(vec![ask.site.mistake(said, None)]))
+            };
+            made.map_err(wrong)?;
+        }
     }
     cloud
         .state_mut()
         .furnish_eks(now, &lab)
-        .map(drop)
-        .map_err(|error| WorldError::Cloud(format!("furnish the account: {}: {}", error.code, error.message)))
+        .map_err(|error| WorldError::Cloud(format!("furnish the account: {}: {}", error.code, error.message)))?;
+    if aws.zonal_shift {
+        cloud.state_mut().enable_zonal_shift(&aws.cluster);
+    }
+    Ok(())
 }
 
 async fn cluster_endpoint(aws: &Line<fake_ec2::Cloud>, scenario: &Scenario) -> Result<String, WorldError> {
@@ -374,7 +381,7 @@ async fn start_controller(
             let errors = Arc::default();
             let mut controller = controller::Settings::new(&aws.cluster);
             controller.cluster_ca = cloud.cluster_ca.clone();
-            controller.interruptions = aws.queue_name().is_some();
+            controller.interruption_queue = aws.queue_name();
             controller.crash_at = options.crash_at;
             controller.tamper = options.tamper.clone();
             super::running::configure(&mut controller, &mut cloud, &scenario.given.settings)?;

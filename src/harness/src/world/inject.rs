@@ -4,7 +4,7 @@ use super::{World, WorldError};
 use crate::drive::DriveError;
 use crate::scenario::fault::{Blow, Body, Fault, Force, What};
 use crate::scenario::{self, Mistake, Mistakes, Nodes, Site, Target};
-use fake_ec2::state::{self, Cause, Effect, Incident, Market, Pool, Rule};
+use fake_ec2::state::{self, Cause, Effect, Fate, Incident, Machines, Market, Pool, Rule};
 use jiff::{SignedDuration, Timestamp};
 
 /// A fault that is or was in force.
@@ -39,6 +39,28 @@ pub fn effect(force: &Force) -> Effect {
         Force::ZoneDown { zones } => Effect::ZoneDown { zones },
         Force::Events { kinds, does } => Effect::Events { kinds, does },
         Force::SpotPrice { types, zones, price } => Effect::SpotPrice { instance_types: types, zones, price },
+        Force::Fate { blow, nodes, after, permille } => Effect::Fate { fate: fate(blow), machines: machines(nodes), after, permille },
+        Force::Releases { every } => Effect::ImageRelease { every },
+    }
+}
+
+fn fate(blow: Blow) -> Fate {
+    match blow {
+        Blow::SpotInterruption { notice } => Fate::SpotInterruption { notice },
+        Blow::Rebalance => Fate::RebalanceRecommendation,
+        Blow::Vanish { hardware } => Fate::Vanish { cause: if hardware { Cause::HardwareFailure } else { Cause::Terminated } },
+        Blow::HealthEvent => Fate::ScheduledChange,
+        Blow::Impaired { check } => Fate::Impair { check },
+    }
+}
+
+/// A selector of nodes as one of machines to come: their pool is a tag.
+fn machines(nodes: Nodes) -> Machines {
+    Machines {
+        instance_types: nodes.types,
+        zones: nodes.zones,
+        markets: nodes.capacity.iter().filter_map(|kind| market(kind)).collect(),
+        tags: nodes.pool.into_iter().map(|pool| (vocabulary::labels::NODEPOOL.to_owned(), pool)).collect(),
     }
 }
 
@@ -68,9 +90,10 @@ pub fn market(kind: &str) -> Option<Market> {
 }
 
 impl World {
-    /// Whether a fault ends by itself between two instants.
-    pub fn fault_ends(&self, from: Timestamp, to: Timestamp) -> bool {
-        self.forces.iter().any(|force| force.ends.is_some_and(|ends| from < ends && ends <= to))
+    /// Whether a fault ends by itself between two instants, or something comes by one that is in force.
+    pub async fn faults_move(&self, from: Timestamp, to: Timestamp) -> Result<bool, WorldError> {
+        let ends = self.forces.iter().any(|force| force.ends.is_some_and(|ends| from < ends && ends <= to));
+        Ok(ends || self.aws.visit(move |cloud, _| cloud.state().comes_by_rule(from, to)).await?)
     }
 
     /// Lets a fault of a step happen.
@@ -88,6 +111,15 @@ impl World {
                     machines.ok_or_else(|| mistaken(fault.site.mistake("a node that is meant has no machine of this cloud", None)))?;
                 self.befall(incident(*blow, machines), &fault.site).await
             }
+            What::NodeProblem { problem, nodes } => {
+                let chosen = nodes.take(self.observer.lock().choose(nodes)).map_err(|why| mistaken(fault.site.mistake(why, None)))?;
+                for (node, machine) in chosen {
+                    let machine = machine.ok_or_else(|| format!("node {node} has no machine of this cloud"));
+                    let done = machine.and_then(|machine| self.kubelets.trouble(&machine, self.problem(problem)));
+                    done.map_err(|why| mistaken(fault.site.mistake(why, None)))?;
+                }
+                Ok(())
+            }
             What::Message { queue, body: text, times } => {
                 let Some(queue) = queue.clone().or_else(|| self.queue.clone()) else {
                     return Err(mistaken(fault.site.mistake("this world has no interruption queue", "given.aws.queue: true".to_owned())));
@@ -100,7 +132,8 @@ impl World {
             What::ImageRelease => self.befall(Incident::ImageRelease, &fault.site).await,
             What::Change(change) => {
                 let (change, region) = (change.clone(), self.region.clone());
-                let made = self.aws.visit(move |cloud, _| change.make(cloud.state_mut(), &region)).await.map_err(WorldError::from)?;
+                let made =
+                    self.aws.visit(move |cloud, now| change.make(cloud.state_mut(), now, &region)).await.map_err(WorldError::from)?;
                 made.map_err(|why| mistaken(fault.site.mistake(why, None)))
             }
             What::Lift(words) => {
@@ -112,10 +145,23 @@ impl World {
         }
     }
 
+    fn problem(&self, problem: &scenario::Problem) -> kubelets::Problem {
+        let now = self.clock.now();
+        let since = now.saturating_sub(problem.since).unwrap_or(now);
+        // Kubernetes' times have no fractions.
+        let since = Timestamp::from_second(since.as_second()).unwrap_or(since);
+        let scenario::Problem { condition, status, reason, message, .. } = problem.clone();
+        kubelets::Problem { condition, status, reason, message, since }
+    }
+
     /// Asks AWS for something as the account's owner. A refusal is a mistake of the scenario.
     pub async fn ask(&mut self, ask: &scenario::Ask) -> Result<(), DriveError> {
         let (service, operation, input) = (ask.service, ask.operation, ask.input.clone());
-        let asked = self.aws.visit(move |cloud, now| cloud.state_mut().ask(now, service, operation, input));
+        let account = ask.account.clone();
+        let asked = self.aws.visit(move |cloud, now| match account {
+            Some(account) => cloud.state_mut().ask_in(now, &account, service, operation, input),
+            None => cloud.state_mut().ask(now, service, operation, input),
+        });
         let refused = asked.await.map_err(WorldError::from)?.err();
         let mistake = |refused: fake_ec2::protocol::AwsError| {
             mistaken(ask.site.mistake(format!("{operation}: {}: {}", refused.code, refused.message), None))
@@ -170,6 +216,9 @@ impl World {
         let (consistency, propagation) = (given.consistency, given.iam_propagation);
         self.aws.visit(move |cloud, _| cloud.state_mut().set_consistency(consistency, propagation)).await?;
         self.aws.visit(|cloud, now| cloud.state_mut().begin_spot_trace(now)).await?;
+        let (offerings, region) = (scenario::Change::Offerings(given.offerings.clone()), given.region.clone());
+        let made = self.aws.visit(move |cloud, now| offerings.make(cloud.state_mut(), now, &region)).await?;
+        made.map_err(WorldError::Cloud)?;
         for fault in &given.faults {
             if let What::Force { force, lasting, times } = &fault.what {
                 self.put_in_force(force, *times, None, *lasting, &fault.site).await?;
@@ -206,6 +255,10 @@ impl World {
         let help = |word: &str| match word {
             "events" => "no rule wanted such an event while it was in force",
             "spot-price" => "nobody asked for these prices, or for a Spot machine there, while it was in force",
+            "spot-interruption" | "rebalance" | "vanish" | "health-event" | "impaired" => {
+                "no machine that it means came to run while it was in force"
+            }
+            "ami-release" => "the story ended before the first release",
             "ice" => "no launch asked for such a machine while it was in force",
             _ => "no such call was made while it was in force",
         };

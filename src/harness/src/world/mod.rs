@@ -90,6 +90,9 @@ pub enum WorldError {
     Local(#[from] local::Error),
     #[error("the controller: {0}")]
     Controller(String),
+    /// Of the scenario, which shows only when its world is built.
+    #[error("{0}")]
+    Mistakes(crate::scenario::Mistakes),
 }
 
 impl From<Ended> for WorldError {

@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::state::Key;
-use crate::node;
+use crate::node::{self, Problem};
 use crate::pod::{Stage, View};
 
 pub enum Effect {
@@ -36,6 +36,7 @@ pub enum Effect {
         id: String,
         name: String,
         ready: bool,
+        problems: Vec<Problem>,
     },
     /// Patch a pod's status.
     Tell {
@@ -85,8 +86,8 @@ pub async fn perform(client: Client, clock: Clock, effect: Effect) -> Done {
     };
     let result = match effect {
         Effect::Join { provider_id, node, .. } => join(client, &provider_id, node).await,
-        Effect::Ready { name, .. } => post_status(client, &clock, &name, true).await,
-        Effect::Status { name, ready, .. } => post_status(client, &clock, &name, ready).await,
+        Effect::Ready { name, .. } => post_status(client, &clock, &name, true, &[]).await,
+        Effect::Status { name, ready, problems, .. } => post_status(client, &clock, &name, ready, &problems).await,
         Effect::Lease { name, uid, .. } => renew(client, &clock, &name, &uid).await,
         Effect::Tell { namespace, name, stage, turn, patch, .. } => tell(client, &namespace, &name, (stage, turn), patch).await,
         Effect::Forsake { name, uid, .. } => forsake(client, &name, uid).await,
@@ -134,11 +135,11 @@ async fn join(client: Client, provider_id: &str, node: Value) -> Result<Outcome,
 }
 
 /// Writes the conditions, beside those of others.
-async fn post_status(client: Client, clock: &Clock, name: &str, ready: bool) -> Result<Outcome, kube::Error> {
+async fn post_status(client: Client, clock: &Clock, name: &str, ready: bool, problems: &[Problem]) -> Result<Outcome, kube::Error> {
     let nodes: Api<Node> = Api::all(client);
     let node = nodes.get(name).await?;
     let existing = node.status.and_then(|status| status.conditions).unwrap_or_default();
-    let conditions = node::conditions(&existing, ready, clock.now());
+    let conditions = node::troubled(&existing, ready, problems, clock.now());
     nodes.patch_status(name, &written_by(), &Patch::Merge(json!({ "status": { "conditions": conditions } }))).await?;
     Ok(Outcome::Written)
 }

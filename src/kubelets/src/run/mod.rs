@@ -22,9 +22,11 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 
 use crate::machine::Machines;
+use crate::node::Problem;
 use crate::pod::View;
 use crate::profile::Profile;
 use state::State;
+use tokio::sync::Notify;
 
 /// Writes in flight, as a cluster's many kubelets would have together.
 const AT_ONCE: usize = 64;
@@ -38,12 +40,15 @@ pub struct Kubelets {
     machines: Arc<dyn Machines>,
     clock: Clock,
     state: Arc<Mutex<State>>,
+    woken: Arc<Notify>,
 }
 
 /// Looks at running kubelets from outside.
 #[derive(Clone)]
 pub struct Handle {
     state: Arc<Mutex<State>>,
+    woken: Arc<Notify>,
+    clock: Clock,
 }
 
 impl Handle {
@@ -52,13 +57,22 @@ impl Handle {
     pub fn unsettled(&self) -> Vec<String> {
         lock(&self.state).unsettled()
     }
+
+    /// Breaks the ready node of this machine, or mends it; the error says why that cannot be.
+    pub fn trouble(&self, machine: &str, problem: Problem) -> Result<(), String> {
+        let result = lock(&self.state).trouble(machine, problem, self.clock.now());
+        self.woken.notify_one();
+        result
+    }
 }
 
 impl Kubelets {
     /// `entropy` is the kubelets' own sub-tree; each machine and each pod draws from a stream of its own.
     pub fn new(client: Client, machines: Arc<dyn Machines>, clock: Clock, entropy: Entropy, profile: Profile) -> (Kubelets, Handle) {
         let state = Arc::new(Mutex::new(State::new(entropy, profile)));
-        (Kubelets { client, machines, clock, state: state.clone() }, Handle { state })
+        let woken = Arc::new(Notify::new());
+        let handle = Handle { state: state.clone(), woken: woken.clone(), clock: clock.clone() };
+        (Kubelets { client, machines, clock, state, woken }, handle)
     }
 
     /// Runs until it is dropped.
@@ -94,6 +108,7 @@ impl Kubelets {
                     changed = self.machines.changed();
                     self.synchronise();
                 }
+                () = self.woken.notified() => {}
                 () = self.clock.sleep_until(wake), if wake < Timestamp::MAX => {}
             }
         }

@@ -10,7 +10,7 @@ use super::addresses::Addresses;
 use super::effects::{Done, Effect, Outcome};
 use crate::boot::{Bootstrap, boot};
 use crate::machine::{Machine, State as MachineState};
-use crate::node;
+use crate::node::{self, Problem};
 use crate::pod::{self, Life, Stage, View};
 use crate::profile::{Heartbeats, Profile};
 
@@ -57,6 +57,9 @@ struct Unit {
     stream: Stream,
     images: BTreeSet<String>,
     phase: Phase,
+    problems: Vec<Problem>,
+    /// It was silent once: its Lease is an object now, and has to be renewed.
+    renews: bool,
 }
 
 enum Phase {
@@ -72,6 +75,8 @@ enum Phase {
         network: Timestamp,
         ready: bool,
     },
+    /// Its kubelet runs no more; the machine does.
+    Silent,
     /// It never joins, or its Node was deleted under it: a kubelet registers at its start only.
     Apart,
 }
@@ -134,7 +139,7 @@ impl State {
                 },
                 _ => Phase::Off,
             };
-            self.units.insert(id, Unit { machine, stream, images: BTreeSet::new(), phase });
+            self.units.insert(id, Unit { machine, stream, images: BTreeSet::new(), phase, problems: Vec::new(), renews: false });
         }
         consoles
     }
@@ -154,6 +159,12 @@ impl State {
             self.silent.insert(id.to_owned(), (name.clone(), uid.clone()));
             self.timers.insert((now, Key::Lease(id.to_owned())));
         }
+        let name = name.clone();
+        self.abandon(id, &name);
+    }
+
+    /// Nobody speaks for the pods of the node any more.
+    fn abandon(&mut self, id: &str, name: &str) {
         if self.names.get(name).is_some_and(|owner| owner == id) {
             self.names.remove(name);
             self.addresses.forget(name);
@@ -163,6 +174,40 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Breaks the node of a machine, or mends it. Only a node that is ready can be broken.
+    pub fn trouble(&mut self, id: &str, problem: Problem, now: Timestamp) -> Result<(), String> {
+        let Some(unit) = self.units.get_mut(id) else { return Err(format!("machine {id} is not running")) };
+        let ready = problem.condition == "Ready";
+        match &unit.phase {
+            Phase::Silent if ready && problem.status == "True" => {
+                let bootstrap = boot(&unit.machine, &self.profile).map_err(|refusal| refusal.to_string())?;
+                unit.phase = Phase::Booting { joins: now, bootstrap: Box::new(bootstrap) };
+                self.timers.insert((now, Key::Machine(id.to_owned())));
+                return Ok(());
+            }
+            Phase::Silent => return Err(format!("the kubelet of machine {id} is silent already; Ready: \"True\" wakes it")),
+            Phase::Joined { uid, ready: true, .. } if ready && problem.status == "Unknown" => {
+                let (name, uid) = (unit.machine.private_dns_name.clone(), uid.clone());
+                unit.phase = Phase::Silent;
+                // As when the machine ends: the last sign of life is written down.
+                if self.profile.heartbeats == Heartbeats::Computed && !std::mem::replace(&mut unit.renews, true) {
+                    self.silent.insert(id.to_owned(), (name.clone(), uid));
+                    self.timers.insert((now, Key::Lease(id.to_owned())));
+                }
+                self.abandon(id, &name);
+                return Ok(());
+            }
+            Phase::Joined { ready: true, .. } => {}
+            _ => return Err(format!("the node of machine {id} is not ready")),
+        }
+        unit.problems.retain(|known| known.condition != problem.condition);
+        if !(ready && problem.status == "True") {
+            unit.problems.push(problem);
+        }
+        self.timers.insert((now, Key::Status(id.to_owned())));
+        Ok(())
     }
 
     // Pods
@@ -270,7 +315,7 @@ impl State {
                 let (id, name) = (id.clone(), unit.machine.private_dns_name.clone());
                 Some(match key {
                     Key::Lease(_) => Effect::Lease { id, name, uid: uid.clone() },
-                    _ => Effect::Status { id, name, ready: *ready },
+                    _ => Effect::Status { id, name, ready: *ready, problems: unit.problems.clone() },
                 })
             }
         }
@@ -348,7 +393,11 @@ impl State {
                 }
             }
             (Key::Lease(id), _) => drop(self.timers.insert((later(LEASE_EVERY), Key::Lease(id)))),
-            (Key::Status(id), _) => drop(self.timers.insert((later(STATUS_EVERY), Key::Status(id)))),
+            (Key::Status(id), _) => {
+                if self.profile.heartbeats == Heartbeats::Renewed {
+                    self.timers.insert((later(STATUS_EVERY), Key::Status(id)));
+                }
+            }
             (Key::Pod(uid), Outcome::Told { stage, turn, view }) => {
                 if let Some(tenant) = self.tenants.get_mut(&uid) {
                     tenant.reported = tenant.reported.max(stage);
@@ -371,8 +420,10 @@ impl State {
         unit.phase = Phase::Joined { uid, network, ready: false };
         let name = unit.machine.private_dns_name.clone();
         self.timers.insert((network, Key::Machine(id.to_owned())));
-        if self.profile.heartbeats == Heartbeats::Renewed {
+        if self.profile.heartbeats == Heartbeats::Renewed || unit.renews {
             self.timers.insert((now, Key::Lease(id.to_owned())));
+        }
+        if self.profile.heartbeats == Heartbeats::Renewed {
             let status = now.saturating_add(STATUS_EVERY).unwrap_or(now);
             self.timers.insert((status, Key::Status(id.to_owned())));
         }

@@ -9,6 +9,7 @@ use super::effects::{Done, Effect, Outcome};
 use super::state::{Key, State};
 use crate::machine::tests::machine;
 use crate::machine::{Machine, State as MachineState};
+use crate::node::Problem;
 use crate::pod::{Stage, View};
 use crate::profile::{Heartbeats, Profile, Range};
 
@@ -193,4 +194,44 @@ fn the_same_seed_draws_the_same_whatever_the_order() {
         state.next_due()
     };
     assert_eq!(joins(["i-1", "i-2"]), joins(["i-2", "i-1"]));
+}
+
+fn problem(condition: &str, status: &str) -> Problem {
+    Problem { condition: condition.into(), status: status.into(), reason: "R".into(), message: "m".into(), since: at(-60) }
+}
+
+/// A machine whose node has been ready since second 31.
+fn ready(heartbeats: Heartbeats) -> State {
+    let mut state = state(heartbeats);
+    state.synchronise(vec![running()], at(0));
+    (0..=31).for_each(|second| drop(step(&mut state, second)));
+    state
+}
+
+#[test]
+fn a_broken_node_says_so_at_once_and_until_it_is_mended() {
+    let mut state = ready(Heartbeats::Computed);
+    for status in ["False", "True"] {
+        state.trouble("i-1", problem("KernelReady", status), at(40)).expect("a node that is ready");
+        match state.due(at(40), 10).as_slice() {
+            [Effect::Status { ready: true, problems, .. }] => assert_eq!(*problems, [problem("KernelReady", status)]),
+            other => panic!("{:?}", words(other)),
+        }
+        state.done(Done { key: Key::Status("i-1".into()), outcome: Outcome::Written }, at(40));
+    }
+    assert_eq!(state.next_due(), None, "heartbeats are computed");
+    assert!(state.trouble("i-2", problem("KernelReady", "False"), at(40)).is_err());
+}
+
+#[test]
+fn a_silent_kubelet_ends_no_pod_and_comes_back_when_it_is_woken() {
+    let mut state = ready(Heartbeats::Computed);
+    state.trouble("i-1", problem("Ready", "Unknown"), at(40)).expect("a node that is ready");
+    assert_eq!(step(&mut state, 40), ["lease i-1"], "its last sign of life");
+    state.apply(pod("p", Some(41)), at(41));
+    assert!(step(&mut state, 100).is_empty());
+    assert!(state.trouble("i-1", problem("KernelReady", "False"), at(100)).is_err());
+    state.trouble("i-1", problem("Ready", "True"), at(100)).expect("it wakes");
+    assert_eq!(step(&mut state, 100), ["join i-1"]);
+    assert_eq!(step(&mut state, 101), ["ready i-1", "lease i-1"], "its Lease is an object now");
 }

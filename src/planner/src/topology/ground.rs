@@ -29,6 +29,8 @@ pub struct Ground {
     pools: Vec<(Arc<Pool>, Arc<Vec<InstanceType>>)>,
     universes: BTreeMap<Arc<str>, Rc<Universe>>,
     pub hosts: IndexSet<Arc<str>>,
+    /// Position in `hosts` of each node of the snapshot.
+    pub host_of: Vec<usize>,
     pub places: Vec<Place>,
     bound: Bound,
     /// Class and place of the bound pods that count, by uid.
@@ -61,10 +63,13 @@ impl Ground {
     /// `pools` in the order in which they are tried.
     pub fn new(snapshot: &Snapshot, pools: &[&Arc<Pool>], offerings: &Offerings) -> Self {
         let known = |pool: &&Arc<Pool>| Some(((*pool).clone(), offerings.get(&pool.name)?.clone()));
+        let mut hosts = IndexSet::with_capacity(snapshot.nodes.len());
+        let host_of = snapshot.nodes.iter().map(|node| hosts.insert_full(host_name(node).clone()).0).collect();
         Ground {
             pools: pools.iter().filter_map(known).collect(),
             universes: BTreeMap::new(),
-            hosts: snapshot.nodes.iter().map(|node| host_name(node).clone()).collect(),
+            hosts,
+            host_of,
             places: Vec::new(),
             bound: Vec::new(),
             whereabouts: BTreeMap::new(),

@@ -14,7 +14,6 @@ mod group;
 
 pub use class::relates;
 pub use definition::{Definition, Kind};
-pub use ground::host_name;
 
 use crate::input::{Offerings, Pod, PodTerm, Pool, PreferencePolicy, Snapshot, SpreadConstraint};
 use crate::intern::{RequirementTable, RequirementsId, Undefined};
@@ -228,8 +227,9 @@ impl Topology {
         self.ground.hosts.len() + claim
     }
 
-    pub fn host_of_node(&self, node: &crate::input::Node) -> usize {
-        self.ground.hosts.get_index_of(host_name(node)).expect("every node's host is known")
+    /// Of the node at this position in the snapshot.
+    pub fn host_of_node(&self, position: usize) -> usize {
+        self.ground.host_of[position]
     }
 
     /// Begins with the cluster as it is, for these pods (each with its shape), while the nodes of these names go.
