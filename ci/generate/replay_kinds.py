@@ -61,7 +61,19 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 NAME = "probe"
 # What is asked of each, by the number of the step within its kind.
-DIFFERS = {("namespaces", 14): "its controller runs inside: an empty namespace is gone at once"}
+NULL = "no limits at all stand there as null"
+PARTIAL_SET = "rows and partial objects there are without the annotation that a conversion adds"
+DIFFERS = {
+    ("namespaces", 8): "a Namespace's finalizers come with its creation and are nobody's field there",
+    ("namespaces", 14): "its controller runs inside: an empty namespace is gone at once",
+    ("limitranges", 7): NULL,
+    ("limitranges", 8): NULL,
+    ("limitranges", 10): NULL,
+    ("daemonsets", 4): PARTIAL_SET,
+    ("daemonsets", 5): PARTIAL_SET,
+    ("daemonsets", 11): PARTIAL_SET,
+    ("controllerrevisions", 8): "a revision's data is one field there",
+}
 
 
 def life(path, body, patch, bad):

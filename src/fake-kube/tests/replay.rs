@@ -118,6 +118,10 @@ fn normal(value: &Value, managed: bool) -> Value {
             if let Some(Value::Array(entries)) = out.get_mut("managedFields") {
                 entries.sort_by_key(|entry| ["operation", "manager", "subresource"].map(|key| entry[key].to_string()));
             }
+            // Times in a table's cells.
+            if let Some(Value::Array(cells)) = out.get_mut("cells") {
+                cells.iter_mut().filter(|cell| cell.as_str().is_some_and(is_time)).for_each(|cell| *cell = Value::from("TIME"));
+            }
             if let Some(Value::Array(causes)) = out.get_mut("causes") {
                 causes.sort_by_key(Value::to_string);
             }
@@ -125,6 +129,9 @@ fn normal(value: &Value, managed: bool) -> Value {
         }
         Value::Array(list) => Value::Array(list.iter().map(|one| normal(one, managed)).collect()),
         Value::String(text) if is_uid(text) => Value::from("UID"),
+        Value::String(text) if text.split_once('=').is_some_and(|(_, uid)| is_uid(uid)) => {
+            Value::from(text.split_once('=').map_or("", |(key, _)| key))
+        }
         Value::String(text) if is_age(text) => Value::from("AGE"),
         Value::String(text) => Value::from(text.trim_end()),
         other => other.clone(),
@@ -134,6 +141,10 @@ fn normal(value: &Value, managed: bool) -> Value {
 /// `3s`, in a table.
 fn is_age(text: &str) -> bool {
     text.strip_suffix('s').is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn is_time(text: &str) -> bool {
+    text.parse::<jiff::Timestamp>().is_ok()
 }
 
 fn is_uid(text: &str) -> bool {

@@ -28,6 +28,9 @@ pub(super) fn columns(key: &str) -> Option<&'static [&'static str]> {
             &["Name", "Status", "Volume", "Capacity", "Access Modes", "StorageClass", "VolumeAttributesClass", "Age", "VolumeMode*"]
         }
         "storage.k8s.io/storageclasses" => &["Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age"],
+        "storage.k8s.io/csidrivers" => {
+            &["Name", "AttachRequired?", "PodInfoOnMount?", "StorageCapacity?", "TokenRequests", "RequiresRepublish?", "Modes", "Age"]
+        }
         "storage.k8s.io/csinodes" => &["Name", "Drivers#", "Age"],
         "storage.k8s.io/volumeattachments" => &["Name", "Attacher", "PV", "Node", "Attached?", "Age"],
         "batch/cronjobs" => {
@@ -67,6 +70,7 @@ pub(super) fn cell(now: Timestamp, key: &str, column: &str, object: &Value) -> V
         (_, "ReclaimPolicy") => json!(object["reclaimPolicy"].as_str().unwrap_or("Delete")),
         (_, "VolumeBindingMode") => json!(object["volumeBindingMode"].as_str().unwrap_or("Immediate")),
         (_, "AllowVolumeExpansion") => json!(object["allowVolumeExpansion"] == true),
+        ("storage.k8s.io/csidrivers", column) => driver(column, spec),
         (_, "Drivers") => count(&spec["drivers"]),
         (_, "Webhooks") => count(&object["webhooks"]),
         (_, "Attacher") => spec["attacher"].clone(),
@@ -112,6 +116,21 @@ pub(super) fn cell(now: Timestamp, key: &str, column: &str, object: &Value) -> V
         (_, "Groups") => json!(subjects(object, "Group")),
         (_, "ServiceAccounts") => json!(subjects(object, "ServiceAccount")),
         _ => json!("<none>"),
+    }
+}
+
+fn driver(column: &str, spec: &Value) -> Value {
+    let listed = |list: &Value, none: &str| match list.as_array().filter(|list| !list.is_empty()) {
+        Some(list) => list.iter().filter_map(|one| one.as_str().or(one["audience"].as_str())).collect::<Vec<_>>().join(","),
+        None => none.to_owned(),
+    };
+    match column {
+        "AttachRequired" => json!(spec["attachRequired"].as_bool().unwrap_or(true)),
+        "PodInfoOnMount" => json!(spec["podInfoOnMount"] == true),
+        "StorageCapacity" => json!(spec["storageCapacity"] == true),
+        "TokenRequests" => json!(listed(&spec["tokenRequests"], "<unset>")),
+        "RequiresRepublish" => json!(spec["requiresRepublish"] == true),
+        _ => json!(listed(&spec["volumeLifecycleModes"], "<none>")),
     }
 }
 

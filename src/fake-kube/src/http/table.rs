@@ -93,6 +93,11 @@ fn bare(said: &str) -> &str {
 /// Marked as one of numbers or of truths.
 fn typed(mut column: Definition, said: &str) -> Definition {
     let said = said.trim_end_matches('*');
+    match column.0.as_str() {
+        "Attacher" => column.2 = "name".to_owned(),
+        "Created At" => column.1 = "date".to_owned(),
+        _ => {}
+    }
     if said.ends_with('#') {
         column.1 = "integer".to_owned();
     } else if said.ends_with('?') {
@@ -121,7 +126,11 @@ fn names(kind: &Kind) -> (&'static [&'static str], &'static [&'static str]) {
         "namespaces" => (&["Name", "Status", "Age"], &[]),
         "events" => (&["Last Seen", "Type", "Reason", "Object", "Message"], &["Subobject", "Source", "First Seen", "Count", "Name"]),
         "policy/poddisruptionbudgets" => (&["Name", "Min Available", "Max Unavailable", "Allowed Disruptions", "Age"], &[]),
-        "apiextensions.k8s.io/customresourcedefinitions" => (&["Name", "Created At"], &[]),
+        "apiextensions.k8s.io/customresourcedefinitions"
+        | "limitranges"
+        | "storage.k8s.io/csistoragecapacities"
+        | "rbac.authorization.k8s.io/roles"
+        | "rbac.authorization.k8s.io/clusterroles" => (&["Name", "Created At"], &[]),
         "configmaps" => (&["Name", "Data", "Age"], &[]),
         "secrets" => (&["Name", "Type", "Data", "Age"], &[]),
         "coordination.k8s.io/leases" => (&["Name", "Holder", "Age"], &[]),
@@ -240,7 +249,7 @@ fn pod(column: &str, pod: &Value) -> Value {
 
 fn node(column: &str, node: &Value) -> Value {
     let status = &node["status"];
-    let info = |key: &str| json!(status["nodeInfo"][key].as_str().unwrap_or("<unknown>"));
+    let info = |key: &str| json!(status["nodeInfo"][key].as_str().filter(|text| !text.is_empty()).unwrap_or("<unknown>"));
     let address = |kind: &str| {
         let found = status["addresses"].as_array().into_iter().flatten().find(|one| one["type"] == kind);
         json!(found.and_then(|one| one["address"].as_str()).unwrap_or("<none>"))
