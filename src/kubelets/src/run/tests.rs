@@ -233,5 +233,5 @@ fn a_silent_kubelet_ends_no_pod_and_comes_back_when_it_is_woken() {
     assert!(state.trouble("i-1", problem("KernelReady", "False"), at(100)).is_err());
     state.trouble("i-1", problem("Ready", "True"), at(100)).expect("it wakes");
     assert_eq!(step(&mut state, 100), ["join i-1"]);
-    assert_eq!(step(&mut state, 101), ["ready i-1", "lease i-1"], "its Lease is an object now");
+    assert_eq!(step(&mut state, 101), ["tell p Ended", "lease i-1", "ready i-1"], "its Lease is an object now, and the pod ends at last");
 }
