@@ -47,8 +47,10 @@ pub(crate) fn check(api: &Api, user: &User, kind: &Kind, namespace: &str, old: O
             if may("bind", plural, named) {
                 return Ok(());
             }
-            let roles = api.known(&format!("{GROUP}/{plural}"))?;
-            let role = api.existing(&roles, place, named)?;
+            let Some(role) = api.store().get(&format!("{GROUP}/{plural}"), place, named) else {
+                // Said of what was asked for, though it is the role that is missing.
+                return Err(Status::not_found(kind, named));
+            };
             match beyond(api, user, namespace, &rules(&role.value()["rules"])) {
                 Some(why) => refuse(why),
                 None => Ok(()),

@@ -21,6 +21,7 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
         return;
     }
     let Some(map) = object.as_object_mut() else { return };
+    super::others::default(kind, map);
     match kind.key.as_str() {
         "pods" => {
             let spec = child(map, "spec");
@@ -113,6 +114,7 @@ pub(crate) fn initial_status(kind: &Kind) -> Value {
         "policy/poddisruptionbudgets" => json!({ "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0 }),
         "autoscaling/horizontalpodautoscalers" => json!({ "desiredReplicas": 0, "currentMetrics": null }),
         "networking.k8s.io/ingresses" => json!({ "loadBalancer": {} }),
+        "storage.k8s.io/volumeattachments" => json!({ "attached": false }),
         _ => json!({}),
     }
 }

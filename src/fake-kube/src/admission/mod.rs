@@ -3,6 +3,7 @@
 
 mod defaults;
 mod limits;
+mod others;
 mod pods;
 mod services;
 mod validation;
@@ -17,6 +18,7 @@ use crate::kinds::Kind;
 use crate::status::{FieldError, Status};
 
 pub(crate) use defaults::default;
+pub(crate) use others::check_data;
 pub(crate) use pods::quality;
 pub(crate) use validation::{validate_create, validate_update};
 

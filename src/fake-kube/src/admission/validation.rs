@@ -4,6 +4,7 @@
 //! - pods and templates: containers, their names, images, pull and restart policies, ports, quantities (negative, request over limit),
 //!   tolerations, node affinity's operators, spread constraints; updates of what may not change
 //! - workloads: selector, its match with the template, restart policy, replicas, strategy; immutable selectors
+//! - the kinds of [`super::others`]
 //! - nodes' taints, budgets, priority classes, services' ports, CRDs' names
 //!
 //! Source: `k8s.io/apimachinery/pkg/api/validation`, `k8s.io/kubernetes/pkg/apis/{core,apps,policy}/validation`.
@@ -18,11 +19,11 @@ use crate::select::{Labels, is_label, is_label_key, is_label_value, is_subdomain
 use crate::status::FieldError;
 use crate::store::string_map;
 
-const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+pub(super) const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+pub(super) const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const DNS1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+pub(super) const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 
 /// Bytes that all annotations of an object may have together.
 const ANNOTATIONS: usize = 256 * 1024;
@@ -44,6 +45,7 @@ pub(crate) fn validate_update(api: &Api, kind: &Kind, version: &str, old: &Value
         errors.extend(crate::crd::validate(kind, version, new, Some(old)));
     } else if subresource.is_none() {
         immutable(kind, old, new, &mut errors);
+        super::others::immutable(kind, old, new, &mut errors);
         specific(api, kind, new, &mut errors);
     }
     errors
@@ -162,7 +164,13 @@ fn specific(api: &Api, kind: &Kind, object: &Value, errors: &mut Errors) {
     let spec = &object["spec"];
     match kind.key.as_str() {
         "pods" => pod_spec(spec, "spec", errors),
-        "apps/deployments" | "apps/replicasets" | "apps/statefulsets" | "apps/daemonsets" => workload(kind, spec, errors),
+        "apps/deployments" | "apps/replicasets" | "apps/statefulsets" | "apps/daemonsets" => {
+            if kind.key == "apps/statefulsets" && !matches!(spec["podManagementPolicy"].as_str(), Some("OrderedReady" | "Parallel")) {
+                let why = "must be 'OrderedReady' or 'Parallel'";
+                errors.push(FieldError::invalid("spec.podManagementPolicy", &spec["podManagementPolicy"], why));
+            }
+            workload(kind, spec, errors);
+        }
         "batch/jobs" => {
             let policy = spec["template"]["spec"]["restartPolicy"].as_str().unwrap_or_default();
             if !matches!(policy, "OnFailure" | "Never") {
@@ -175,7 +183,11 @@ fn specific(api: &Api, kind: &Kind, object: &Value, errors: &mut Errors) {
         "limitranges" => super::limits::validate(spec, errors),
         "services" => service(spec, errors),
         "policy/poddisruptionbudgets" if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() => {
-            errors.push(FieldError::invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set"));
+            // As Go's internal type is written.
+            let fields = ["minAvailable", "selector", "maxUnavailable", "unhealthyPodEvictionPolicy"];
+            let shown: Map<String, Value> =
+                fields.iter().map(|field| (field[..1].to_uppercase() + &field[1..], spec[*field].clone())).collect();
+            errors.push(FieldError::invalid("spec", &Value::Object(shown), "minAvailable and maxUnavailable cannot be both set"));
         }
         "scheduling.k8s.io/priorityclasses" => {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -184,7 +196,7 @@ fn specific(api: &Api, kind: &Kind, object: &Value, errors: &mut Errors) {
             }
         }
         "apiextensions.k8s.io/customresourcedefinitions" => crate::crd::validate_definition(api, object, errors),
-        _ => {}
+        _ => super::others::validate(kind, object, errors),
     }
 }
 
@@ -254,7 +266,7 @@ fn non_negative(parent: &Value, key: &str, path: &str, errors: &mut Errors) {
     }
 }
 
-fn pod_spec(spec: &Value, path: &str, errors: &mut Errors) {
+pub(super) fn pod_spec(spec: &Value, path: &str, errors: &mut Errors) {
     let volumes: Vec<&str> = spec["volumes"].as_array().into_iter().flatten().filter_map(|volume| volume["name"].as_str()).collect();
     let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
     if containers.is_empty() {

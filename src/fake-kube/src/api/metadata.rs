@@ -67,6 +67,13 @@ pub(crate) fn unconditional_update(kind: &Kind) -> bool {
 
 /// Whether the desired state differs: `spec`, of kinds that have one; everything but metadata and status of the others.
 pub(crate) fn desired_changed(kind: &Kind, old: &Value, new: &Value) -> bool {
+    match kind.key.as_str() {
+        // Made with a generation that nobody counts on.
+        "scheduling.k8s.io/priorityclasses" => return false,
+        // Their labels count (`pkg/registry/discovery/endpointslice/strategy.go`).
+        "discovery.k8s.io/endpointslices" if old["metadata"]["labels"] != new["metadata"]["labels"] => return true,
+        _ => {}
+    }
     if !kind.is_custom() && (old.get("spec").is_some() || new.get("spec").is_some()) {
         // Deployments count their annotations, too (`pkg/registry/apps/deployment/strategy.go`).
         let annotations = |object: &Value| object["metadata"]["annotations"].as_object().cloned().unwrap_or_default();

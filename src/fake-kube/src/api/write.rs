@@ -31,6 +31,7 @@ impl Api {
         let kind = target.kind;
         let mut object = object;
         let warnings = decode(kind, target.version, &mut object, options)?;
+        admission::check_data(kind, &object)?;
         self.check_namespace(kind, target.namespace, &object)?;
         let meta = metadata::of(&mut object);
         if kind.namespaced {
@@ -90,6 +91,7 @@ impl Api {
         let kind = target.kind;
         let mut new = new;
         let warnings = decode(kind, target.version, &mut new, options)?;
+        admission::check_data(kind, &new)?;
         let old = self.existing(kind, target.namespace, target.name)?.clone();
         let before = old.value();
         check_identity(kind, target, &mut new, &old)?;

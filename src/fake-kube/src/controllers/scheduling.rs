@@ -2,7 +2,7 @@
 //!
 //! Source: `pkg/scheduler/{eventhandlers,schedule_one}.go`. Binding takes no time here; each placement sees the ones before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -35,6 +35,8 @@ pub(super) struct Scheduling {
     /// Pods that have a node and wait for their volumes, by key.
     waiting: BTreeMap<String, Waiting>,
     recorder: Recorder,
+    /// Versions of pods that were bound here: what they say is in the view already.
+    bound: BTreeSet<u64>,
 }
 
 /// `plugins/volumebinding` waits so long for volumes (DefaultBindTimeoutSeconds).
@@ -64,7 +66,16 @@ impl Scheduling {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         dice.set_stream(1);
         let recorder = Recorder::new(scheduler::pod::DEFAULT_SCHEDULER);
-        Scheduling { view: ClusterView::new(), version: 0, refused: None, queue: Queue::new(), dice, waiting: BTreeMap::new(), recorder }
+        Scheduling {
+            view: ClusterView::new(),
+            version: 0,
+            refused: None,
+            queue: Queue::new(),
+            dice,
+            waiting: BTreeMap::new(),
+            recorder,
+            bound: BTreeSet::new(),
+        }
     }
 }
 
@@ -156,6 +167,9 @@ impl Scheduling {
     }
 
     fn pod(&mut self, change: &Change, now: Timestamp) {
+        if self.bound.remove(&change.resource_version) {
+            return;
+        }
         let Ok(pod) = PodInfo::from_json(&change.object.value()).map(Arc::new) else { return };
         let key = pod.key();
         let gone = change.event == EventType::Deleted || pod.finished;
@@ -292,13 +306,20 @@ impl Scheduling {
     }
 
     fn bind(&mut self, api: &mut Api, now: Timestamp, queued: QueuedPod, object: &Object, node: &str) {
-        if api.bind(now, &queued.pod.namespace, &queued.pod.name, node).is_err() {
+        let Ok(bound) = api.bind(now, &queued.pod.namespace, &queued.pod.name, node) else {
             // One that waited for its volumes had its room already.
             self.view_mut().remove_pod(&queued.pod.key());
             self.queue.failed(queued, now);
             return;
-        }
-        let pod = Arc::new(PodInfo { node_name: node.to_owned(), ..(*queued.pod).clone() });
+        };
+        self.bound.insert(bound.meta.resource_version);
+        let pod = Arc::new(PodInfo {
+            node_name: node.to_owned(),
+            nominated_node_name: String::new(),
+            // With the place of its node.
+            labels: bound.meta.labels.clone(),
+            ..(*queued.pod).clone()
+        });
         self.view_mut().set_pod(pod.clone());
         let message = format!("Successfully assigned {} to {node}", pod.key());
         self.recorder.record(api, now, object, &Note { warning: false, reason: "Scheduled", action: Some("Binding"), message: &message });

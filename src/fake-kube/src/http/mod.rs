@@ -2,9 +2,10 @@
 //!
 //! - `route`: a path to a resource; `query`: a query to options; `media`: what the client accepts
 //! - `serve`: one request to one answer; `read`, `write`: the verbs; `reviews`: requests that are answered and forgotten
-//! - `discovery`, `openapi`: what there is; `table`: what kubectl prints
+//! - `discovery`, `openapi`: what there is; `table`, `cells`: what kubectl prints
 //! - `watch`: streams; `dialect`: the two forms of events
 
+mod cells;
 mod dialect;
 mod discovery;
 mod media;

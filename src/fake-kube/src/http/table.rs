@@ -1,7 +1,7 @@
 //! What kubectl prints: `meta.k8s.io/v1 Table`.
 //!
 //! Built-in kinds with columns of their own: Pod, Node, Deployment, ReplicaSet, DaemonSet, StatefulSet, Job, Service, Namespace,
-//! Event, PodDisruptionBudget, CustomResourceDefinition; custom kinds by their `additionalPrinterColumns`; the others by name and age.
+//! Event, PodDisruptionBudget, CustomResourceDefinition, and those of [`super::cells`]; custom kinds by their `additionalPrinterColumns`; the others by name and age.
 //! Source: `k8s.io/kubernetes/pkg/printers/internalversion/printers.go`,
 //! `apiextensions-apiserver/pkg/registry/customresource/tableconvertor`.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::cells;
 use super::read::partial;
 use crate::crd::Column;
 use crate::kinds::Kind;
@@ -58,8 +59,51 @@ fn columns(kind: &Kind, version: &str) -> Vec<Definition> {
         let rest = own.iter().map(|column| (column.name.clone(), column.kind.clone(), column.format.clone(), column.priority));
         return std::iter::once(text("Name", 0)).chain(rest).collect();
     }
+    if let Some(own) = cells::columns(&kind.key) {
+        return own.iter().map(|said| typed(text(bare(said), i64::from(said.ends_with('*'))), said)).collect();
+    }
     let (plain, wide) = names(kind);
-    plain.iter().map(|name| text(name, 0)).chain(wide.iter().map(|name| text(name, 1))).collect()
+    let sort = |column: Definition| {
+        let number = matches!(
+            (kind.key.as_str(), column.0.as_str()),
+            ("apps/replicasets" | "apps/daemonsets", "Desired" | "Current" | "Ready" | "Up-to-date" | "Available")
+                | ("policy/poddisruptionbudgets", "Allowed Disruptions")
+                | ("scheduling.k8s.io/priorityclasses", "Value")
+        );
+        let truth = column.0 == "Global-Default";
+        typed(
+            column,
+            if number {
+                "#"
+            } else if truth {
+                "?"
+            } else {
+                ""
+            },
+        )
+    };
+    plain.iter().map(|name| text(name, 0)).chain(wide.iter().map(|name| text(name, 1))).map(sort).collect()
+}
+
+/// A column's name without its marks.
+fn bare(said: &str) -> &str {
+    said.trim_end_matches(['*', '#', '?'])
+}
+
+/// Marked as one of numbers or of truths.
+fn typed(mut column: Definition, said: &str) -> Definition {
+    let said = said.trim_end_matches('*');
+    match column.0.as_str() {
+        "Attacher" => column.2 = "name".to_owned(),
+        "Created At" => column.1 = "date".to_owned(),
+        _ => {}
+    }
+    if said.ends_with('#') {
+        column.1 = "integer".to_owned();
+    } else if said.ends_with('?') {
+        column.1 = "boolean".to_owned();
+    }
+    column
 }
 
 /// Columns of a built-in kind, those for everybody and those for `-o wide`.
@@ -82,7 +126,11 @@ fn names(kind: &Kind) -> (&'static [&'static str], &'static [&'static str]) {
         "namespaces" => (&["Name", "Status", "Age"], &[]),
         "events" => (&["Last Seen", "Type", "Reason", "Object", "Message"], &["Subobject", "Source", "First Seen", "Count", "Name"]),
         "policy/poddisruptionbudgets" => (&["Name", "Min Available", "Max Unavailable", "Allowed Disruptions", "Age"], &[]),
-        "apiextensions.k8s.io/customresourcedefinitions" => (&["Name", "Created At"], &[]),
+        "apiextensions.k8s.io/customresourcedefinitions"
+        | "limitranges"
+        | "storage.k8s.io/csistoragecapacities"
+        | "rbac.authorization.k8s.io/roles"
+        | "rbac.authorization.k8s.io/clusterroles" => (&["Name", "Created At"], &[]),
         "configmaps" => (&["Name", "Data", "Age"], &[]),
         "secrets" => (&["Name", "Type", "Data", "Age"], &[]),
         "coordination.k8s.io/leases" => (&["Name", "Holder", "Age"], &[]),
@@ -100,6 +148,14 @@ fn cells(now: Timestamp, kind: &Kind, version: &str, object: &Value) -> Vec<Valu
         }
         return std::iter::once(name).chain(rest).collect();
     }
+    if let Some(own) = cells::columns(&kind.key) {
+        let one = |said: &&str| match bare(said) {
+            "Name" => name.clone(),
+            "Age" => json!(age(now, &object["metadata"]["creationTimestamp"])),
+            column => cells::cell(now, &kind.key, column, object),
+        };
+        return own.iter().map(one).collect();
+    }
     let (plain, wide) = names(kind);
     plain.iter().chain(wide).map(|column| built_in(now, kind, column, object)).collect()
 }
@@ -116,12 +172,12 @@ fn built_in(now: Timestamp, kind: &Kind, column: &str, object: &Value) -> Value 
         (_, "Name") => object["metadata"]["name"].clone(),
         (_, "Age") => json!(age(now, &object["metadata"]["creationTimestamp"])),
         (_, "Created At") => object["metadata"]["creationTimestamp"].clone(),
-        ("configmaps", "Data") => json!((entries(&object["data"]) + entries(&object["binaryData"])).to_string()),
-        ("secrets", "Data") => json!(entries(&object["data"]).to_string()),
+        ("configmaps", "Data") => json!(entries(&object["data"]) + entries(&object["binaryData"])),
+        ("secrets", "Data") => json!(entries(&object["data"])),
         ("secrets", "Type") => object["type"].clone(),
         ("coordination.k8s.io/leases", "Holder") => json!(spec["holderIdentity"].as_str().unwrap_or_default()),
-        ("scheduling.k8s.io/priorityclasses", "Value") => json!(number(&object["value"]).to_string()),
-        ("scheduling.k8s.io/priorityclasses", "Global-Default") => json!(object["globalDefault"].as_bool().unwrap_or(false).to_string()),
+        ("scheduling.k8s.io/priorityclasses", "Value") => json!(number(&object["value"])),
+        ("scheduling.k8s.io/priorityclasses", "Global-Default") => json!(object["globalDefault"].as_bool().unwrap_or(false)),
         ("scheduling.k8s.io/priorityclasses", "PreemptionPolicy") => json!(text(&object["preemptionPolicy"])),
         ("pods", column) => pod(column, object),
         ("nodes", column) => node(column, object),
@@ -133,25 +189,26 @@ fn built_in(now: Timestamp, kind: &Kind, column: &str, object: &Value) -> Value 
         (_, "Containers") => json!(joined(&spec["template"]["spec"]["containers"], "name")),
         (_, "Images") => json!(joined(&spec["template"]["spec"]["containers"], "image")),
         (_, "Selector") => json!(labels(&spec["selector"]["matchLabels"])),
-        ("apps/deployments", "Up-to-date") => json!(number(&status["updatedReplicas"]).to_string()),
-        ("apps/deployments", "Available") => json!(number(&status["availableReplicas"]).to_string()),
+        ("apps/deployments", "Up-to-date") => json!(number(&status["updatedReplicas"])),
+        ("apps/deployments", "Available") => json!(number(&status["availableReplicas"])),
         ("apps/deployments" | "apps/statefulsets", "Ready") => {
             json!(format!("{}/{}", number(&status["readyReplicas"]), number(&spec["replicas"])))
         }
-        ("apps/replicasets", "Desired") => json!(number(&spec["replicas"]).to_string()),
-        ("apps/replicasets", "Current") => json!(number(&status["replicas"]).to_string()),
-        ("apps/replicasets", "Ready") => json!(number(&status["readyReplicas"]).to_string()),
-        ("apps/daemonsets", "Desired") => json!(number(&status["desiredNumberScheduled"]).to_string()),
-        ("apps/daemonsets", "Current") => json!(number(&status["currentNumberScheduled"]).to_string()),
-        ("apps/daemonsets", "Ready") => json!(number(&status["numberReady"]).to_string()),
-        ("apps/daemonsets", "Up-to-date") => json!(number(&status["updatedNumberScheduled"]).to_string()),
-        ("apps/daemonsets", "Available") => json!(number(&status["numberAvailable"]).to_string()),
+        ("apps/replicasets", "Desired") => json!(number(&spec["replicas"])),
+        ("apps/replicasets", "Current") => json!(number(&status["replicas"])),
+        ("apps/replicasets", "Ready") => json!(number(&status["readyReplicas"])),
+        ("apps/daemonsets", "Desired") => json!(number(&status["desiredNumberScheduled"])),
+        ("apps/daemonsets", "Current") => json!(number(&status["currentNumberScheduled"])),
+        ("apps/daemonsets", "Ready") => json!(number(&status["numberReady"])),
+        ("apps/daemonsets", "Up-to-date") => json!(number(&status["updatedNumberScheduled"])),
+        ("apps/daemonsets", "Available") => json!(number(&status["numberAvailable"])),
         ("apps/daemonsets", "Node Selector") => json!(labels(&spec["template"]["spec"]["nodeSelector"])),
         ("batch/jobs", "Completions") => json!(format!("{}/{}", number(&status["succeeded"]), number(&spec["completions"]))),
+        ("batch/jobs", "Duration") => json!(duration(now, status)),
         ("batch/jobs", "Status") => json!(job_status(status)),
         ("policy/poddisruptionbudgets", "Min Available") => json!(either(&spec["minAvailable"])),
         ("policy/poddisruptionbudgets", "Max Unavailable") => json!(either(&spec["maxUnavailable"])),
-        ("policy/poddisruptionbudgets", "Allowed Disruptions") => json!(number(&status["disruptionsAllowed"]).to_string()),
+        ("policy/poddisruptionbudgets", "Allowed Disruptions") => json!(number(&status["disruptionsAllowed"])),
         ("events", column) => event(now, column, object),
         _ => json!("<none>"),
     }
@@ -192,7 +249,7 @@ fn pod(column: &str, pod: &Value) -> Value {
 
 fn node(column: &str, node: &Value) -> Value {
     let status = &node["status"];
-    let info = |key: &str| json!(status["nodeInfo"][key].as_str().unwrap_or("<unknown>"));
+    let info = |key: &str| json!(status["nodeInfo"][key].as_str().filter(|text| !text.is_empty()).unwrap_or("<unknown>"));
     let address = |kind: &str| {
         let found = status["addresses"].as_array().into_iter().flatten().find(|one| one["type"] == kind);
         json!(found.and_then(|one| one["address"].as_str()).unwrap_or("<none>"))
@@ -244,6 +301,13 @@ fn event(now: Timestamp, column: &str, event: &Value) -> Value {
     }
 }
 
+/// How long a Job has run; nothing before it begins.
+fn duration(now: Timestamp, status: &Value) -> String {
+    let Some(start) = status["startTime"].as_str().and_then(|text| text.parse::<Timestamp>().ok()) else { return String::new() };
+    let ended = status["completionTime"].as_str().and_then(|text| text.parse().ok());
+    age(ended.unwrap_or(now), &json!(crate::time::seconds(start)))
+}
+
 fn job_status(status: &Value) -> &str {
     let holds =
         |kind: &str| status["conditions"].as_array().into_iter().flatten().any(|one| one["type"] == kind && one["status"] == "True");
@@ -258,11 +322,11 @@ fn either(value: &Value) -> String {
     }
 }
 
-fn joined(list: &Value, key: &str) -> String {
+pub(super) fn joined(list: &Value, key: &str) -> String {
     list.as_array().into_iter().flatten().filter_map(|one| one[key].as_str()).collect::<Vec<_>>().join(",")
 }
 
-fn labels(value: &Value) -> String {
+pub(super) fn labels(value: &Value) -> String {
     let mut pairs: Vec<String> =
         value.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     pairs.sort();
@@ -336,7 +400,7 @@ fn find<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 /// How long ago, as kubectl says it (`k8s.io/apimachinery/pkg/util/duration`).
-fn age(now: Timestamp, at: &Value) -> String {
+pub(super) fn age(now: Timestamp, at: &Value) -> String {
     let Some(at) = at.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else { return "<unknown>".to_owned() };
     let seconds = now.as_second() - at.as_second();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
