@@ -276,8 +276,8 @@ fn quota(status: &Value, limits: bool) -> String {
 
 /// `deployment.apps/web`.
 fn controller(object: &Value) -> String {
-    let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-    let Some(owner) = owners.filter(|owner| owner["controller"] == true).next() else { return "<none>".to_owned() };
+    let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    let Some(owner) = owners.find(|owner| owner["controller"] == true) else { return "<none>".to_owned() };
     let group = owner["apiVersion"].as_str().and_then(|version| version.split_once('/')).map(|(group, _)| format!(".{group}"));
     let kind = owner["kind"].as_str().unwrap_or_default().to_lowercase();
     format!("{kind}{}/{}", group.unwrap_or_default(), owner["name"].as_str().unwrap_or_default())
