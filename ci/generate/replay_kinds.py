@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes src/fake-kube/tests/replay/kinds.json without replies: for every kind with a spec of its own one object through its life, as clients do it.
+"""Writes src/fake-kube/tests/replay/kinds.json: for every kind with a spec of its own one object through its life, as clients do it.
 
-Then `cargo run -p fake-kube --example record_replies -- URL TOKEN src/fake-kube/tests/replay/kinds.json` asks a fresh kube-apiserver. Steps that
+Replies that were recorded for the same steps are kept. When a step is another, none is, and `cargo run -p fake-kube --example record_replies -- URL TOKEN src/fake-kube/tests/replay/kinds.json` asks a fresh kube-apiserver. Steps that
 differ and may are marked by hand in DIFFERS below.
 """
 
@@ -156,7 +156,16 @@ def main():
                 step["differs"] = reason
             steps.append(step)
     about = "One object of every kind through its life, as clients do it; written by ci/generate/replay_kinds.py."
-    FILE.write_text(json.dumps({"about": about, "steps": steps}))
+    answers = ("code", "reply")
+    recorded = json.loads(FILE.read_text())["steps"] if FILE.exists() else []
+    # A reply depends on all steps before it. The reason of a difference is no part of the question.
+    asked = lambda step: {key: value for key, value in step.items() if key not in (*answers, "differs")}
+    if [asked(step) for step in recorded] == [asked(step) for step in steps]:
+        steps = [{**step, **{key: old[key] for key in answers if key in old}} for step, old in zip(steps, recorded)]
+    else:
+        print("the steps are others: their replies have to be recorded anew")
+    line = lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    FILE.write_text(f'{{"about":{line(about)},"steps":[\n' + ",\n".join(line(step) for step in steps) + "\n]}\n")
     print(len(steps), "steps")
 
 
