@@ -90,7 +90,8 @@ fn shares(root: &Element, count: usize) -> Vec<Share> {
         let text = "too few instances returned".to_owned();
         vec![FleetError { code: text.clone(), message: text, overrides: Overrides::default(), fleet: None }]
     } else {
-        errors
+        // Whoever got no machine is not told of the fleet (`A/pkg/batcher/createfleet.go`).
+        errors.into_iter().map(|error| FleetError { fleet: None, ..error }).collect()
     };
     shares.resize(count, Share { machine: None, errors: lacking });
     shares

@@ -51,16 +51,24 @@ pub fn decide(world: &World, run: &mut Run<'_>, done: &[Done]) -> Option<Step> {
             None
         }
         Err(error @ LaunchError::InsufficientCapacity(_)) => {
-            let message = format!("NodeClaim {} event: {}", run.claim.name_any(), truncate(&error.to_string()));
+            let message = format!("NodeClaim {} event: {}", run.claim.name_any(), truncate(&told(&error)));
             Some(refused(run, &error).note(EventSpec::new(&**run.claim, true, "InsufficientCapacityError", message)))
         }
         Err(error @ LaunchError::NodeClassNotReady(_)) => Some(refused(run, &error)),
     }
 }
 
+/// With the words of those through whose hands it went (`A/pkg/cloudprovider/cloudprovider.go`, Create).
+fn told(error: &LaunchError) -> String {
+    match error {
+        LaunchError::InsufficientCapacity(why) if !why.starts_with("resolving nodeclass") => format!("creating instance, {error}"),
+        _ => error.to_string(),
+    }
+}
+
 /// The claim goes, so that its pods are planned anew.
 fn refused(run: &Run<'_>, error: &LaunchError) -> Step {
-    let line = Line::error(CONTROLLER, "failed launching nodeclaim", error).object("NodeClaim", "", &run.claim.name_any());
+    let line = Line::error(CONTROLLER, "failed launching nodeclaim", told(error)).object("NodeClaim", "", &run.claim.name_any());
     let reason = if matches!(error, LaunchError::InsufficientCapacity(_)) { "insufficient_capacity" } else { "nodeclass_not_ready" };
     Step::act(delete(Kind::NodeClaim, &**run.claim).then(Measure::disrupted(run.claim, reason))).note(line)
 }
