@@ -71,12 +71,20 @@ pub struct Recorder {
     /// Token bucket in milliseconds of credit.
     credit: i64,
     filled: Option<Timestamp>,
+    /// Milliseconds of credit that each object had then, by kind, namespace, name and uid.
+    objects: BTreeMap<[String; 4], (i64, Timestamp)>,
     sequence: u64,
 }
 
+/// Events about one object: 25 at once, then one in five minutes; more objects than that many are not remembered
+/// (`client-go/tools/record/events_cache.go`, EventSourceObjectSpamFilter).
+const OBJECT_BURST: i64 = 25;
+const OBJECT_EVERY: i64 = 300_000;
+const OBJECTS: usize = 4096;
+
 impl Default for Recorder {
     fn default() -> Self {
-        Recorder { said: BTreeMap::new(), credit: BURST * 1000 / RATE, filled: None, sequence: 0 }
+        Recorder { said: BTreeMap::new(), credit: BURST * 1000 / RATE, filled: None, objects: BTreeMap::new(), sequence: 0 }
     }
 }
 
@@ -89,6 +97,9 @@ impl Recorder {
             return None;
         }
         self.said.insert(key, now.saturating_add(spec.dedupe_for).unwrap_or(Timestamp::MAX));
+        if !self.take_of(spec, now) {
+            return None;
+        }
         self.sequence += 1;
         let namespace = if spec.namespace.is_empty() { "default" } else { &spec.namespace };
         let stamp = now.as_nanosecond().wrapping_add(i128::from(self.sequence));
@@ -117,6 +128,23 @@ impl Recorder {
             count: Some(1),
             ..Event::default()
         })
+    }
+
+    /// Whether the object has not been spoken of too often.
+    fn take_of(&mut self, spec: &EventSpec, now: Timestamp) -> bool {
+        const FULL: i64 = OBJECT_BURST * OBJECT_EVERY;
+        let credit = |(credit, since): (i64, Timestamp)| {
+            let passed = i64::try_from(now.duration_since(since).as_millis()).unwrap_or(i64::MAX).max(0);
+            credit.saturating_add(passed).min(FULL)
+        };
+        if self.objects.len() >= OBJECTS {
+            self.objects.retain(|_, known| credit(*known) < FULL);
+        }
+        let key = [&spec.kind, &spec.namespace, &spec.name, &spec.uid].map(Clone::clone);
+        let left = self.objects.get(&key).map_or(FULL, |known| credit(*known));
+        let may = left >= OBJECT_EVERY;
+        self.objects.insert(key, (if may { left - OBJECT_EVERY } else { left }, now));
+        may
     }
 
     fn take(&mut self, now: Timestamp) -> bool {
@@ -154,6 +182,16 @@ mod tests {
         assert!(recorder.event(&spec("a"), at(119)).is_none());
         assert!(recorder.event(&spec("b"), at(119)).is_some());
         assert!(recorder.event(&spec("a"), at(120)).is_some());
+    }
+
+    #[test]
+    fn an_object_is_spoken_of_twenty_five_times_then_once_in_five_minutes() {
+        let mut recorder = Recorder::default();
+        let mut said = |name: &str, second: i64, many: i64| {
+            let specs = (0..many).map(|i| EventSpec { dedupe: vec![format!("{second} {i}")], ..spec(name) });
+            specs.filter(|spec| recorder.event(spec, at(second)).is_some()).count()
+        };
+        assert_eq!((said("a", 0, 30), said("b", 1, 1), said("a", 299, 9), said("a", 300, 9), said("a", 900, 9)), (25, 1, 0, 1, 2));
     }
 
     #[test]
