@@ -127,7 +127,7 @@ def volume(draw, number):
 class World:
     """Nodes, pods in the order in which they come, and what some of the worlds have beside."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, preempting=False):
         draw = random.Random(seed)
         self.nodes = [node(draw, number) for number in range(draw.randrange(3, 13))]
         self.pods = [pod(draw, f"p{number:02}") for number in range(draw.randrange(8, 25))]
@@ -135,7 +135,7 @@ class World:
         draw = random.Random(f"{seed}, more")
         self.volumes, self.limits = [], []
         # In some worlds pods take others' places; in some of these victims take their time.
-        self.preempts, self.lingers = draw.random() < 0.35, False
+        self.preempts, self.lingers = draw.random() < 0.35 and preempting, False
         if self.preempts:
             self.lingers = draw.random() < 0.5
             self.crowd(draw)

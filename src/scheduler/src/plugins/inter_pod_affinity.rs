@@ -29,11 +29,15 @@ pub(crate) struct Required<'a> {
     existing_anti: Counts<'a>,
     affinity: Counts<'a>,
     anti: Counts<'a>,
+    /// Nobody there has terms about the pod, nor has it any: then the rule is not asked again in this cycle, not even when a pod with
+    /// such terms is thought to be there (`filtering.go`, PreFilter's Skip).
+    skipped: bool,
 }
 
 impl<'a> Required<'a> {
     pub fn prepare(pod: &'a PodInfo, view: &'a ClusterView) -> Self {
-        let mut required = Required { pod, view, existing_anti: Counts::new(), affinity: Counts::new(), anti: Counts::new() };
+        let mut required =
+            Required { pod, view, existing_anti: Counts::new(), affinity: Counts::new(), anti: Counts::new(), skipped: false };
         let has_terms = !pod.affinity.required.is_empty() || !pod.anti_affinity.required.is_empty();
         let mut look = |node: &'a NodeInfo| node.pods.values().for_each(|existing| required.count(existing, node, 1));
         if has_terms {
@@ -41,6 +45,7 @@ impl<'a> Required<'a> {
         } else {
             view.nodes_with_required_anti_affinity().for_each(&mut look);
         }
+        required.skipped = !has_terms && required.existing_anti.is_empty();
         required
     }
 
@@ -63,6 +68,9 @@ impl<'a> Required<'a> {
     }
 
     pub fn filter(&self, node: &NodeInfo) -> Option<Rejection> {
+        if self.skipped {
+            return None;
+        }
         let count = |counts: &Counts<'_>, key: &str| {
             node.labels.get(key).and_then(|value| counts.get(&(key, value.as_str()))).copied().unwrap_or(0)
         };
