@@ -135,6 +135,16 @@ impl Disruption {
         self.commands.values().flat_map(|underway| underway.command.names()).collect()
     }
 
+    /// These, and the nodes that are marked while their replacements are being created: they count no more among those of a pool of
+    /// fixed size, or the replacement would be one too many (`C/pkg/controllers/disruption/queue.go`, markDisrupted).
+    pub fn pending(&self) -> BTreeSet<Arc<str>> {
+        let mut pending = self.busy();
+        if let Pass::Creating { command, .. } = &self.pass {
+            pending.extend(command.names());
+        }
+        pending
+    }
+
     /// The number of the next command.
     pub fn next_id(&self) -> u64 {
         self.started + 1
@@ -187,6 +197,21 @@ mod tests {
             });
         }
         asked
+    }
+
+    #[test]
+    fn a_marked_node_is_pending_while_its_replacement_is_made() {
+        let command = serde_json::json!({"method": Method::Drift, "replacements": [], "nominations": [], "savings": 0.0, "nodes": [{"node": "a",
+            "node_claim": "c", "provider_id": "i", "pool": "p", "instance_type": "t", "capacity_type": "spot", "pods": 0, "price": 0.1}]});
+        let command: Command = serde_json::from_value(command).expect("a command");
+        let mut disruption =
+            Disruption { pass: Pass::Marking { command: command.clone(), attempts: 0, wrote: false }, ..Disruption::default() };
+        assert!(disruption.pending().is_empty());
+        disruption.pass = Pass::Creating { command: command.clone(), names: Vec::new() };
+        assert!(disruption.busy().is_empty() && disruption.pending().contains("a"));
+        disruption.pass = Pass::Idle;
+        disruption.begin(command, Vec::new(), at(0));
+        assert!(disruption.pending().contains("a"));
     }
 
     #[test]

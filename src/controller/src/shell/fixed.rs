@@ -30,7 +30,7 @@ impl Controller {
         }
         let snapshot = self.picture();
         let Some(planned) = snapshot.pools.iter().find(|planned| planned.name == *name) else { return Step::rest() };
-        let busy = self.world.disruption.busy();
+        let busy = self.world.disruption.pending();
         let census = Census::of(planned, &snapshot, &busy);
         if census.active > replicas {
             let count = census.active - replicas;
