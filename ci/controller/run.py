@@ -46,6 +46,8 @@ DRAWN = [
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC"), "TIME"),
     (re.compile(r"karpenter\.k8s\.aws/\d+"), "karpenter.k8s.aws/HASH"),
     (re.compile(r"\b((\d+h)?(\d+m)?\d+(\.\d+)?(ms|µs|s)|\d+h\d+m)\b"), "SPAN"),
+    # The first of several that lacked capacity, in the order of a Go map.
+    (re.compile(r"\((us|eu|ap)-[a-z]+-\d[a-z]\)"), "(ZONE)"),
     # A pod's name, then the generated part of any other.
     (re.compile(r"\b([a-z][a-z0-9-]*)-[bcdfghjklmnpqrstvwxz2456789]{6,10}-[bcdfghjklmnpqrstvwxz2456789]{5}\b"), r"\1-DRAWN"),
     (re.compile(r"\b([a-z][a-z0-9-]*)-(?=[a-z0-9]*[0-9bcdfghjklmnpqrstvwxz])[bcdfghjklmnpqrstvwxz2456789]{5}\b"), r"\1-DRAWN"),
