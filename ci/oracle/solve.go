@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	v1 "sigs.k8s.io/karpenter/pkg/apis/v1"
 	"sigs.k8s.io/karpenter/pkg/apis/v1alpha1"
@@ -38,6 +39,8 @@ type Answer struct {
 	Nodes  map[string][]string `json:"nodes"`
 	Errors map[string]string   `json:"errors"`
 	Fixed  map[string]Claim    `json:"fixed"`
+	// Zones has the pods that wait by effective zone, as Karpenter's metric says.
+	Zones map[string]int `json:"zones"`
 }
 
 // Claim is a NodeClaim to create.
@@ -114,6 +117,10 @@ func solve(world *World) (*Answer, error) {
 		return nil, err
 	}
 	made, err := answer(results.TruncateInstanceTypes(ctx, scheduling.MaxInstanceTypes))
+	if err != nil {
+		return nil, err
+	}
+	made.Zones, err = zones()
 	if err != nil {
 		return nil, err
 	}
@@ -245,6 +252,28 @@ func answer(results scheduling.Results) (*Answer, error) {
 	}
 	for pod, err := range results.PodErrors {
 		made.Errors[pod.Namespace+"/"+pod.Name] = err.Error()
+	}
+	return made, nil
+}
+
+// zones reads the metric that Solve sets.
+func zones() (map[string]int, error) {
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		return nil, err
+	}
+	made := map[string]int{}
+	for _, family := range families {
+		if family.GetName() != "karpenter_scheduler_pending_pods_by_effective_zone_count" {
+			continue
+		}
+		for _, metric := range family.Metric {
+			for _, label := range metric.Label {
+				if label.GetName() == "zone" {
+					made[label.GetValue()] = int(metric.Gauge.GetValue())
+				}
+			}
+		}
 	}
 	return made, nil
 }

@@ -102,6 +102,7 @@ type Pod struct {
 	Daemon                bool              `json:"daemon"`
 	Terminating           bool              `json:"terminating"`
 	Terminal              bool              `json:"terminal"`
+	PhasePending          bool              `json:"phase_pending"`
 }
 
 // SelectorTerm is one expression of a label selector.
@@ -371,7 +372,10 @@ func (p *Pod) pod(node string) *corev1.Pod {
 	if p.Terminating {
 		pod.DeletionTimestamp, pod.Finalizers = &metav1.Time{Time: p.Created}, []string{"example.com/stays"}
 	}
-	pod.Status.Phase = corev1.PodPending
+	pod.Status.Phase = corev1.PodRunning
+	if p.PhasePending {
+		pod.Status.Phase = corev1.PodPending
+	}
 	if p.Terminal {
 		pod.Status.Phase = corev1.PodSucceeded
 	}

@@ -73,8 +73,16 @@ fn the_lab() {
     assert!(told.contains("limits: cpu"), "{told}");
 }
 
+/// The pods of the first plan, by name.
+fn planned(trace: &str) -> Vec<String> {
+    let mut decisions = trace.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let first = decisions.find_map(|line| Some(line["of"]["planned"]["explanation"]["pods"].as_array()?.clone()));
+    first.expect("a plan").iter().filter_map(|verdict| Some(format!("pod/{}", verdict["pod"].as_str()?))).collect()
+}
+
 #[test]
 fn nodes_that_are_deleted_and_replaced() {
+    let pods = planned(story());
     let (first, second) = ("nodeclaim/default-h6b2h", "node/default-8mkfn");
     let questions = [
         (first, Some("20s")),
@@ -89,9 +97,10 @@ fn nodes_that_are_deleted_and_replaced() {
         (first, Some("597.2s")),
         (first, None),
         ("node/default-6s26c", None),
-        ("pod/other/inflate-9cdff6db-xbftb", Some("30s")),
-        ("pod/other/inflate-9cdff6db-xbftb", Some("60s")),
-        ("pod/other/inflate-9cdff6db-fg59d", None),
+        (&pods[0], Some("30s")),
+        (&pods[0], Some("60s")),
+        (&pods[0], None),
+        (&pods[1], None),
         ("nodepool/default", Some("100s")),
     ];
     snapshot("explain-consolidation", &answers(story(), &questions));

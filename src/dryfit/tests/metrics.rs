@@ -13,11 +13,6 @@ struct Family {
     labels: BTreeSet<String>,
 }
 
-/// Upstream's families that are not there, and why.
-const LEFT_OUT: [(&str, &str); 2] = [
-    ("karpenter_consolidation_moves_total", "moves that were weighed and refused are not counted, only commands"),
-    ("karpenter_scheduler_pending_pods_by_effective_zone_count", "the planner does not say which zones were left to a pod"),
-];
 /// Those that are there only while something lasts, which nothing does at the end of these stories.
 const MOMENTARY: [&str; 7] = [
     "karpenter_pods_provisioning_scheduling_undecided_time_seconds",
@@ -97,11 +92,9 @@ fn families_are_upstreams() {
     }
     let mut differences = Vec::new();
     for (name, family) in &upstream {
-        let excused = LEFT_OUT.iter().any(|(left, _)| left == name);
         match ours.get(name) {
-            None if excused || MOMENTARY.contains(&name.as_str()) => {}
+            None if MOMENTARY.contains(&name.as_str()) => {}
             None => differences.push(format!("{name} is not there")),
-            Some(_) if excused => differences.push(format!("{name} is there, and need not be excused")),
             Some(own) if own != family => differences.push(format!("{name}: {own:?}, upstream {family:?}")),
             Some(_) => {}
         }

@@ -19,8 +19,14 @@ use support::{World, random};
 /// next; ours must be among the answers.
 const TRIES: usize = 60;
 
-/// Requests that upstream gave, by the pods of the NodeClaim.
-type Requests = BTreeMap<Vec<String>, BTreeSet<BTreeMap<String, i64>>>;
+/// What upstream answered so far where it may answer this or that.
+#[derive(Default)]
+struct Seen {
+    /// Requests, by the pods of the NodeClaim.
+    requests: BTreeMap<Vec<String>, BTreeSet<BTreeMap<String, i64>>>,
+    /// Parts of errors, by pod.
+    errors: BTreeMap<String, BTreeSet<String>>,
+}
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct Answer {
@@ -29,6 +35,8 @@ struct Answer {
     errors: Option<BTreeMap<String, String>>,
     /// By pool, what it would get if its size were fixed.
     fixed: Option<BTreeMap<String, Claim>>,
+    /// Pods that wait, by effective zone.
+    zones: Option<BTreeMap<String, u32>>,
 }
 
 #[derive(Debug, Clone, PartialEq, PartialOrd, Deserialize)]
@@ -55,24 +63,29 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut questions = child.stdin.take().ok_or("the oracle has no stdin")?;
     let mut answers = BufReader::new(child.stdout.take().ok_or("the oracle has no stdout")?);
     let (mut different, mut claims, mut refused, mut nominated) = (0, 0, 0, 0);
+    let mut ways: BTreeMap<String, usize> = BTreeMap::new();
     for seed in first..first + count {
         let world = random::world(seed);
         let overlays: Vec<_> = world.overlays.iter().map(written).collect();
         let question = json!({ "snapshot": world.snapshot, "offerings": world.offerings, "options": world.options, "overlays": overlays });
         let ours = answer(&world);
         let mut differences = Vec::new();
-        let mut requests = Requests::default();
+        let mut seen = Seen::default();
         for _ in 0..TRIES {
             writeln!(questions, "{question}")?;
             let mut line = String::new();
             answers.read_line(&mut line)?;
-            differences = compare(&ours, serde_json::from_str(&line)?, &mut requests);
+            differences = compare(&ours, serde_json::from_str(&line)?, &mut seen);
             if differences.is_empty() {
                 break;
             }
         }
         claims += ours.claims.as_ref().map_or(0, Vec::len);
         refused += ours.errors.as_ref().map_or(0, BTreeMap::len);
+        for words in ours.errors.iter().flat_map(BTreeMap::values).flat_map(|words| words.split("; ")) {
+            let kind = words.split([',', '(', '"', '=']).next().unwrap_or_default().trim_end();
+            *ways.entry(kind.strip_prefix("key ").map_or(kind, |_| "key").to_owned()).or_default() += 1;
+        }
         nominated += ours.nodes.as_ref().map_or(0, BTreeMap::len);
         if !differences.is_empty() {
             different += 1;
@@ -82,6 +95,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     drop(questions);
     child.wait()?;
     println!("{count} worlds from seed {first}: {different} differ; {claims} NodeClaims, {nominated} nodes used, {refused} pods refused");
+    ways.iter().for_each(|(words, count)| println!("  {count:6} {words}"));
     Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -116,10 +130,12 @@ fn answer(world: &World) -> Answer {
         nodes.entry(nomination.node.to_string()).or_default().push(nomination.pod.to_string());
     }
     let refused =
-        explanation.pods.iter().filter(|verdict| matches!(verdict.outcome, PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_)));
-    let errors = refused.map(|verdict| (verdict.pod.to_string(), format!("{:?}", verdict.outcome))).collect();
+        explanation.pods.iter().filter(|verdict| matches!(verdict.outcome, PodOutcome::Unschedulable(_) | PodOutcome::Invalid { .. }));
+    let errors = refused.map(|verdict| (verdict.pod.to_string(), planner::words::of(&verdict.outcome).unwrap_or_default())).collect();
     let fixed = world.snapshot.pools.iter().map(|pool| (pool.name.to_string(), claim(&planner::fixed::claim(pool)))).collect();
-    Answer { claims: Some(plan.launches.iter().map(claim).collect()), nodes: Some(nodes), errors: Some(errors), fixed: Some(fixed) }
+    let zones = explanation.zones.iter().map(|(zone, pods)| (zone.to_string(), *pods)).collect();
+    let claims = plan.launches.iter().map(claim).collect();
+    Answer { claims: Some(claims), nodes: Some(nodes), errors: Some(errors), fixed: Some(fixed), zones: Some(zones) }
 }
 
 /// As upstream writes a requirement: bounds before values, each an entry.
@@ -131,11 +147,11 @@ fn entries(requirement: &ClaimRequirement) -> Vec<String> {
     if bounds.is_empty() { vec![json!([format!("{:?}", r.operator()), requirement.ordered_values, min]).to_string()] } else { bounds }
 }
 
-fn compare(ours: &Answer, mut theirs: Answer, requests: &mut Requests) -> Vec<String> {
+fn compare(ours: &Answer, mut theirs: Answer, seen: &mut Seen) -> Vec<String> {
     let mut found = Vec::new();
     for right in theirs.claims.iter_mut().flatten() {
         for left in ours.claims.iter().flatten().filter(|left| left.pods == right.pods) {
-            let seen = requests.entry(left.pods.clone()).or_default();
+            let seen = seen.requests.entry(left.pods.clone()).or_default();
             seen.insert(right.requests.clone());
             if seen.contains(&left.requests) {
                 right.requests = left.requests.clone();
@@ -165,13 +181,40 @@ fn compare(ours: &Answer, mut theirs: Answer, requests: &mut Requests) -> Vec<St
             found.push(format!("  of fixed size: ours     {left:?}\n                 upstream {right:?}"));
         }
     }
+    let zones = |answer: &Answer| answer.zones.clone().unwrap_or_default();
+    if zones(ours) != zones(theirs) {
+        found.push(format!("  pods by zone: ours {:?}\n     upstream {:?}", zones(ours), zones(theirs)));
+    }
     let errors = |answer: &Answer| answer.errors.clone().unwrap_or_default();
     let keys = |answer: &Answer| errors(answer).into_keys().collect::<Vec<_>>();
     if keys(ours) != keys(theirs) {
         found.push(format!("  refused: ours {:#?}\n       upstream {:#?}", errors(ours), errors(theirs)));
     }
+    for (pod, theirs) in errors(theirs) {
+        let Some(ours) = ours.errors.as_ref().and_then(|errors| errors.get(&pod)) else { continue };
+        let answers = seen.errors.entry(pod.clone()).or_default();
+        let (mine, upstream) = (plain(ours), plain(&theirs));
+        let count = upstream.len();
+        answers.extend(upstream);
+        // Who waits for a reservation is told nothing.
+        let same = mine.len() == count && mine.iter().all(|part| answers.contains(part));
+        if !same && !theirs.contains("compatible reserved offering") {
+            found.push(format!("  {pod} is told\n    ours     {ours}\n    upstream {theirs}"));
+        }
+    }
     found
 }
+
+/// An error's parts, without the numbers of planned hosts, which upstream counts over all that it ever planned. Of several rules that a
+/// pod breaks, upstream names for each pool the one that a Go map yields first.
+fn plain(error: &str) -> Vec<String> {
+    let mut parts = error.split(PLANNED);
+    let mut made = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| made.extend([PLANNED, part.trim_start_matches(|c: char| c.is_ascii_digit())]));
+    made.split("; ").map(str::to_owned).collect()
+}
+
+const PLANNED: &str = "hostname-placeholder-";
 
 /// Equal but for labels of which upstream draws the value.
 fn alike(left: &Claim, right: &Claim) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::bits::Bits;
 use crate::claim::Claim;
-use crate::input::{Pod, Pool, Snapshot};
+use crate::input::{MinValuesPolicy, Pod, Pool, Snapshot};
 use crate::intern::{RequirementTable, RequirementsId, ResourceNames, Undefined};
 use crate::launch::full_name;
 use crate::output::{PodOutcome, PodVerdict, PoolRefusal, Refusal};
@@ -10,7 +10,8 @@ use crate::ports::{self, Port};
 use crate::schedule::Scheduler;
 use crate::shape::{Shape, Stage};
 use crate::template::{NODES, Template, buyable};
-use crate::topology::{Site, Topology};
+use crate::topology::{Conflict, Site, Topology};
+use crate::words;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{Requirement, Requirements, labels, taint};
@@ -132,8 +133,12 @@ pub fn pool_refusal(
     stage: &Stage,
     host: usize,
 ) -> PoolRefusal {
-    let refuse =
-        |template: &Template, reason, types| PoolRefusal { pool: template.pool.name.clone(), reason, types: named(template, types) };
+    let refuse = |template: &Template, reason, types| PoolRefusal {
+        pool: template.pool.name.clone(),
+        reason,
+        types: named(template, types),
+        words: "".into(),
+    };
     if template.nodes_exhausted() {
         let reason = limit_refusal(template, &Arc::from(NODES), &[], &template.remaining);
         return refuse(template, reason, Vec::new());
@@ -154,7 +159,12 @@ pub fn pool_refusal(
     let site = Site { host, taints: &template.pool.taints, undefined: Undefined::WellKnown };
     let joined = match topology.conflict(shape, stage, site, joined, table) {
         Ok(joined) => joined,
-        Err(reason) => return refuse(template, reason, Vec::new()),
+        Err(conflict) => {
+            let (Conflict::Rule(rule) | Conflict::Together(rule, _)) = *conflict;
+            let domains = if rule.host { Vec::new() } else { topology.counts(&rule, 0).into_iter().collect() };
+            let reason = Refusal::Topology { rule: rule.kind.as_str().into(), key: rule.key, domains };
+            return refuse(template, reason, Vec::new());
+        }
     };
     let asked =
         Asked { requirements: table.get(joined), requests: &shape.requests, wanted: &shape.ports, taken: &[], limits: &template.remaining };
@@ -208,30 +218,48 @@ pub fn ruled_out(template: &Template, scheduler: &Scheduler<'_>, claim: &Claim) 
     named(template, type_refusals(template, &scheduler.names, &asked, options))
 }
 
-/// Why no pool of the snapshot takes a pod of this shape, in the order in which they are tried: at the stage at which it waits for a
-/// reservation, or with all preferences given up.
-pub fn unschedulable(scheduler: &mut Scheduler<'_>, snapshot: &Snapshot, shape: usize, stage: Option<usize>) -> Vec<PoolRefusal> {
+/// Why no pool of the snapshot takes a pod like this, in the order in which they are tried: at the stage at which it waits for a
+/// reservation, or with all preferences given up. `worded`: in Karpenter's words, too.
+pub fn unschedulable(
+    scheduler: &mut Scheduler<'_>,
+    snapshot: &Snapshot,
+    pod: usize,
+    stage: Option<usize>,
+    worded: bool,
+) -> Vec<PoolRefusal> {
     let mut pools: Vec<&Arc<Pool>> = snapshot.pools.iter().collect();
     pools.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| b.name.cmp(&a.name)));
-    let shape = &scheduler.shapes.shapes[shape];
+    let shape = &scheduler.shapes.shapes[scheduler.shapes.of_pod[pod]];
     let last = shape.stages.last().expect("a shape has a stage at least");
     let stage = stage.map_or(last, |index| &shape.stages[index]);
+    let asking = words::Asking { shape, stage, requests: &scheduler.pods[pod].requests };
     let host = scheduler.topology.host_of_claim(scheduler.claims.len());
+    let strict = scheduler.options.min_values_policy == MinValuesPolicy::Strict;
     let mut refusal = |pool: &Arc<Pool>| {
-        let bare = |reason| PoolRefusal { pool: pool.name.clone(), reason, types: Vec::new() };
+        let bare = |reason| PoolRefusal { pool: pool.name.clone(), reason, types: Vec::new(), words: "".into() };
         if !pool.ready {
             return bare(Refusal::NotReady);
         }
-        match scheduler.templates.iter_mut().find(|template| template.pool.name == pool.name) {
-            Some(template) => pool_refusal(template, &mut scheduler.table, &mut scheduler.topology, &scheduler.names, shape, stage, host),
-            None => bare(Refusal::NoInstanceTypes),
+        let Some(template) = scheduler.templates.iter_mut().find(|template| template.pool.name == pool.name) else {
+            return bare(Refusal::NoInstanceTypes);
+        };
+        let mut made = pool_refusal(template, &mut scheduler.table, &mut scheduler.topology, &scheduler.names, shape, stage, host);
+        if !worded {
+            return made;
         }
+        let (table, topology, names) = (&mut scheduler.table, &mut scheduler.topology, &scheduler.names);
+        let mut place = words::Place { template, table, topology, names, host, claims: scheduler.claims.len(), strict };
+        made.words = words::of_pool(&mut place, &asking).unwrap_or_default().into();
+        made
     };
     pools.into_iter().map(&mut refusal).collect()
 }
 
 /// Verdict on a pod with a constraint that is not decided here.
 pub fn undecided(snapshot: &Snapshot, pod: &Pod, field: &Arc<str>) -> PodVerdict {
-    let refusal = |pool: &Arc<Pool>| PoolRefusal { pool: pool.name.clone(), reason: Refusal::Undecided(field.clone()), types: Vec::new() };
+    let refusal = |pool: &Arc<Pool>| {
+        let reason = Refusal::Undecided(field.clone());
+        PoolRefusal { pool: pool.name.clone(), reason, types: Vec::new(), words: "".into() }
+    };
     PodVerdict { pod: full_name(pod), outcome: PodOutcome::Unschedulable(snapshot.pools.iter().map(refusal).collect()) }
 }

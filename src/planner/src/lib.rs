@@ -10,7 +10,7 @@
 //! `existing`, `claim` and `template` are the places a pod may go to, in the order in which they are tried; `quick` finds nodes that
 //! exist where many simulations share them; `shape`, `intern`,
 //! `bits`, `ports`, `order`, `daemons` and `reservation` are what they are made of; `topology` ties a pod's place to those of others; `launch` writes NodeClaims, `explain` the reasons;
-//! [`render()`] puts reasons into words.
+//! [`render()`] puts reasons into our words, [`words`] into Karpenter's.
 
 mod bits;
 mod claim;
@@ -35,6 +35,7 @@ mod shape;
 mod template;
 mod topology;
 mod validate;
+pub mod words;
 
 pub use input::{InstanceType, Offering, Offerings, Options, Snapshot};
 pub use output::{Explanation, Plan};

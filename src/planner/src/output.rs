@@ -3,6 +3,7 @@
 use crate::input::Labels;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{Requirement, Resources, Taint, UsdPerHour};
 
@@ -72,6 +73,10 @@ pub struct Explanation {
     /// NodePools that no pod can get a node of, in the order in which they are tried.
     #[serde(default)]
     pub barren: Vec<Barren>,
+    /// Pods of phase Pending by the zone that they, their volumes and their spread leave them: its name, `flexible` for several, `none`
+    /// (`C/pkg/controllers/provisioning/scheduling/scheduler.go`, computeEffectiveZoneFromPod).
+    #[serde(default)]
+    pub zones: BTreeMap<Arc<str>, u32>,
 }
 
 /// A ready NodePool whose own requirements leave none of the instance types that it is offered.
@@ -98,7 +103,11 @@ pub enum PodOutcome {
     /// Nothing takes it: per pool the first constraint that failed.
     Unschedulable(Vec<PoolRefusal>),
     /// The pod itself is refused (`C/pkg/controllers/provisioning/provisioner.go`, Validate).
-    Invalid(Arc<str>),
+    Invalid {
+        fault: Arc<str>,
+        /// The same in Karpenter's words.
+        words: Arc<str>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,6 +116,10 @@ pub struct PoolRefusal {
     pub reason: Refusal,
     /// Per instance type of the pool the first constraint that failed, in order of names.
     pub types: Vec<(Arc<str>, Refusal)>,
+    /// What Karpenter says of it in the pod's `FailedScheduling`, to the letter; empty where it says nothing: the pool is not looked at,
+    /// or the pod waits for a reservation.
+    #[serde(default)]
+    pub words: Arc<str>,
 }
 
 /// The first constraint that failed.

@@ -7,6 +7,7 @@ use crate::launch::{self, full_name};
 use crate::output::{Explanation, Nomination, Plan, PodOutcome, PodVerdict, PoolRefusal, Refusal};
 use crate::schedule::{Placement, Scheduler};
 use crate::validate;
+use crate::words;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub fn plan(snapshot: &Snapshot, offerings: &Offerings, now: Timestamp, options:
     let mut pods = Vec::new();
     for pod in &snapshot.pending {
         match validate::fault(pod) {
-            Some(fault) => explanation.pods.push(PodVerdict { pod: full_name(pod), outcome: PodOutcome::Invalid(fault) }),
+            Some(outcome) => explanation.pods.push(PodVerdict { pod: full_name(pod), outcome }),
             None => pods.push(pod.clone()),
         }
     }
@@ -43,9 +44,22 @@ pub fn plan(snapshot: &Snapshot, offerings: &Offerings, now: Timestamp, options:
     }
     let mut scheduler = Scheduler::new(snapshot, offerings, options, pods);
     explanation.barren = std::mem::take(&mut scheduler.barren);
+    explanation.zones = zones(&mut scheduler);
     let placements = scheduler.run();
     let plan = write(&mut scheduler, snapshot, &placements, &mut explanation);
     (plan, in_order(explanation))
+}
+
+/// Counts pods that wait by the zone they are tied to, before any is placed.
+fn zones(scheduler: &mut Scheduler<'_>) -> BTreeMap<Arc<str>, u32> {
+    let mut made: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+    let mut known: Vec<Option<Arc<str>>> = vec![None; scheduler.shapes.shapes.len()];
+    for (_, shape) in scheduler.pods.iter().zip(&scheduler.shapes.of_pod).filter(|(pod, _)| pod.phase_pending) {
+        let of = &scheduler.shapes.shapes[*shape];
+        let zone = known[*shape].get_or_insert_with(|| scheduler.topology.effective_zone(of, &mut scheduler.table));
+        *made.entry(zone.clone()).or_default() += 1;
+    }
+    made
 }
 
 /// Verdicts in order of the pods' names.
@@ -55,7 +69,12 @@ fn in_order(mut explanation: Explanation) -> Explanation {
 }
 
 fn no_pool(snapshot: &Snapshot) -> PodOutcome {
-    let refusal = |pool: &Arc<crate::input::Pool>| PoolRefusal { pool: pool.name.clone(), reason: Refusal::NotReady, types: Vec::new() };
+    let refusal = |pool: &Arc<crate::input::Pool>| PoolRefusal {
+        pool: pool.name.clone(),
+        reason: Refusal::NotReady,
+        types: Vec::new(),
+        words: "".into(),
+    };
     PodOutcome::Unschedulable(snapshot.pools.iter().map(refusal).collect())
 }
 
@@ -70,8 +89,10 @@ fn write(scheduler: &mut Scheduler<'_>, snapshot: &Snapshot, placements: &[Place
                 Ok(plan.launches.len() - 1)
             }
             Err(short) => {
+                let pool = scheduler.templates[claim.template].pool.name.clone();
+                let words = words::cut_too_far(&pool, &short.key).into();
                 let reason = Refusal::MinValues { key: short.key, wanted: short.wanted, found: short.found };
-                Err(PoolRefusal { pool: scheduler.templates[claim.template].pool.name.clone(), reason, types: Vec::new() })
+                Err(PoolRefusal { pool, reason, types: Vec::new(), words })
             }
         };
         launch_of_claim.insert(position, outcome);
@@ -92,7 +113,7 @@ fn write(scheduler: &mut Scheduler<'_>, snapshot: &Snapshot, placements: &[Place
             Placement::Nowhere { deferred } => {
                 let shape = scheduler.shapes.of_pod[pod];
                 let known =
-                    refusals.entry((shape, *deferred)).or_insert_with(|| explain::unschedulable(scheduler, snapshot, shape, *deferred));
+                    refusals.entry((shape, *deferred)).or_insert_with(|| explain::unschedulable(scheduler, snapshot, pod, *deferred, true));
                 PodOutcome::Unschedulable(known.clone())
             }
         };

@@ -84,7 +84,7 @@ fn amount_text(name: &str, amount: i64) -> String {
 fn outcome_text(outcome: &PodOutcome) -> Option<String> {
     match outcome {
         PodOutcome::FitsNode(_) | PodOutcome::Launch(_) => None,
-        PodOutcome::Invalid(fault) => Some(format!("Pending: {fault}")),
+        PodOutcome::Invalid { fault, .. } => Some(format!("Pending: {fault}")),
         PodOutcome::Unschedulable(pools) if pools.is_empty() => Some("Pending: there is no NodePool".to_owned()),
         PodOutcome::Unschedulable(pools) => Some(format!("Pending: {}", pools.iter().map(pool_text).collect::<Vec<_>>().join("; "))),
     }

@@ -34,7 +34,7 @@ fn no_pod_is_lost(world: &World) {
                 assert!(!places.contains_key(&verdict.pod));
                 assert!(!pools.is_empty());
             }
-            PodOutcome::Invalid(_) => assert!(!places.contains_key(&verdict.pod)),
+            PodOutcome::Invalid { .. } => assert!(!places.contains_key(&verdict.pod)),
             placed => assert_eq!(places.get(&verdict.pod), Some(&placed)),
         }
     }

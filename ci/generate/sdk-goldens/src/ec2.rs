@@ -20,6 +20,10 @@ pub async fn call(fixed: &Fixed, operation: &str, m: &mut Members) {
         }
         "CreateTags" => drop(client.create_tags().set_resources(m.texts("Resources")).set_tags(m.each("Tags", tag)).send().await),
         "TerminateInstances" => drop(client.terminate_instances().set_instance_ids(m.texts("InstanceIds")).send().await),
+        "DescribePlacementGroups" => {
+            let call = client.describe_placement_groups().set_filters(m.each("Filters", filter));
+            drop(call.set_group_ids(m.texts("GroupIds")).set_group_names(m.texts("GroupNames")).send().await);
+        }
         other => describe(&client, other, m).await,
     }
 }
@@ -47,6 +51,10 @@ async fn describe(client: &Client, operation: &str, m: &mut Members) {
             let (owners, deprecated) = (m.texts("Owners"), m.flag("IncludeDeprecated"));
             send!(describe_images, set_owners = owners, set_include_deprecated = deprecated);
         }
+        "DescribeCapacityReservations" => {
+            send!(describe_capacity_reservations, set_capacity_reservation_ids = m.texts("CapacityReservationIds"));
+        }
+        "DescribeInstanceStatus" => send!(describe_instance_status),
         "DescribeInstances" => send!(describe_instances, set_instance_ids = m.texts("InstanceIds")),
         "DescribeLaunchTemplates" => send!(describe_launch_templates, set_launch_template_names = m.texts("LaunchTemplateNames")),
         other => panic!("ec2:{other} is not known here"),

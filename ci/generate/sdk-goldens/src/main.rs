@@ -48,6 +48,7 @@ async fn call(request: &Value) -> Option<Caught> {
         "sqs" => others::sqs(&fixed, operation, &mut members).await,
         "ssm" => others::ssm(&fixed, operation, &mut members).await,
         "eks" => others::eks(&fixed, operation, &mut members).await,
+        "arc-zonal-shift" => others::zonal_shift(&fixed, operation, &mut members).await,
         "pricing" => others::pricing(&fixed, operation, &mut members).await,
         other => panic!("no client for {other}"),
     }

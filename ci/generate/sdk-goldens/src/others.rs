@@ -75,6 +75,14 @@ pub async fn eks(fixed: &Fixed, operation: &str, m: &mut Members) {
     }
 }
 
+pub async fn zonal_shift(fixed: &Fixed, operation: &str, m: &mut Members) {
+    let client = client!(aws_sdk_arczonalshift, fixed, REGION);
+    match operation {
+        "GetManagedResource" => drop(client.get_managed_resource().set_resource_identifier(m.text("resourceIdentifier")).send().await),
+        other => panic!("arc-zonal-shift:{other} is not known here"),
+    }
+}
+
 pub async fn pricing(fixed: &Fixed, operation: &str, m: &mut Members) {
     use aws_sdk_pricing::types::Filter;
     let client = client!(aws_sdk_pricing, fixed, PRICING_REGION);

@@ -8,7 +8,9 @@ use super::*;
 use crate::port::Cloud;
 use crate::wire::client::{Call, encode};
 use crate::wire::service::{Protocol, Service};
-use api::ec2nodeclass::{BlockDevice, BlockDeviceMapping, KubeletConfiguration, MetadataOptions, NetworkInterface};
+use api::ec2nodeclass::{
+    BlockDevice, BlockDeviceMapping, CapacityReservationSelectorTerm, KubeletConfiguration, MetadataOptions, NetworkInterface,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,7 +61,30 @@ async fn tour() -> Vec<Call> {
         "<R><launchTemplates><item><launchTemplateName>karpenter.k8s.aws/1</launchTemplateName></item></launchTemplates></R>",
     );
     cloud.clean_up(&rich).await.unwrap();
-    cloud.made()
+    for operation in ["DescribeCapacityReservations", "DescribeInstanceStatus"] {
+        (0..3).for_each(|_| account.next(operation, 200, "<R/>"));
+    }
+    cloud.resolve_capacity_reservations(&reservations()).await.unwrap();
+    cloud.unhealthy().await.unwrap();
+    for selector in [json!({"name": "near"}), json!({"id": "pg-1"})] {
+        let mut class = plain.clone();
+        class.spec.placement_group_selector = Some(selector);
+        account.next("DescribePlacementGroups", 200, "<R><placementGroupSet/></R>");
+        cloud.resolve_placement_group(&class).await.unwrap();
+    }
+    let clock = Clock::virtual_from("2026-11-20T17:00:00Z".parse().unwrap());
+    let settings = Settings { zonal_shift: true, ..Settings::new("workshop") };
+    let shifting = AwsCloud::simulated(settings, "us-west-2", account.http(), clock, &Entropy::from_seed(7));
+    account.next("GetManagedResource", 200, json!({"zonalShifts": []}).to_string());
+    shifting.discover().await.unwrap();
+    cloud.made().into_iter().chain(shifting.made()).collect()
+}
+
+fn reservations() -> [CapacityReservationSelectorTerm; 3] {
+    let by_tags = CapacityReservationSelectorTerm { tags: tags("own"), ..CapacityReservationSelectorTerm::default() };
+    let by_owner = CapacityReservationSelectorTerm { owner_id: Some("123456789012".to_owned()), ..by_tags.clone() };
+    let by_id = CapacityReservationSelectorTerm { id: Some("cr-1".to_owned()), ..CapacityReservationSelectorTerm::default() };
+    [by_id, by_tags, by_owner]
 }
 
 fn enrich(class: &mut EC2NodeClass) {
@@ -179,5 +204,5 @@ fn botocore_writes_the_same_parameters() {
             Protocol::RestJson => assert_eq!(body, ""),
         }
     }
-    assert_eq!(operations.len(), 26, "{operations:?}");
+    assert_eq!(operations.len(), 30, "{operations:?}");
 }

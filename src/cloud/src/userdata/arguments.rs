@@ -48,24 +48,7 @@ impl NodeTaint {
 
 /// A duration as Go prints it: `90s` is `1m30s`, `2h` is `2h0m0s`. What is no duration stays as it is.
 pub fn go_duration(text: &str) -> String {
-    let Some(duration) = api::duration::parse_go(text) else { return text.to_owned() };
-    let nanos = duration.as_nanos();
-    let (sign, nanos) = if nanos < 0 { ("-", -nanos) } else { ("", nanos) };
-    let (hours, minutes, rest) = (nanos / 3_600_000_000_000, nanos / 60_000_000_000 % 60, nanos % 60_000_000_000);
-    let decimal = |value: i128, unit: i128| {
-        let text = format!("{}.{:0width$}", value / unit, value % unit, width = unit.ilog10() as usize);
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
-    let seconds = format!("{}s", decimal(rest, 1_000_000_000));
-    match (hours, minutes) {
-        (0, 0) if nanos == 0 => "0s".to_owned(),
-        (0, 0) if nanos < 1_000 => format!("{sign}{nanos}ns"),
-        (0, 0) if nanos < 1_000_000 => format!("{sign}{}µs", decimal(nanos, 1_000)),
-        (0, 0) if nanos < 1_000_000_000 => format!("{sign}{}ms", decimal(nanos, 1_000_000)),
-        (0, 0) => format!("{sign}{seconds}"),
-        (0, _) => format!("{sign}{minutes}m{seconds}"),
-        _ => format!("{sign}{hours}h{minutes}m{seconds}"),
-    }
+    api::duration::parse_go(text).map_or_else(|| text.to_owned(), api::duration::print_go)
 }
 
 #[cfg(test)]

@@ -49,7 +49,15 @@ impl Service {
         }
     }
 
-    /// The SDK's service id, the key of `AWS_ENDPOINT_URL_<ID>` and of the user agent.
+    /// The name of the SDK's client, in user agents.
+    pub fn client_name(self) -> &'static str {
+        match self {
+            Service::ArcZonalShift => "arczonalshift",
+            other => other.signing_name(),
+        }
+    }
+
+    /// The SDK's service id, the key of `AWS_ENDPOINT_URL_<ID>`.
     pub fn id(self) -> &'static str {
         match self {
             Service::Ec2 => "EC2",

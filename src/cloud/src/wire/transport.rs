@@ -95,7 +95,7 @@ pub(super) fn build(service: Service, surroundings: &Surroundings) -> Transport 
     layer.store_put(SigningName::from_static(service.signing_name()));
     layer.store_put(SigningRegion::from(Region::new(service.signing_region(&surroundings.region))));
     layer.store_put(Region::new(surroundings.region.clone()));
-    layer.store_put(ApiMetadata::new(service.signing_name(), env!("CARGO_PKG_VERSION")));
+    layer.store_put(ApiMetadata::new(service.client_name(), env!("CARGO_PKG_VERSION")));
     layer.store_put(AppName::new("dryfit").expect("letters only"));
     // Said in the user agent. The orchestrator's retries are off, but ours are of that mode.
     layer.store_append(SmithySdkFeature::RetryModeStandard);

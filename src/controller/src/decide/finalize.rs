@@ -52,7 +52,7 @@ pub fn decide(world: &World, claim: &Arc<NodeClaim>, done: &[Done], now: Timesta
     released.finalizers_mut().retain(|f| f != labels::TERMINATION_FINALIZER);
     match patch::of_field("metadata", &**claim, &released) {
         Some(body) => {
-            let act = locked(Kind::NodeClaim, &**claim, false, body).then(deleted_line(claim));
+            let act = locked(Kind::NodeClaim, &**claim, false, body).then(line(claim, "deleted nodeclaim"));
             let reserved = claim.labels().get(labels::CAPACITY_RESERVATION_ID).filter(|_| provider_id(claim).is_some());
             Step::act(match reserved {
                 Some(id) => act.then(Note::Reservation(id.clone(), ReservationChange::Released)),
@@ -63,8 +63,8 @@ pub fn decide(world: &World, claim: &Arc<NodeClaim>, done: &[Done], now: Timesta
     }
 }
 
-fn deleted_line(claim: &NodeClaim) -> Line {
-    let line = Line::info(CONTROLLER, "deleted nodeclaim").object("NodeClaim", "", &claim.name_any());
+fn line(claim: &NodeClaim, text: &str) -> Line {
+    let line = Line::info(CONTROLLER, text).object("NodeClaim", "", &claim.name_any());
     let line = provider_id(claim).map_or(line.clone(), |id| line.with("provider-id", id));
     match claim.status.as_ref().and_then(|s| s.node_name.as_deref()) {
         Some(node) => line.object("Node", "", node),
@@ -83,9 +83,7 @@ fn stamp(claim: &Arc<NodeClaim>) -> Option<Step> {
     let mut stamped = (**claim).clone();
     stamped.annotations_mut().insert(labels::NODECLAIM_TERMINATION_TIMESTAMP.to_owned(), end.clone());
     let body = patch::of_field("metadata", &**claim, &stamped)?;
-    let line = Line::info(CONTROLLER, "annotated nodeclaim")
-        .object("NodeClaim", "", &claim.name_any())
-        .with(labels::NODECLAIM_TERMINATION_TIMESTAMP, end.as_str());
+    let line = line(claim, "annotated nodeclaim").with(labels::NODECLAIM_TERMINATION_TIMESTAMP, end.as_str());
     let event = EventSpec::new(&**claim, true, "TerminationGracePeriodExpiring", format!("All pods will be deleted by {end}"));
     Some(Step::act(locked(Kind::NodeClaim, &**claim, false, body).then(line).then(event)))
 }

@@ -160,23 +160,30 @@ fn consolidatable(
 ) -> Option<SignedDuration> {
     const KIND: &str = "Consolidatable";
     let had = set.get(KIND).is_some();
-    let mut remove = |set: &mut ConditionSet, reason: &str| {
+    let mut remove = |set: &mut ConditionSet, reason: &str, more: &[(&str, String)]| {
         set.clear(KIND);
         if had {
-            notes.push(said(claim, "removing consolidatable status condition").with("reason", reason).into());
+            let line = said(claim, "removing consolidatable status condition").with("reason", reason);
+            notes.push(more.iter().fold(line, |line, (key, value)| line.with(key, value.clone())).into());
         }
     };
     let Some(after) = pool.spec.disruption.consolidate_after.duration else {
-        remove(set, "consolidation is disabled");
+        remove(set, "consolidation is disabled", &[]);
         return None;
     };
     let Some(quiet) = quiet_since(claim) else {
-        remove(set, "nodeclaim isn't initialized");
+        remove(set, "nodeclaim isn't initialized", &[]);
         return None;
     };
     let left = after - now.duration_since(quiet);
     if after.is_positive() && left.is_positive() {
-        remove(set, "consolidateAfter window not yet elapsed");
+        let since = now.duration_since(quiet);
+        let times = [
+            ("lastPodEventTime", quiet.to_string()),
+            ("consolidateAfter", api::duration::print_go(after)),
+            ("timeSincePodEvent", api::duration::print_go(since)),
+        ];
+        remove(set, "consolidateAfter window not yet elapsed", &times);
         return Some(left);
     }
     set.set_true(KIND);

@@ -127,6 +127,10 @@ impl<'a> Run<'a> {
             }
             Some(Err(Failure::Cloud(error))) if error.code == "UnsupportedAlias" => {
                 self.set.set_false("AMIsReady", "UnsupportedAlias", &error.message);
+                // Nobody tries it again before somebody changes it (`A/pkg/controllers/nodeclass/ami.go`, TerminalError).
+                let text = format!("terminal error: getting amis, getting AMI queries, {}", error.message);
+                self.notes
+                    .push(Line::error("nodeclass", "Reconciler error", text).object("EC2NodeClass", "", &self.class.name_any()).into());
             }
             Some(Err(error)) => self.error(format!("getting amis, {error}")),
             Some(Ok(_)) => {}

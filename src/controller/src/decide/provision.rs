@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use planner::output::{ClaimRequirement, NodeClaimPlan, PodOutcome, PodVerdict, PoolRefusal, Refusal};
-use planner::{Explanation, Plan};
+use planner::{Explanation, Plan, words};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{Operator, Taint, labels};
@@ -50,10 +50,9 @@ pub fn notes(world: &World, plan: &Plan, explanation: &Explanation) -> Vec<Note>
         notes.push(Line::info(CONTROLLER, "no dynamic nodepools found").into());
     }
     for verdict in explanation.pods.iter().filter(|verdict| !is_deferred(verdict) && !has_no_pool(verdict)) {
-        if let Some(error) = error_of(verdict) {
+        if let Some(error) = words::of(&verdict.outcome) {
             let key = key(&verdict.pod);
-            let line = Line::error(CONTROLLER, "could not schedule pod", &error).object("Pod", &key.namespace, &key.name);
-            notes.push(limited_by(verdict).map_or(line.clone(), |pool| line.object("NodePool", "", pool)).into());
+            notes.push(line_of(verdict, &error).object("Pod", &key.namespace, &key.name).into());
             if let Some(pod) = world.index.pod(&key).filter(|_| !is_silent(verdict)) {
                 let event = EventSpec::new(&**pod, true, "FailedScheduling", format!("Failed to schedule pod, {error}"));
                 notes.push(event.dedupe_for(SignedDuration::from_mins(5)).into());
@@ -99,48 +98,36 @@ pub fn nominated(pod: &core::Pod, on: &str) -> EventSpec {
     EventSpec::new(pod, false, "Nominated", format!("Pod should schedule on: {on}")).limited()
 }
 
-/// Why the pod has no place: where upstream's words are short, in these, else in the planner's.
-fn error_of(verdict: &PodVerdict) -> Option<String> {
-    match &verdict.outcome {
-        PodOutcome::FitsNode(_) | PodOutcome::Launch(_) => None,
-        PodOutcome::Unschedulable(pools) if pools.len() > 1 => {
-            let alone = |pool: &PoolRefusal| PodVerdict { outcome: PodOutcome::Unschedulable(vec![pool.clone()]), ..verdict.clone() };
-            Some(pools.iter().filter_map(|pool| error_of(&alone(pool))).collect::<Vec<_>>().join("; "))
+fn claims_resources(pools: &[PoolRefusal]) -> bool {
+    pools.iter().any(|pool| matches!(pool.reason, Refusal::Undecided(_)))
+}
+
+/// What is logged of it (`C/pkg/controllers/provisioning/scheduling/scheduler.go`, Record; `provisioner.go`, GetPendingPods). The values
+/// in errors are keys of the line, those of several errors in one list (operatorpkg's `serrors`, UnwrapValues).
+fn line_of(verdict: &PodVerdict, error: &str) -> Line {
+    let pools = match &verdict.outcome {
+        PodOutcome::Invalid { .. } => return Line::debug(CONTROLLER, "ignoring pod").with("error", error),
+        PodOutcome::Unschedulable(pools) if claims_resources(pools) => {
+            let text = "skipping pod with Dynamic Resource Allocation requirements, not yet supported by Karpenter";
+            return Line::info(CONTROLLER, text);
         }
-        PodOutcome::Unschedulable(pools) => Some(pools.first().and_then(upstreams).unwrap_or_else(|| told(verdict))),
-        PodOutcome::Invalid(_) => Some(told(verdict)),
+        PodOutcome::Unschedulable(pools) => pools.as_slice(),
+        PodOutcome::FitsNode(_) | PodOutcome::Launch(_) => &[],
+    };
+    let mut line = Line::error(CONTROLLER, "could not schedule pod", error);
+    let limited = pools.iter().filter(|pool| pool.words.ends_with(&format!("(NodePool={})", pool.pool)));
+    let limited: Vec<serde_json::Value> = limited.map(|pool| serde_json::json!({ "name": pool.pool })).collect();
+    let tainted =
+        pools.iter().flat_map(|pool| pool.words.split("; ")).filter_map(|words| words.strip_prefix("did not tolerate taint (taint="));
+    let tainted: Vec<serde_json::Value> = tainted.map(|rest| rest.trim_end_matches(')').into()).collect();
+    for (key, mut values) in [("NodePool", limited), ("taint", tainted)] {
+        line = match values.len() {
+            0 => line,
+            1 => line.with(key, values.remove(0)),
+            _ => line.with(&format!("{key}s"), values),
+        };
     }
-}
-
-/// `C/pkg/controllers/provisioning/scheduling/scheduler.go`, addToNewNodeClaim; `C/pkg/scheduling/taints.go`, ToleratesPod.
-fn upstreams(refusal: &PoolRefusal) -> Option<String> {
-    match &refusal.reason {
-        Refusal::Limits { name, .. } if **name == *"nodes" => {
-            Some(format!("node limits have been exhausted for nodepool (NodePool={})", refusal.pool))
-        }
-        Refusal::Limits { .. } => Some(format!("all available instance types exceed limits for nodepool (NodePool={})", refusal.pool)),
-        Refusal::Taint(taint) => Some(format!("did not tolerate taint (taint={taint})")),
-        _ => None,
-    }
-}
-
-/// The one pool that there is, if its limits keep the pod out.
-fn limited_by(verdict: &PodVerdict) -> Option<&str> {
-    match &verdict.outcome {
-        PodOutcome::Unschedulable(pools) => match pools.as_slice() {
-            [PoolRefusal { pool, reason: Refusal::Limits { .. }, .. }] => Some(pool),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// In the planner's words.
-fn told(verdict: &PodVerdict) -> String {
-    let text = planner::render(&Explanation { pods: vec![verdict.clone()], ..Explanation::default() });
-    let text = text.trim_end();
-    let text = text.strip_prefix(&format!("{}: ", verdict.pod)).unwrap_or(text);
-    text.strip_prefix("Pending: ").unwrap_or(text).to_owned()
+    line
 }
 
 /// The pod waits for reserved capacity: nothing is wrong with it.
@@ -156,8 +143,7 @@ fn has_no_pool(verdict: &PodVerdict) -> bool {
 
 /// No Event for pods that avoid our nodes on purpose.
 fn is_silent(verdict: &PodVerdict) -> bool {
-    let avoids = format!("{} DoesNotExist", labels::NODEPOOL);
-    matches!(&verdict.outcome, PodOutcome::Invalid(fault) if fault.starts_with(&avoids))
+    matches!(&verdict.outcome, PodOutcome::Invalid { fault, .. } if fault.starts_with(&format!("{} DoesNotExist", labels::NODEPOOL)))
 }
 
 /// The act that creates this NodeClaim, unless the pool is above its limits already. `nominate`: its pods are told of it.

@@ -7,13 +7,15 @@ use super::exposition::{Family, Labels, labels};
 use super::families as family;
 use super::{Metrics, seconds};
 use crate::effect::{Effect, Failure, Outcome};
+use crate::world::World;
 use api::NodeClaim;
 use cloud::port::LaunchError;
 use cloud::telling::Report;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use planner::disruption::{Command, Method};
-use planner::output::{PodOutcome, PodVerdict};
+use planner::Explanation;
+use planner::disruption::{Command, Method, Weighed};
+use planner::output::PodOutcome;
 use std::collections::BTreeSet;
 use vocabulary::labels as names;
 
@@ -211,17 +213,22 @@ impl Metrics {
     }
 
     /// A plan was made by this controller.
-    pub fn planned(&mut self, controller: &'static str, verdicts: &[PodVerdict], began: Timestamp, now: Timestamp) {
+    pub fn planned(&mut self, controller: &'static str, explanation: &Explanation, began: Timestamp, now: Timestamp) {
+        let verdicts = &explanation.pods;
         self.store.observe(&family::SCHEDULING, labels([("controller", controller)]), seconds(began, now), now);
         self.store.set(&family::QUEUE_DEPTH, labels([("controller", controller), ("scheduling_id", "")]), 0.0);
         let count = |wanted: fn(&PodOutcome) -> bool| {
             let found = verdicts.iter().filter(|verdict| wanted(&verdict.outcome)).count();
             u32::try_from(found).map_or(f64::MAX, f64::from)
         };
-        let ignored = count(|outcome| matches!(outcome, PodOutcome::Invalid(_)));
+        let ignored = count(|outcome| matches!(outcome, PodOutcome::Invalid { .. }));
         let unschedulable = count(|outcome| matches!(outcome, PodOutcome::Unschedulable(_)));
         self.store.set(&family::IGNORED_PODS, Vec::new(), ignored);
         self.store.set(&family::UNSCHEDULABLE_PODS, labels([("controller", controller)]), unschedulable);
+        self.store.clear(&family::PENDING_BY_ZONE);
+        for (zone, pods) in &explanation.zones {
+            self.store.set(&family::PENDING_BY_ZONE, labels([("controller", controller), ("zone", zone)]), f64::from(*pods));
+        }
         self.decided(verdicts, now);
     }
 
@@ -232,6 +239,25 @@ impl Metrics {
         self.store.observe(&family::EVALUATION, labels(own), seconds(began, now), now);
         let count = u32::try_from(candidates).map_or(f64::MAX, f64::from);
         self.store.set(&family::ELIGIBLE, labels([("reason", reason.as_str())]), count);
+    }
+
+    /// Moves of consolidation that were judged (`C/pkg/controllers/disruption/balanced.go`).
+    pub fn weighed(&mut self, world: &World, moves: &[Weighed], now: Timestamp) {
+        let word = |approved: bool| if approved { "approved" } else { "rejected" };
+        for weighed in moves.iter().filter(|weighed| weighed.counted) {
+            for share in &weighed.pools {
+                let policy = world
+                    .index
+                    .pool(&share.pool)
+                    .map(|pool| pool.spec.disruption.consolidation_policy.as_deref().unwrap_or("WhenEmptyOrUnderutilized"));
+                let own = [("nodepool", &*share.pool), ("policy", policy.unwrap_or_default())];
+                self.store.add(&family::MOVES, labels([("decision", word(weighed.approved)), own[0], own[1]]), 1.0);
+                if let Some(score) = share.score {
+                    let decision = ("decision", word(score.is_approved()));
+                    self.store.observe(&family::SCORES, labels([decision, own[0], own[1]]), score.value(), now);
+                }
+            }
+        }
     }
 
     pub fn began(&mut self, command: &Command) {

@@ -131,7 +131,7 @@ impl Metrics {
             }
             match verdict.outcome {
                 PodOutcome::FitsNode(_) | PodOutcome::Launch(_) => drop(times.placed.get_or_insert(now)),
-                PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_) => times.placed = None,
+                PodOutcome::Unschedulable(_) | PodOutcome::Invalid { .. } => times.placed = None,
             }
         }
     }

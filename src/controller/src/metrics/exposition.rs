@@ -125,6 +125,11 @@ impl Store {
         self.series(family).remove(labels);
     }
 
+    /// Nothing of the family is there any more.
+    pub fn clear(&mut self, family: &Family) {
+        self.series(family).clear();
+    }
+
     /// Keeps what is wanted, by family and labels.
     pub fn retain(&mut self, wanted: impl Fn(&str, &Labels) -> bool) {
         for (name, series) in &mut self.0 {

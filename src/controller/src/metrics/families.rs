@@ -89,6 +89,9 @@ families! {
     QUEUE_DEPTH: Kind::Gauge, "karpenter_scheduler_queue_depth", "Pods that the plan in the making has not looked at: none between plans.";
     IGNORED_PODS: Kind::Gauge, "karpenter_scheduler_ignored_pods_count", "Pods that are not planned for because they are malformed.";
     UNSCHEDULABLE_PODS: Kind::Gauge, "karpenter_scheduler_unschedulable_pods_count", "Pods for which the last plan has no place.";
+    PENDING_BY_ZONE: Kind::Gauge, "karpenter_scheduler_pending_pods_by_effective_zone_count", "Pending pods by the zone that they, their volumes and their spread leave: its name, flexible for several, none.";
+    SCORES: Kind::Histogram(&[0.1, 0.25, 0.33, 0.5, 1.0, 2.0, 5.0, 10.0]), "karpenter_consolidation_score", "Savings by disruption of the moves that balanced NodePools judged.";
+    MOVES: Kind::Counter, "karpenter_consolidation_moves_total", "Moves of consolidation that were judged.";
     EVALUATION: DURATIONS, "karpenter_voluntary_disruption_decision_evaluation_duration_seconds", "How long a search for nodes that should go took.";
     DECISIONS: Kind::Counter, "karpenter_voluntary_disruption_decisions_total", "Disruption commands begun.";
     POOL_DECISIONS: Kind::Counter, "karpenter_voluntary_disruption_decisions_by_nodepool_total", "Disruption commands begun, per NodePool with a node in them.";

@@ -15,7 +15,7 @@ use crate::work::Work;
 use crate::world::{TYPE_CHECK, instance_id, provider_id};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use planner::disruption::{self, Command, Method, Proposal, Search, Why};
+use planner::disruption::{self, Command, Method, Proposal, Score, Search, Weighed, Why};
 use planner::{Offerings, Snapshot};
 use std::sync::Arc;
 
@@ -76,6 +76,7 @@ impl Controller {
                 change(method, &snapshot, &mut proposal);
             }
             notes.extend(self.tell(method, &proposal));
+            self.metrics.weighed(&self.world, &proposal.weighed, self.clock.now());
             self.record_stays(method, &proposal, &snapshot, now);
             let Some(command) = proposal.command else {
                 if proposal.exhausted {
@@ -241,6 +242,50 @@ impl Controller {
             let mut event = EventSpec::new(&**pool, false, "DisruptionBlocked", text).dedupe_for(SignedDuration::from_mins(1));
             event.dedupe.push(method.reason().to_owned());
             notes.push(event.into());
+        }
+        notes.extend(proposal.weighed.iter().flat_map(|weighed| self.scores(weighed)));
+        notes
+    }
+
+    /// What balanced pools make of a move (`balanced.go`, EvaluateBalancedMove, ApproveCommand, EmitMultiNodeEvents).
+    fn scores(&self, weighed: &Weighed) -> Vec<Note> {
+        let alone = weighed.pools.iter().map(|share| share.nodes.len()).sum::<usize>() == 1;
+        let mut notes = Vec::new();
+        for (share, score) in weighed.pools.iter().filter_map(|share| Some((share, share.score?))) {
+            let (savings, disruption) = score.fractions();
+            let line = Line::debug("disruption", "consolidation score")
+                .with("nodepool", &*share.pool)
+                .with("score", score.value())
+                .with("savings_fraction", savings)
+                .with("disruption_fraction", disruption)
+                .with("savings", score.savings)
+                .with("disruption_cost", score.disruption)
+                .with("nodepool_total_cost", score.pool_cost)
+                .with("nodepool_total_disruption_cost", score.pool_disruption)
+                .with("threshold", Score::THRESHOLD)
+                .with("k", Score::K)
+                .with("approved", score.is_approved())
+                .with("decision", &*weighed.decision)
+                .with("candidates", share.nodes.iter().map(|node| node.to_string()).collect::<Vec<_>>());
+            notes.push(line.into());
+            // Refusals are many: they are counted, not told.
+            if !weighed.counted || !score.is_approved() {
+                continue;
+            }
+            let text = format!(
+                "score {:.2} >= threshold {:.2} (k: {}, savings {:.1}%, disruption {:.1}%)",
+                score.value(),
+                Score::THRESHOLD,
+                Score::K,
+                savings * 100.0,
+                disruption * 100.0
+            );
+            let (reason, span) = ("ConsolidationApproved", SignedDuration::from_mins(2));
+            if alone {
+                notes.extend(share.nodes.iter().flat_map(|node| self.on_node(node, reason, &text, span)));
+            } else if let Some(pool) = self.world.index.pool(&share.pool) {
+                notes.push(EventSpec::new(&**pool, false, reason, text).dedupe_for(span).into());
+            }
         }
         notes
     }

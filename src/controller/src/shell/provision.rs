@@ -47,7 +47,7 @@ impl Controller {
             self.metrics.noticed(key, now);
         }
         let (plan, explanation, mut notes) = self.plan(now);
-        self.metrics.planned(provision::CONTROLLER, &explanation.pods, now, self.clock.now());
+        self.metrics.planned(provision::CONTROLLER, &explanation, now, self.clock.now());
         let pending = self.world.index.pending().count();
         let line = Line::debug(provision::CONTROLLER, "computing scheduling decision for provisionable pod(s)")
             .with("pending-pods", pending)
@@ -170,7 +170,7 @@ impl Controller {
             let Some(uid) = self.world.index.pod(&cluster::Key::new(namespace, name)).and_then(|pod| pod.uid()) else { continue };
             match verdict.outcome {
                 PodOutcome::FitsNode(_) | PodOutcome::Launch(_) => planned.placed.insert(uid),
-                PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_) => planned.refused.insert(uid),
+                PodOutcome::Unschedulable(_) | PodOutcome::Invalid { .. } => planned.refused.insert(uid),
             };
         }
     }

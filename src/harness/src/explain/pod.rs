@@ -182,7 +182,7 @@ fn why_pending(record: &Record, name: &str, created: At, at: At) -> Vec<Fact> {
             let claim = names.get(*index).map(String::as_str).unwrap_or_default();
             vec![Fact::new(when, format!("NodeClaim {claim} is launched for it")).with(json!({"nodeclaim": claim}))]
         }
-        PodOutcome::Invalid(why) => vec![Fact::new(when, format!("it is refused: {why}"))],
+        PodOutcome::Invalid { fault, .. } => vec![Fact::new(when, format!("it is refused: {fault}"))],
         PodOutcome::Unschedulable(pools) if pools.is_empty() => vec![Fact::new(when, "there is no NodePool")],
         PodOutcome::Unschedulable(pools) => pools.iter().map(|pool| refused(when, pool)).collect(),
     }
@@ -209,7 +209,7 @@ fn why_there(record: &Record, machines: &[Machine], name: &str, bound: At, node:
         match &verdict.outcome {
             PodOutcome::Launch(index) => Some((*when, names.get(*index)?.as_str(), plan.launches.get(*index)?.pods.len(), true)),
             PodOutcome::FitsNode(node) => Some((*when, &**node, 1, false)),
-            PodOutcome::Unschedulable(_) | PodOutcome::Invalid(_) => None,
+            PodOutcome::Unschedulable(_) | PodOutcome::Invalid { .. } => None,
         }
     });
     let decided: Vec<_> = decided.collect();

@@ -2,10 +2,12 @@
 //!
 //! Source: `C/pkg/controllers/disruption/balanced.go`; the factor is `BalancedK` of `C/pkg/apis/v1/nodepool.go`.
 
+use super::Command;
 use super::bench::Picture;
 use super::candidate::{Candidate, price_of};
 use super::pod::{eviction_cost, is_reschedulable};
 use crate::input::{ConsolidationPolicy, Node};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::labels;
@@ -18,6 +20,14 @@ const FACTOR: f64 = 2.0;
 struct Total {
     cost: f64,
     disruption: f64,
+}
+
+/// A pool's nodes in a move.
+#[derive(Default)]
+struct Part {
+    cost: f64,
+    disruption: f64,
+    nodes: Vec<Arc<str>>,
 }
 
 /// Of the pools that are balanced.
@@ -39,20 +49,26 @@ impl Totals {
         Totals(totals)
     }
 
-    /// Whether every balanced pool approves of giving up these nodes for these savings, each held to its share of both.
-    pub fn approve(&self, candidates: &[&Candidate], savings: f64) -> bool {
+    /// Judges giving up these nodes for these savings: every balanced pool must approve, each held to its share of both.
+    pub fn weigh(&self, candidates: &[&Candidate], command: &Command) -> Weighed {
         let source: f64 = candidates.iter().map(|c| c.price.dollars()).sum();
-        let mut by_pool: BTreeMap<&Arc<str>, (f64, f64)> = BTreeMap::new();
+        let mut by_pool: BTreeMap<&Arc<str>, Part> = BTreeMap::new();
         for candidate in candidates {
             let own = by_pool.entry(&candidate.pool.name).or_default();
-            own.0 += candidate.price.dollars();
-            own.1 += candidate.reschedule_cost;
+            own.cost += candidate.price.dollars();
+            own.disruption += candidate.reschedule_cost;
+            own.nodes.push(candidate.node.name.clone());
         }
-        let pools = by_pool.len();
-        by_pool.into_iter().all(|(name, (cost, disruption))| {
-            let share = if source > 0.0 && pools > 1 { savings * (cost / source) } else { savings };
-            self.0.get(name).is_none_or(|total| total.approves(share, disruption))
-        })
+        let count = by_pool.len();
+        let share = |(pool, Part { cost, disruption, nodes }): (&Arc<str>, Part)| {
+            let savings = if source > 0.0 && count > 1 { command.savings * (cost / source) } else { command.savings };
+            let score =
+                self.0.get(pool).map(|total| Score { savings, disruption, pool_cost: total.cost, pool_disruption: total.disruption });
+            Share { pool: pool.clone(), nodes, score }
+        };
+        let pools: Vec<Share> = by_pool.into_iter().map(share).collect();
+        let approved = pools.iter().filter_map(|share| share.score).all(|score| score.is_approved());
+        Weighed { pools, decision: command.decision().into(), approved, counted: candidates.len() == 1 }
     }
 
     /// Whether the move would be approved if nothing had to stand in for the node; if not, no other will.
@@ -65,7 +81,64 @@ impl Totals {
 
 impl Total {
     fn approves(&self, savings: f64, disruption: f64) -> bool {
-        self.cost > 0.0 && self.disruption > 0.0 && (savings / self.cost) / (disruption / self.disruption) >= 1.0 / FACTOR
+        Score { savings, disruption, pool_cost: self.cost, pool_disruption: self.disruption }.is_approved()
+    }
+}
+
+/// A move of consolidation that was judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Weighed {
+    pub pools: Vec<Share>,
+    /// `delete` or `replace`.
+    pub decision: Arc<str>,
+    /// By every pool.
+    pub approved: bool,
+    /// It counts as a move: each of one node does; of those that a search among several nodes tries, the one that it ends with.
+    pub counted: bool,
+}
+
+/// A pool's part in a move.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    pub pool: Arc<str>,
+    pub nodes: Vec<Arc<str>>,
+    /// Of a pool whose policy is `Balanced`.
+    pub score: Option<Score>,
+}
+
+/// What a move saves and disturbs, beside all that the pool costs (dollars per hour) and all its disruption.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    pub savings: f64,
+    pub disruption: f64,
+    pub pool_cost: f64,
+    pub pool_disruption: f64,
+}
+
+impl Score {
+    /// `BalancedK`.
+    pub const K: i32 = 2;
+    pub const THRESHOLD: f64 = 1.0 / FACTOR;
+
+    /// Shares of savings and of disruption; none of both where a pool's whole is not known.
+    pub fn fractions(&self) -> (f64, f64) {
+        if self.pool_cost <= 0.0 || self.pool_disruption <= 0.0 {
+            return (0.0, 0.0);
+        }
+        (self.savings / self.pool_cost, self.disruption / self.pool_disruption)
+    }
+
+    /// The one share by the other (`types.go`, Score).
+    pub fn value(&self) -> f64 {
+        match self.fractions() {
+            (savings, _) if savings <= 0.0 => 0.0,
+            (_, 0.0) => f64::INFINITY,
+            (savings, disruption) => savings / disruption,
+        }
+    }
+
+    pub fn is_approved(&self) -> bool {
+        self.value() >= Self::THRESHOLD
     }
 }
 

@@ -213,13 +213,18 @@ impl Pass<'_, '_> {
         while chosen.len() >= 2 && low <= high {
             let middle = usize::midpoint(low, high);
             let tried: Vec<&Candidate> = chosen[..=middle].iter().collect();
-            match self.consolidate(&tried).ok().flatten().filter(|command| totals.approve(&tried, command.savings)) {
+            let command = self.consolidate(&tried).ok().flatten();
+            match command.filter(|command| self.weigh(&totals, &tried, command)) {
                 Some(command) => {
                     found = Some(command);
                     low = middle + 1;
                 }
                 None => high = middle - 1,
             }
+        }
+        // What was approved last is what is found; else the last that was not.
+        if let Some(last) = self.proposal.weighed.iter_mut().rev().find(|weighed| weighed.approved == found.is_some()) {
+            last.counted = true;
         }
         self.proposal.exhausted = found.is_none() && chosen.len() == all;
         found
@@ -241,7 +246,7 @@ impl Pass<'_, '_> {
                 continue;
             }
             match self.consolidate(&[&candidate]) {
-                Ok(Some(command)) if !totals.approve(&[&candidate], command.savings) => self.stays(&candidate.node.name, Why::Unbalanced),
+                Ok(Some(command)) if !self.weigh(&totals, &[&candidate], &command) => self.stays(&candidate.node.name, Why::Unbalanced),
                 Ok(Some(command)) => return Some(command),
                 Ok(None) => {}
                 Err(why) => self.stays(&candidate.node.name, Why::Unconsolidatable(why)),
@@ -249,6 +254,14 @@ impl Pass<'_, '_> {
         }
         self.proposal.exhausted = !constrained;
         None
+    }
+
+    /// Whether the move is approved.
+    fn weigh(&mut self, totals: &Totals, candidates: &[&Candidate], command: &Command) -> bool {
+        let weighed = totals.weigh(candidates, command);
+        let approved = weighed.approved;
+        self.proposal.weighed.push(weighed);
+        approved
     }
 
     /// Whether these nodes can go, with one cheaper node for all of them at the most (`consolidation.go`, computeConsolidation).

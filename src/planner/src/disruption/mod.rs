@@ -18,6 +18,7 @@ mod lasting;
 pub(crate) mod pod;
 mod simulate;
 
+pub use balanced::{Score, Share, Weighed};
 pub use budget::{Allowance, allowances, is_active};
 pub use candidate::{Blocker, Candidate};
 pub use consolidate::{Search, propose, validate};
@@ -201,6 +202,9 @@ pub struct Proposal {
     pub exhausted: bool,
     /// Pools that have nodes and may lose none for this reason now.
     pub closed_pools: Vec<Arc<str>>,
+    /// Moves of consolidation that could be made, in the order in which they were judged.
+    #[serde(default)]
+    pub weighed: Vec<Weighed>,
 }
 
 /// Why a command does not hold any more (`validation.go`). The text is the reason in the Event `ConsolidationRejected`.

@@ -149,18 +149,18 @@ impl<'a> Simulation<'_, 'a> {
         let question = (shape, deferred, left);
         // What topology allows is different each time.
         if self.scheduler.is_related(shape) {
-            return self.reason_of_shape(position, shape, deferred);
+            return self.reason_of_shape(position, deferred);
         }
         if let Some(known) = self.told.get(&question) {
             return known.clone();
         }
-        let text = self.reason_of_shape(position, shape, deferred);
+        let text = self.reason_of_shape(position, deferred);
         self.told.insert(question, text.clone());
         text
     }
 
-    fn reason_of_shape(&mut self, position: usize, shape: usize, deferred: Option<usize>) -> String {
-        let pools = explain::unschedulable(self.scheduler, self.snapshot, shape, deferred);
+    fn reason_of_shape(&mut self, position: usize, deferred: Option<usize>) -> String {
+        let pools = explain::unschedulable(self.scheduler, self.snapshot, position, deferred, false);
         let pod = full_name(&self.scheduler.pods[position]);
         if pools.iter().all(|refusal| refusal.reason == Refusal::NotReady) {
             return "no NodePool is ready".to_owned();

@@ -29,6 +29,8 @@ pub struct Ground {
     pools: Vec<(Arc<Pool>, Arc<Vec<InstanceType>>)>,
     universes: BTreeMap<Arc<str>, Rc<Universe>>,
     pub hosts: IndexSet<Arc<str>>,
+    /// Of those, the nodes that are on their way out.
+    pub going: BTreeSet<usize>,
     /// Position in `hosts` of each node of the snapshot.
     pub host_of: Vec<usize>,
     pub places: Vec<Place>,
@@ -64,11 +66,13 @@ impl Ground {
     pub fn new(snapshot: &Snapshot, pools: &[&Arc<Pool>], offerings: &Offerings) -> Self {
         let known = |pool: &&Arc<Pool>| Some(((*pool).clone(), offerings.get(&pool.name)?.clone()));
         let mut hosts = IndexSet::with_capacity(snapshot.nodes.len());
-        let host_of = snapshot.nodes.iter().map(|node| hosts.insert_full(host_name(node).clone()).0).collect();
+        let host_of: Vec<usize> = snapshot.nodes.iter().map(|node| hosts.insert_full(host_name(node).clone()).0).collect();
+        let going = snapshot.nodes.iter().zip(&host_of).filter(|(node, _)| node.deleting).map(|(_, host)| *host).collect();
         Ground {
             pools: pools.iter().filter_map(known).collect(),
             universes: BTreeMap::new(),
             hosts,
+            going,
             host_of,
             places: Vec::new(),
             bound: Vec::new(),

@@ -90,13 +90,35 @@ pub fn next_domains(kind: Kind, domains: &Domains, question: &Question<'_>) -> V
     }
 }
 
-/// The emptiest domain of the node that the skew allows.
-fn emptiest(domains: &Domains, max_skew: i32, min_domains: Option<i32>, question: &Question<'_>) -> Option<Arc<str>> {
+/// All domains that the next pod could go to, of which [`next_domains`] of a spread constraint are the emptiest.
+pub fn valid_domains(kind: Kind, domains: &Domains, question: &Question<'_>) -> Vec<Arc<str>> {
+    let Kind::Spread { max_skew, min_domains } = kind else { return next_domains(kind, domains, question) };
+    let level = within_skew(domains, max_skew, min_domains, question);
+    domains.iter().filter(|(domain, count)| level(domain, **count)).map(|(domain, _)| domain.clone()).collect()
+}
+
+/// Whether a domain of the node, with so many pods and the next one, is within the skew.
+fn within_skew<'a>(
+    domains: &Domains,
+    max_skew: i32,
+    min_domains: Option<i32>,
+    question: &'a Question<'_>,
+) -> impl Fn(&Arc<str>, i64) -> bool + use<'a> {
+    let least = fewest(domains, min_domains, question);
+    let own = i64::from(question.selects);
+    move |domain, count| has(question.node, domain) && count + own - least <= i64::from(max_skew)
+}
+
+/// Pods in the emptiest domain that the pod may go to; 0 while there are fewer domains than there must be.
+fn fewest(domains: &Domains, min_domains: Option<i32>, question: &Question<'_>) -> i64 {
     let supported = domains.iter().filter(|(domain, _)| has(question.pod, domain)).map(|(_, count)| *count);
     let (number, least) = supported.fold((0i64, i64::from(i32::MAX)), |(number, least), count| (number + 1, least.min(count)));
-    let least = if min_domains.is_some_and(|wanted| number < i64::from(wanted)) { 0 } else { least };
-    let own = i64::from(question.selects);
-    let allowed = |domain: &Arc<str>, count: i64| has(question.node, domain) && count + own - least <= i64::from(max_skew);
+    if min_domains.is_some_and(|wanted| number < i64::from(wanted)) { 0 } else { least }
+}
+
+/// The emptiest domain of the node that the skew allows.
+fn emptiest(domains: &Domains, max_skew: i32, min_domains: Option<i32>, question: &Question<'_>) -> Option<Arc<str>> {
+    let allowed = within_skew(domains, max_skew, min_domains, question);
     let listed = question.node.filter(|node| node.operator() == Operator::In);
     let best = match listed {
         Some(node) => {

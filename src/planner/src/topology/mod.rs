@@ -17,17 +17,50 @@ pub use definition::{Definition, Kind};
 
 use crate::input::{Offerings, Pod, PodTerm, Pool, PreferencePolicy, Snapshot, SpreadConstraint};
 use crate::intern::{RequirementTable, RequirementsId, Undefined};
-use crate::output::Refusal;
 use crate::shape::{Shape, Stage};
+use crate::words;
 use class::ClassTable;
 use definition::Identity;
 use ground::{Base, Ground};
-use group::{Counts, Hosts, Question, next_domains};
+use group::{Counts, Hosts, Question, next_domains, valid_domains};
 use indexmap::{IndexMap, IndexSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use vocabulary::{Operator, Requirement, Requirements, Taint, Toleration, labels};
+
+/// What keeps a pod out of a place.
+pub enum Conflict {
+    /// A rule leaves no domain.
+    Rule(Refused),
+    /// Each rule leaves some, and no place is in all of them: the first rule, and what they leave together.
+    Together(Refused, Requirements),
+}
+
+/// A rule about other pods that leaves no domain.
+pub struct Refused {
+    pub kind: Kind,
+    pub key: Arc<str>,
+    group: Concern,
+    /// Its domains are hosts.
+    pub host: bool,
+    /// What the pod asks of the key, and what the place may be.
+    pub pod: Option<Requirement>,
+    pub node: Option<Requirement>,
+}
+
+/// A group: of another pod's anti-affinity or not, and its position.
+type Concern = (bool, usize);
+
+/// Why nothing is left of a place.
+enum Denied {
+    /// This group leaves no domain.
+    Group(Concern),
+    /// Each leaves some, and no place is in all of them: what they leave together.
+    Together(RequirementsId),
+    /// An earlier answer, which does not say why.
+    Remembered,
+}
 
 /// Rules by number, the same for all simulations over one cluster.
 pub struct Rules {
@@ -399,14 +432,18 @@ impl Topology {
         table: &mut RequirementTable,
     ) -> Result<RequirementsId, Blocked> {
         self.try_narrow(shape, stage, site, base, table).map_err(|found| match found {
-            Some((inverse, group)) => {
-                let group = if inverse { &self.inverse[group] } else { &self.groups[group] };
+            Denied::Group(at) => {
+                let group = self.group_at(at);
                 let kind = self.rules.definitions[group.rule].kind;
                 // Pods of a host become more and never fewer.
                 if matches!(group.counts, Counts::Hosts(_)) && kind != Kind::Affinity { Blocked::ForGood } else { Blocked::ForNow }
             }
-            None => Blocked::ForNow,
+            Denied::Together(_) | Denied::Remembered => Blocked::ForNow,
         })
+    }
+
+    fn group_at(&self, (inverse, position): Concern) -> &Group {
+        if inverse { &self.inverse[position] } else { &self.groups[position] }
     }
 
     fn try_narrow(
@@ -416,7 +453,7 @@ impl Topology {
         site: Site<'_>,
         base: RequirementsId,
         table: &mut RequirementTable,
-    ) -> Result<RequirementsId, Option<(bool, usize)>> {
+    ) -> Result<RequirementsId, Denied> {
         if self.rules.none || self.keeping_away(shape.class).is_empty() && stage.rules.is_empty() {
             return Ok(base);
         }
@@ -424,7 +461,7 @@ impl Topology {
         let away = &self.selected_inverse[shape.class].groups;
         let (groups, inverse, rules) = (&self.groups, &self.inverse, &self.rules);
         let concerned = || own.iter().map(|group| (false, *group)).chain(away.iter().map(|group| (true, *group)));
-        let group_of = |at: (bool, usize)| if at.0 { &inverse[at.1] } else { &groups[at.1] };
+        let group_of = |at: Concern| if at.0 { &inverse[at.1] } else { &groups[at.1] };
         let mut stamp = 0;
         let mut elsewhere = false;
         for at in concerned() {
@@ -435,7 +472,7 @@ impl Topology {
                     let pod_may = || table.get(stage.strict).get(labels::HOSTNAME).is_none_or(|asked| self.ground.is_in(asked, site.host));
                     let selects = || rules.classes.selects(definition, shape.class);
                     if !hosts.allows(definition.kind, site.host, pod_may, selects) {
-                        return Err(Some(at));
+                        return Err(Denied::Group(at));
                     }
                 }
                 Counts::Domains(_) => {
@@ -454,7 +491,7 @@ impl Topology {
         if let Some(known) = known.map(|position| self.answers[stage.id][position])
             && known.stamp == stamp
         {
-            return known.answer.ok_or(None);
+            return known.answer.ok_or(Denied::Remembered);
         }
         let mut narrowed = Requirements::new();
         let mut refused = None;
@@ -474,21 +511,22 @@ impl Topology {
             }
             narrowed.add(Requirement::new(definition.key.clone(), Operator::In, next));
         }
-        let answer = if refused.is_some() {
-            None
-        } else {
-            let narrowed = table.intern(narrowed);
-            table.join(base, narrowed, site.undefined)
+        let answer = match refused {
+            Some(at) => Err(Denied::Group(at)),
+            None => {
+                let narrowed = table.intern(narrowed);
+                table.join(base, narrowed, site.undefined).ok_or(Denied::Together(narrowed))
+            }
         };
-        let made = Answer { base, undefined: site.undefined, stamp, answer };
+        let made = Answer { base, undefined: site.undefined, stamp, answer: answer.as_ref().ok().copied() };
         match known {
             Some(position) => self.answers[stage.id][position] = made,
             None => self.answers[stage.id].push(made),
         }
-        answer.ok_or(refused)
+        answer
     }
 
-    /// [`Self::narrow`], with the rule that keeps the pod out.
+    /// [`Self::narrow`], with what keeps the pod out.
     pub fn conflict(
         &mut self,
         shape: &Shape,
@@ -496,24 +534,96 @@ impl Topology {
         site: Site<'_>,
         base: RequirementsId,
         table: &mut RequirementTable,
-    ) -> Result<RequirementsId, Refusal> {
+    ) -> Result<RequirementsId, Box<Conflict>> {
         // An answer that is remembered does not say who.
         self.answers.clear();
-        let found = match self.try_narrow(shape, stage, site, base, table) {
-            Ok(narrowed) => return Ok(narrowed),
-            Err(found) => found,
-        };
-        // Each rule allows something, and no place is what all of them allow: the first is named, the pod's own before others'.
-        let found = found.or_else(|| self.groups_of(stage, table).first().map(|group| (false, *group)));
-        let found = found.or_else(|| self.selected_inverse[shape.class].groups.first().map(|group| (true, *group)));
-        let (inverse, group) = found.expect("a rule refused");
-        let group = if inverse { &self.inverse[group] } else { &self.groups[group] };
+        self.try_narrow(shape, stage, site, base, table).map_err(|denied| {
+            Box::new(match denied {
+                Denied::Group(at) => Conflict::Rule(self.refused(at, stage, base, table)),
+                Denied::Together(narrowed) => {
+                    // The pod's own rules are told of before others'.
+                    let others = || self.selected_inverse[shape.class].groups.first().map(|group| (true, *group));
+                    let own = self.own[stage.id].as_ref().and_then(|own| own.first()).map(|group| (false, *group));
+                    let first = own.or_else(others).expect("a rule has left something");
+                    Conflict::Together(self.refused(first, stage, base, table), table.get(narrowed).clone())
+                }
+                Denied::Remembered => unreachable!("all answers were forgotten"),
+            })
+        })
+    }
+
+    fn refused(&self, at: Concern, stage: &Stage, base: RequirementsId, table: &RequirementTable) -> Refused {
+        let group = self.group_at(at);
         let definition = &self.rules.definitions[group.rule];
-        let domains = match &group.counts {
-            Counts::Domains(domains) => domains.iter().map(|(domain, count)| (domain.clone(), *count)).collect(),
-            Counts::Hosts(_) => Vec::new(),
+        let asked = |id| table.get(id).get(&definition.key).cloned();
+        Refused {
+            kind: definition.kind,
+            key: definition.key.clone(),
+            group: at,
+            host: matches!(group.counts, Counts::Hosts(_)),
+            pod: asked(stage.strict),
+            node: asked(base),
+        }
+    }
+
+    /// Pods of the rule by domain, while so many NodeClaims are planned.
+    pub fn counts(&self, refused: &Refused, claims: usize) -> BTreeMap<Arc<str>, i64> {
+        match &self.group_at(refused.group).counts {
+            Counts::Domains(domains) => domains.clone(),
+            Counts::Hosts(hosts) => {
+                // A node that goes is a domain only as long as pods on it count.
+                let stays = |(host, _): &(usize, Arc<str>)| hosts.count(*host) > 0 || !self.ground.going.contains(host);
+                let named = self.ground.hosts.iter().cloned().enumerate().filter(stays);
+                let planned = (0..claims).map(|claim| (self.host_of_claim(claim), words::host_name(claim).into()));
+                named.chain(planned).map(|(host, name)| (name, hosts.count(host))).collect()
+            }
+        }
+    }
+
+    /// The zone that a pod's own demands, its volumes and its rules over zones leave it: its name, `flexible` for several, `none`.
+    pub fn effective_zone(&mut self, shape: &Shape, table: &mut RequirementTable) -> Arc<str> {
+        let stage = shape.stages.first().expect("a shape has a stage at least");
+        let mut ruled: Option<BTreeSet<Arc<str>>> = None;
+        for group in self.groups_of(stage, table).iter() {
+            let group = &self.groups[*group];
+            let definition = &self.rules.definitions[group.rule];
+            let Counts::Domains(domains) = &group.counts else { continue };
+            if *definition.key != *labels::ZONE {
+                continue;
+            }
+            let pod = table.get(stage.requirements).get(labels::ZONE);
+            let question = Question { pod, node: None, selects: self.rules.classes.selects(definition, shape.class) };
+            let valid: BTreeSet<Arc<str>> = valid_domains(definition.kind, domains, &question).into_iter().collect();
+            if valid.is_empty() {
+                return "none".into();
+            }
+            ruled = Some(ruled.map_or_else(|| valid.clone(), |known| known.intersection(&valid).cloned().collect()));
+        }
+        let ruled = ruled.filter(|zones| !zones.is_empty());
+        let own = table.get(stage.strict).get(labels::ZONE);
+        let listed = |requirement: &&Requirement| requirement.operator() == Operator::In;
+        // The volumes' zones are of one mind if each alternative lists some.
+        let alternatives: Option<Vec<&Requirement>> =
+            shape.volumes.iter().map(|volume| table.get(*volume).get(labels::ZONE).filter(listed)).collect();
+        let volumes: Option<BTreeSet<&Arc<str>>> =
+            alternatives.filter(|all| !all.is_empty()).map(|all| all.iter().flat_map(|zones| &zones.values).collect());
+        let candidates: Vec<&Arc<str>> = match (own.filter(listed), &volumes, &ruled) {
+            (Some(own), _, _) => own.values.iter().collect(),
+            (None, Some(volumes), _) => volumes.iter().copied().collect(),
+            (None, None, Some(ruled)) => ruled.iter().collect(),
+            (None, None, None) => return "flexible".into(),
         };
-        Err(Refusal::Topology { rule: definition.kind.as_str().into(), key: definition.key.clone(), domains })
+        let fits = |zone: &&&Arc<str>| {
+            own.is_none_or(|own| own.has(zone))
+                && volumes.as_ref().is_none_or(|volumes| volumes.contains(*zone))
+                && ruled.as_ref().is_none_or(|ruled| ruled.contains(**zone))
+        };
+        let mut fitting = candidates.iter().filter(fits);
+        match (fitting.next(), fitting.next()) {
+            (None, _) => "none".into(),
+            (Some(zone), None) => (*zone).clone(),
+            (Some(_), Some(_)) => "flexible".into(),
+        }
     }
 
     /// The pod goes to this place, which may be what `joined` says.

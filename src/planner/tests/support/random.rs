@@ -95,7 +95,7 @@ pub fn world(seed: u64) -> World {
         if stateful && dice.percent(20) {
             relations::mount(&mut dice, &mut pod);
         }
-        world.snapshot.pending.push(Arc::new(pod));
+        world.snapshot.pending.push(Arc::new(Pod { phase_pending: true, ..pod }));
     }
     world
 }
