@@ -83,12 +83,25 @@ class Account:
         request = urllib.request.Request(f"{ADDRESS}/_dryfit/iam", json.dumps({"mode": mode}).encode(), method="PUT")
         urllib.request.urlopen(request).close()
 
-    def rule(self, name, effect, **more):
-        """A fault of the cloud in virtual time, until it is ended; `effect` in the cloud's own words."""
-        self.pipe.codec.ask(rule={"name": name, "effect": effect, **more})
+    def rule(self, name, effect, account=None, **more):
+        """A fault of the cloud, of the first account's calls or of another's, until it is ended; `effect` in the cloud's own words."""
+        if self.pipe:
+            of = {} if account is None else {"account": account}
+            self.pipe.codec.ask(rule={"name": name, "effect": effect, **more}, **of)
+        else:
+            self.control("faults", {**({} if account is None else {"account": account}), **effect, **more})
 
     def end(self, name):
-        self.pipe.codec.ask(end=name, now=self.pipe.now)
+        """Ends it; where a cloud runs for real, all faults with the first word of the name."""
+        if self.pipe:
+            self.pipe.codec.ask(end=name, now=self.pipe.now)
+        else:
+            self.control("faults", {"lift": [name.split()[0]]})
+
+    @staticmethod
+    def control(path, body):
+        request = urllib.request.Request(f"{ADDRESS}/_dryfit/{path}", json.dumps(body).encode())
+        urllib.request.urlopen(request).close()
 
     def client(self, service, session=None, **more):
         settings = botocore.config.Config(retries={"total_max_attempts": 1}, **more)

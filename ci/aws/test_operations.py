@@ -145,6 +145,55 @@ def test_a_disk_outlives_its_machine_if_told_so(account, ec2, image):
     refused("InvalidVolume.NotFound", 400, ec2.delete_volume, VolumeId=disk["VolumeId"])
 
 
+def test_a_disk_is_made_attached_and_taken_off(account, ec2, image):
+    made = {"AvailabilityZone": "us-west-2a", "VolumeType": "gp3", "Size": 10}
+    refused("InvalidZone.NotFound", 400, ec2.create_volume, **{**made, "AvailabilityZone": "us-west-2x"})
+    refused("InvalidParameterValue", 400, ec2.create_volume, **{**made, "VolumeType": "gp9"})
+    refused("InvalidParameterValue", 400, ec2.create_volume, **{**made, "VolumeType": "st1"})
+    refused("InvalidParameterValue", 400, ec2.create_volume, **{**made, "VolumeType": "gp2", "Iops": 3000})
+    refused("MissingParameter", 400, ec2.create_volume, **{**made, "VolumeType": "io2"})
+    refused("InvalidSnapshot.NotFound", 400, ec2.create_volume, SnapshotId="snap-0123456789abcdef0", **made)
+    refused("DryRunOperation", 412, ec2.create_volume, DryRun=True, **made)
+    tags = [{"ResourceType": "volume", "Tags": [{"Key": "of", "Value": "mine"}]}]
+    disk = ec2.create_volume(ClientToken=unique("token"), TagSpecifications=tags, **made)
+    assert (disk["State"], disk["Iops"], disk["Throughput"], disk["Tags"]) == ("creating", 3000, 125, tags[0]["Tags"])
+    disk = disk["VolumeId"]
+    snapshot = ec2.describe_images(ImageIds=[image])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    copy = ec2.create_volume(AvailabilityZone="us-west-2a", SnapshotId=snapshot)
+    assert (copy["SnapshotId"], copy["VolumeType"], copy["Size"] > 0) == (snapshot, "gp2", True)
+    ec2.delete_volume(VolumeId=copy["VolumeId"])
+
+    def shown():
+        (found,) = ec2.describe_volumes(VolumeIds=[disk])["Volumes"]
+        return found["State"], [(one["InstanceId"], one["Device"], one["DeleteOnTermination"]) for one in found["Attachments"]]
+
+    assert shown() == ("available", [])
+    machine = run(ec2, image, Placement={"AvailabilityZone": "us-west-2a"})
+    elsewhere = run(ec2, image, Placement={"AvailabilityZone": "us-west-2b"})
+    assert refused("IncorrectState", 400, ec2.attach_volume, VolumeId=disk, InstanceId=machine, Device="/dev/sdf") == f"Instance '{machine}' is not 'running'."
+    becomes(account, ec2, machine, "running")
+    becomes(account, ec2, elsewhere, "running")
+    refused("InvalidVolume.ZoneMismatch", 400, ec2.attach_volume, VolumeId=disk, InstanceId=elsewhere, Device="/dev/sdf")
+    refused("InvalidParameterValue", 400, ec2.attach_volume, VolumeId=disk, InstanceId=machine, Device="/dev/xvda")
+    assert ec2.attach_volume(VolumeId=disk, InstanceId=machine, Device="/dev/sdf")["State"] == "attaching"
+    assert shown() == ("in-use", [(machine, "/dev/sdf", False)])
+    devices = ec2.describe_instances(InstanceIds=[machine])["Reservations"][0]["Instances"][0]["BlockDeviceMappings"]
+    assert disk in {one["Ebs"]["VolumeId"] for one in devices}
+    refused("VolumeInUse", 400, ec2.attach_volume, VolumeId=disk, InstanceId=machine, Device="/dev/sdg")
+    refused("VolumeInUse", 400, ec2.delete_volume, VolumeId=disk)
+    refused("InvalidAttachment.NotFound", 400, ec2.detach_volume, VolumeId=disk, InstanceId=elsewhere)
+    root = next(one["Ebs"]["VolumeId"] for one in devices if one["DeviceName"] == "/dev/xvda")
+    refused("OperationNotPermitted", 400, ec2.detach_volume, VolumeId=root)
+    assert ec2.detach_volume(VolumeId=disk)["State"] == "detaching"
+    assert shown() == ("available", [])
+    refused("IncorrectState", 400, ec2.detach_volume, VolumeId=disk)
+    ec2.attach_volume(VolumeId=disk, InstanceId=machine, Device="/dev/sdf")
+    ec2.terminate_instances(InstanceIds=[machine, elsewhere])
+    becomes(account, ec2, machine, "terminated")
+    assert shown() == ("available", [])
+    ec2.delete_volume(VolumeId=disk)
+
+
 def test_a_spot_machine_and_its_request(account, ec2, image):
     machine = run(ec2, image, InstanceMarketOptions={"MarketType": "spot"})
     (asked,) = [one for one in ec2.describe_spot_instance_requests()["SpotInstanceRequests"] if one.get("InstanceId") == machine]
@@ -245,6 +294,43 @@ def test_an_image_of_ones_own(account, ec2, image):
     refused("InvalidAMIID.NotFound", 400, ec2.describe_images, ImageIds=[own])
     if not account.virtual:
         ec2.terminate_instances(InstanceIds=[machine])
+
+
+def test_images_of_snapshots_copies_and_who_may_launch_them(account, ec2, image):
+    (of,) = ec2.describe_images(ImageIds=[image])["Images"]
+    (disk,) = [row for row in of["BlockDeviceMappings"] if row["DeviceName"] == of["RootDeviceName"]]
+    name = unique("registered")
+    mappings = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": disk["Ebs"]["SnapshotId"], "VolumeSize": 50}}]
+    made = {"Name": name, "RootDeviceName": "/dev/xvda", "BlockDeviceMappings": mappings}
+    refused("InvalidParameterValue", 400, ec2.register_image, **{**made, "RootDeviceName": "/dev/sda1"})
+    refused("InvalidParameterValue", 400, ec2.register_image, Architecture="arm64", **made)
+    none = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": "snap-0123456789abcdef0"}}]
+    refused("InvalidSnapshot.NotFound", 400, ec2.register_image, **{**made, "BlockDeviceMappings": none})
+    own = ec2.register_image(Architecture="x86_64", **made)["ImageId"]
+    refused("InvalidAMIName.Duplicate", 400, ec2.register_image, **made)
+    (shown,) = ec2.describe_images(ImageIds=[own])["Images"]
+    assert (shown["State"], shown["Public"], shown["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"]) == ("available", False, 50)
+    assert run(ec2, own)
+
+    refused("UnsupportedOperation", 400, ec2.copy_image, SourceImageId=image, SourceRegion="eu-west-1", Name=unique("copy"))
+    copy = ec2.copy_image(SourceImageId=image, SourceRegion="us-west-2", Name=unique("copy"))["ImageId"]
+    (shown,) = ec2.describe_images(ImageIds=[copy])["Images"]
+    assert (shown["OwnerId"], shown["State"], shown["Public"]) == ("123456789012", "pending", False)
+
+    def launchers():
+        return ec2.describe_image_attribute(ImageId=own, Attribute="launchPermission")["LaunchPermissions"]
+
+    refused("AuthFailure", 401, ec2.modify_image_attribute, ImageId=image, LaunchPermission={"Add": [{"Group": "all"}]})
+    refused("InvalidAMIAttributeItemValue", 400, ec2.modify_image_attribute, ImageId=own, LaunchPermission={"Add": [{"UserId": "me"}]})
+    ec2.modify_image_attribute(ImageId=own, LaunchPermission={"Add": [{"UserId": "210987654321"}, {"Group": "all"}]})
+    assert launchers() == [{"UserId": "210987654321"}, {"Group": "all"}]
+    assert own in {one["ImageId"] for one in ec2.describe_images(ExecutableUsers=["all"])["Images"]}
+    ec2.modify_image_attribute(ImageId=own, Attribute="launchPermission", OperationType="remove", UserGroups=["all"])
+    assert launchers() == [{"UserId": "210987654321"}]
+    ec2.modify_image_attribute(ImageId=own, Description={"Value": "new words"})
+    assert ec2.describe_image_attribute(ImageId=own, Attribute="description")["Description"]["Value"] == "new words"
+    for one in (own, copy):
+        ec2.deregister_image(ImageId=one)
 
 
 def test_the_account_and_its_regions(ec2):
@@ -472,6 +558,8 @@ def test_a_queue_with_batches(account):
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "40"})
     sqs.tag_queue(QueueUrl=url, Tags={"a": "1"})
     assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"a": "1"}
+    sqs.untag_queue(QueueUrl=url, TagKeys=["a"])
+    assert "Tags" not in sqs.list_queue_tags(QueueUrl=url) or not sqs.list_queue_tags(QueueUrl=url)["Tags"]
     entries = [{"Id": str(at), "MessageBody": f"m{at}"} for at in range(11)]
     refused("AWS.SimpleQueueService.TooManyEntriesInBatchRequest", 400, sqs.send_message_batch, QueueUrl=url, Entries=entries)
     refused(missing, 400, sqs.send_message_batch, QueueUrl=url, Entries=[])
@@ -479,6 +567,9 @@ def test_a_queue_with_batches(account):
     assert len(sqs.send_message_batch(QueueUrl=url, Entries=entries[:3])["Successful"]) == 3
     got = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
     sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=got[0]["ReceiptHandle"], VisibilityTimeout=0)
+    visible = [{"Id": "1", "ReceiptHandle": got[2]["ReceiptHandle"], "VisibilityTimeout": 0}, {"Id": "2", "ReceiptHandle": "none", "VisibilityTimeout": 0}]
+    changed = sqs.change_message_visibility_batch(QueueUrl=url, Entries=visible)
+    assert ([one["Id"] for one in changed["Successful"]], [one["Id"] for one in changed["Failed"]]) == (["1"], ["2"])
     sqs.delete_message_batch(QueueUrl=url, Entries=[{"Id": "1", "ReceiptHandle": got[1]["ReceiptHandle"]}])
     refused("ReceiptHandleIsInvalid", 400, sqs.delete_message, QueueUrl=url, ReceiptHandle="nonsense")
     refused("InvalidParameterValue", 400, sqs.receive_message, QueueUrl=url, MaxNumberOfMessages=11)
@@ -499,6 +590,10 @@ def test_a_rule_and_its_targets(account):
     events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": arn}])
     assert events.describe_rule(Name=name)["State"] == "ENABLED"
     assert events.list_targets_by_rule(Rule=name)["Targets"][0]["Arn"] == arn
+    assert events.list_rule_names_by_target(TargetArn=arn)["RuleNames"] == [name]
+    events.disable_rule(Name=name)
+    assert events.describe_rule(Name=name)["State"] == "DISABLED"
+    events.enable_rule(Name=name)
     entry = {"Source": "lab", "DetailType": "news", "Detail": "{}"}
     assert events.put_events(Entries=[entry])["FailedEntryCount"] == 0
     assert account.until(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"), 5)

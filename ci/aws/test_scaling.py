@@ -155,6 +155,28 @@ def test_a_node_group(account, scaling, cluster):
     refused("ResourceInUseException", 409, eks.delete_cluster, name=cluster["name"])
     refused("InvalidParameterException", 400, eks.update_nodegroup_config, clusterName=cluster["name"], nodegroupName="workers", scalingConfig={"desiredSize": 9})
     assert eks.list_nodegroups(clusterName=cluster["name"])["nodegroups"] == ["workers"]
+    of = {"clusterName": cluster["name"], "nodegroupName": "workers"}
+    refused("InvalidParameterException", 400, eks.update_nodegroup_version, **of, version="1.37")
+    refused("ResourceNotFoundException", 404, eks.update_nodegroup_version, clusterName=cluster["name"], nodegroupName="none")
+    machines = lambda: {one["InstanceId"] for one in in_service(account, scaling, name, 2)}
+    before = machines()
+    update = eks.update_nodegroup_version(**of, version="1.36")["update"]
+    assert (update["status"], update["type"], described()["status"]) == ("InProgress", "VersionUpdate", "UPDATING")
+    refused("ResourceInUseException", 409, eks.update_nodegroup_version, **of)
+    refused("ResourceInUseException", 409, eks.update_nodegroup_config, **of, scalingConfig={"desiredSize": 1})
+    refused("ResourceNotFoundException", 404, eks.describe_update, name=cluster["name"], nodegroupName="workers", updateId="none")
+    shown = lambda: eks.describe_update(name=cluster["name"], nodegroupName="workers", updateId=update["id"])["update"]["status"]
+    fewest = 9
+    for _ in range(40):
+        members = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"][0]["Instances"]
+        fewest = min(fewest, sum(one["LifecycleState"] == "InService" for one in members))
+        if not account.virtual or account.until(lambda: shown() == "Successful", 5):
+            break
+    assert account.until(lambda: shown() == "Successful", 300)
+    assert fewest >= 2, "a new machine runs before an old one goes"
+    assert (described()["status"], described()["scalingConfig"]["desiredSize"], described()["scalingConfig"]["maxSize"]) == ("ACTIVE", 2, 3)
+    assert not before & machines(), "all machines are new ones"
+    assert len(eks.list_updates(name=cluster["name"], nodegroupName="workers")["updateIds"]) == 2
     eks.delete_nodegroup(clusterName=cluster["name"], nodegroupName="workers")
     refused("ResourceNotFoundException", 404, eks.describe_nodegroup, clusterName=cluster["name"], nodegroupName="workers")
 
@@ -187,6 +209,25 @@ def test_a_node_group_of_a_launch_template(account, scaling, cluster):
     # Both parts, the template's first, each of its kind; what EKS adds makes the node join.
     assert text.index("echo mine") < text.index("eks.amazonaws.com/nodegroup=" + name)
     assert "Content-Type: text/x-shellscript" in text and "Content-Type: application/node.eks.aws" in text
+    # Another version of the template: the machines come to it.
+    newer = base64.b64encode(b"#!/bin/sh\necho newer\n").decode()
+    changed = {"InstanceType": "m5.2xlarge", "UserData": newer}
+    made = ec2.create_launch_template_version(LaunchTemplateName=name, SourceVersion="1", LaunchTemplateData=changed)["LaunchTemplateVersion"]
+    version = str(made["VersionNumber"])
+    shown = lambda: eks.describe_nodegroup(clusterName=cluster["name"], nodegroupName=name)["nodegroup"]
+    assert account.until(lambda: shown()["status"] == "ACTIVE", 60)
+    of = {"clusterName": cluster["name"], "nodegroupName": name}
+    refused("InvalidParameterException", 400, eks.update_nodegroup_version, **of, launchTemplate={"name": name, "version": "9"})
+    eks.update_nodegroup_version(**of, launchTemplate={"name": name, "version": version})
+    assert shown()["status"] == "UPDATING"
+    assert account.until(lambda: shown()["status"] == "ACTIVE", 300)
+    assert shown()["launchTemplate"]["version"] == version
+    (member,) = in_service(account, scaling, group, 1)
+    (instance,) = ec2.describe_instances(InstanceIds=[member["InstanceId"]])["Reservations"][0]["Instances"]
+    assert instance["InstanceType"] == "m5.2xlarge"
+    data = ec2.describe_launch_template_versions(LaunchTemplateName=group, Versions=["$Latest"])["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    text = base64.b64decode(data["UserData"]).decode()
+    assert "echo newer" in text and "echo mine" not in text and "eks.amazonaws.com/nodegroup=" + name in text
     eks.delete_nodegroup(clusterName=cluster["name"], nodegroupName=name)
 
 

@@ -22,9 +22,10 @@ SERVED = {
         DescribeInstanceAttribute ModifyInstanceAttribute DescribeInstanceTypes DescribeInstanceTypeOfferings
         DescribeSpotPriceHistory DescribeSpotInstanceRequests CancelSpotInstanceRequests CreateLaunchTemplate
         CreateLaunchTemplateVersion ModifyLaunchTemplate DescribeLaunchTemplates DescribeLaunchTemplateVersions DeleteLaunchTemplate
-        CreateFleet DescribeFleets DeleteFleets CreateImage DescribeImages EnableImageDeprecation DisableImageDeprecation DeregisterImage
+        CreateFleet DescribeFleets DeleteFleets CreateImage RegisterImage CopyImage DescribeImages DescribeImageAttribute ModifyImageAttribute EnableImageDeprecation DisableImageDeprecation DeregisterImage
         DescribeCapacityReservations CreateCapacityReservation ModifyCapacityReservation CancelCapacityReservation
-        CreatePlacementGroup DescribePlacementGroups DeletePlacementGroup DescribeVolumes DeleteVolume DescribeNetworkInterfaces
+        CreatePlacementGroup DescribePlacementGroups DeletePlacementGroup DescribeVolumes CreateVolume AttachVolume DetachVolume
+        DeleteVolume DescribeNetworkInterfaces
         GetConsoleOutput GetInstanceTypesFromInstanceRequirements""",
     "iam": """
         CreateRole GetRole DeleteRole ListRoles AttachRolePolicy DetachRolePolicy ListAttachedRolePolicies PutRolePolicy
@@ -40,16 +41,19 @@ SERVED = {
     "sts": "GetCallerIdentity AssumeRole AssumeRoleWithWebIdentity GetSessionToken GetAccessKeyInfo DecodeAuthorizationMessage",
     "sqs": """
         CreateQueue GetQueueUrl GetQueueAttributes SetQueueAttributes ListQueues SendMessage SendMessageBatch ReceiveMessage
-        DeleteMessage DeleteMessageBatch ChangeMessageVisibility DeleteQueue PurgeQueue TagQueue ListQueueTags""",
+        DeleteMessage DeleteMessageBatch ChangeMessageVisibility ChangeMessageVisibilityBatch DeleteQueue PurgeQueue TagQueue
+        UntagQueue ListQueueTags""",
     "ssm": "GetParameter GetParameters GetParametersByPath PutParameter DeleteParameter DescribeParameters",
     "eks": """
         CreateCluster DescribeCluster ListClusters DeleteCluster CreateNodegroup DescribeNodegroup ListNodegroups DeleteNodegroup
-        UpdateNodegroupConfig CreateAccessEntry DescribeAccessEntry ListAccessEntries DeleteAccessEntry AssociateAccessPolicy
+        UpdateNodegroupConfig UpdateNodegroupVersion DescribeUpdate ListUpdates CreateAccessEntry DescribeAccessEntry ListAccessEntries DeleteAccessEntry AssociateAccessPolicy
         ListAssociatedAccessPolicies DisassociateAccessPolicy CreatePodIdentityAssociation DescribePodIdentityAssociation
         ListPodIdentityAssociations DeletePodIdentityAssociation UpdatePodIdentityAssociation""",
     "eks-auth": "AssumeRoleForPodIdentity",
     "pricing": "GetProducts DescribeServices",
-    "events": "PutRule PutTargets ListRules DescribeRule ListTargetsByRule RemoveTargets DeleteRule PutEvents",
+    "events": """
+        PutRule PutTargets ListRules DescribeRule EnableRule DisableRule ListTargetsByRule ListRuleNamesByTarget RemoveTargets
+        DeleteRule PutEvents""",
     "autoscaling": """
         CreateAutoScalingGroup UpdateAutoScalingGroup DeleteAutoScalingGroup DescribeAutoScalingGroups
         DescribeAutoScalingInstances DescribeScalingActivities DescribeTags CreateOrUpdateTags DeleteTags SetDesiredCapacity

@@ -6,7 +6,7 @@
 //! - `{"send": {the same}, "now"}`: sends the request to one cloud, which lives as long as the process, and lets virtual time run on from
 //!   `now` until it answers; the same answer as a reply's, with the instant as `now`.
 //! - `{"iam": "enforce"}`: whether policies of that cloud decide; answers `{"ok": true}`.
-//! - `{"rule": {…}}`: a fault of that cloud, as [`Rule`] has it; `{"end": NAME, "now"}` ends it. Both answer `{"ok": true}`.
+//! - `{"rule": {…}}`: a fault of that cloud, as [`Rule`] has it, of an account if `"account"` names one; `{"end": NAME, "now"}` ends it. Both answer `{"ok": true}`.
 //! - `{"quotas": […]}`, `{"serviceControl": […]}`: that cloud's vCPU quotas; its service control policies, as texts. The same answer.
 //! - `{"reply": {"service", "operation", "output" | "error", "headers"}}`, the headers those of the request: answers
 //!   `{"status", "headers", "body"}`.
@@ -50,8 +50,8 @@ fn answer(cloud: &mut Cloud, line: &str) -> Result<Value, String> {
         Ok(json!({ "ok": true }))
     } else if let Some(rule) = part("rule") {
         let rule: Rule = serde_json::from_value(rule.clone()).map_err(|why| why.to_string())?;
-        cloud.state_mut().add_rule(rule);
-        Ok(json!({ "ok": true }))
+        let account = line.get("account").and_then(Value::as_str).unwrap_or(&cloud.config().account).to_owned();
+        Ok(json!({ "ok": cloud.state_mut().add_rule_in(&account, rule) }))
     } else if let Some(name) = line.get("end").and_then(Value::as_str) {
         let ended = cloud.state_mut().end_rule(name, now()?);
         Ok(json!({ "ok": ended }))

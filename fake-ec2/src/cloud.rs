@@ -10,11 +10,13 @@
 //!   the order of arrival, after each request and each advance; must answer once `now >= pending.due()`
 //! - `Pending::due(&self) -> Timestamp`
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -64,6 +66,14 @@ struct Waiting {
     call: Call,
     dialect: Dialect,
     pending: Pending,
+}
+
+/// A cloud as it is written down.
+#[derive(Serialize, Deserialize)]
+struct Kept<'a, S> {
+    tickets: u64,
+    sessions: Cow<'a, BTreeMap<String, AccessKey>>,
+    state: S,
 }
 
 /// A request that is no call, and the error that says so.
@@ -153,6 +163,24 @@ impl Cloud {
     /// Parameters that clients sent and the models do not know, with how often: (service, operation, parameter).
     pub fn unknown_parameters(&self) -> &BTreeMap<(Service, &'static str, String), u64> {
         &self.unknown
+    }
+
+    /// All that the cloud remembers, as JSON; `None` while an answer is held back, whose call would be lost. Long polls are not part of it:
+    /// whoever waits, asks again.
+    pub fn written(&self) -> Option<String> {
+        if !self.ready.is_empty() || self.waiting.values().any(|waiting| waiting.pending.holds()) {
+            return None;
+        }
+        let kept = Kept { tickets: self.tickets, sessions: Cow::Borrowed(&self.sessions), state: &self.state };
+        serde_json::to_string(&kept).ok()
+    }
+
+    /// Becomes the cloud that was written. What a start says anew stays: keys, limits, where queues are found.
+    pub fn restore(&mut self, written: &str) -> Result<(), serde_json::Error> {
+        let kept: Kept<'_, State> = serde_json::from_str(written)?;
+        (self.tickets, self.sessions, self.state) = (kept.tickets, kept.sessions.into_owned(), kept.state);
+        self.state.found_at(self.config.world.queue_url_base.as_ref());
+        Ok(())
     }
 
     /// Reads a request into a call: its size, its signature, its service, its parameters.

@@ -14,11 +14,13 @@
 //! | [`policy`] | IAM's policy language |
 //! | [`services`] | what each operation does |
 //! | [`state`] | what the cloud remembers |
+//! | `kept` | how it is written down, and comes back |
 
 pub mod auth;
 pub mod catalogue;
 pub mod cloud;
 pub mod config;
+mod kept;
 pub mod model;
 pub mod policy;
 pub mod protocol;

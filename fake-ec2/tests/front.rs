@@ -142,7 +142,7 @@ const VPCS: &str = "Action=DescribeVpcs&Version=2016-11-15";
 #[case::no_such_action_query("iam", "Action=FlyAway&Version=2010-05-08", "InvalidAction", 400)]
 #[case::not_done("ec2", "Action=AllocateAddress&Version=2016-11-15", "UnsupportedOperation", 400)]
 #[case::missing("iam", "Action=GetRole&Version=2010-05-08", "ValidationError", 400)]
-#[case::missing_ec2("ec2", "Action=CreateVolume&Version=2016-11-15", "UnsupportedOperation", 400)]
+#[case::missing_ec2("ec2", "Action=CreateSnapshot&Version=2016-11-15", "UnsupportedOperation", 400)]
 #[case::no_number("ec2", "Action=RunInstances&Version=2016-11-15&MinCount=two&MaxCount=3", "InvalidParameterValue", 400)]
 #[case::no_number_query("iam", "Action=ListRoles&Version=2010-05-08&MaxItems=many", "MalformedInput", 400)]
 #[case::cut_json("sqs", r#"{"QueueNamePrefix": "a"#, "SerializationException", 400)]

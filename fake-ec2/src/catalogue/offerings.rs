@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, OnceLock};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::kept::{Word, word};
 
 /// A region with its zones.
 #[derive(Debug)]
@@ -15,12 +17,14 @@ pub struct Region {
 }
 
 /// An availability zone. Which name stands for which id differs between accounts; this is the mapping of the account of the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub struct Zone {
     /// `us-west-2a`
-    pub name: &'static str,
+    #[serde(deserialize_with = "word::one")]
+    pub name: Word,
     /// `usw2-az1`
-    pub id: &'static str,
+    #[serde(deserialize_with = "word::one")]
+    pub id: Word,
 }
 
 /// One type in one zone.

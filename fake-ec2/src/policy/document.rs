@@ -2,12 +2,13 @@
 //!
 //! Source: IAM user guide, "Grammar of the IAM JSON policy language"; the words of the refusals are those that clients report.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::condition::Operator;
 
 /// What a document is attached to, which decides what it must and must not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// On a user or a role, or a managed policy: no principal, a resource in each statement.
     Identity,

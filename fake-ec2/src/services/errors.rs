@@ -118,6 +118,18 @@ rows! {
     NO_PERMISSION: "InvalidPermission.NotFound", "The specified rule does not exist in this security group.", "EC2 errors, observed";
     DEFAULT_GROUP: "CannotDelete", "the specified group: \"{0}\" name: \"default\" cannot be deleted by a user", "EC2 errors, observed";
     VOLUME_IN_USE: "VolumeInUse", "Volume {0} is currently attached to {1}", "EC2 errors, observed";
+    VOLUME_ATTACHED: "VolumeInUse", "{0} is already attached to an instance", "EC2 errors, observed";
+    VOLUME_FREE: "IncorrectState", "Volume '{0}' is in the 'available' state.", "EC2 errors, observed";
+    VOLUME_ELSEWHERE: "InvalidVolume.ZoneMismatch", "The volume '{0}' is not in the same availability zone as instance '{1}'", "EC2 errors, observed";
+    VOLUME_SIZE: "InvalidParameterValue", "A volume of type {0} has from {1} to {2} GiB.", "EC2 errors (code); EBS user guide, \"Amazon EBS volume types\"";
+    VOLUME_ZONE: "InvalidZone.NotFound", "The zone '{0}' does not exist.", "EC2 errors, observed";
+    DEVICE_TAKEN: "InvalidParameterValue", "Invalid value '{0}' for unixDevice. Attachment point {0} is already in use", "observed";
+    INSTANCE_NOT_RUNNING: "IncorrectState", "Instance '{0}' is not 'running'.", "EC2 errors, observed";
+    NO_ATTACHMENT: "InvalidAttachment.NotFound", "The volume '{0}' is not attached to instance '{1}' as this device", "EC2 errors (code)";
+    ROOT_VOLUME: "OperationNotPermitted", "Unable to detach root volume '{0}' from instance '{1}'", "EC2 errors, observed";
+    SNAPSHOT_NOT_FOUND: "InvalidSnapshot.NotFound", "The snapshot '{0}' does not exist.", "EC2 errors, observed";
+    IMAGE_REGION: "UnsupportedOperation", "Images are copied within one region by this cloud, not from {0}.", "EC2 errors (code)";
+    IMAGE_USER: "InvalidAMIAttributeItemValue", "Invalid attribute item value \"{0}\" for userId item type.", "EC2 errors, observed";
     SPOT_STOP: "UnsupportedOperation", "You can't stop the Spot Instance '{0}' because it is associated with a one-time Spot Instance request. You can only stop Spot Instances associated with persistent Spot Instance requests.", "EC2 errors (code), observed";
     SPOT_REQUEST_NOT_FOUND: "InvalidSpotInstanceRequestID.NotFound", "The spot instance request ID '{0}' does not exist", "EC2 errors, observed";
     SPOT_TAGS: "InvalidParameterValue", "You cannot specify tags for Spot instances requests if there are no Spot instances requests in the request.", "observed: aws/karpenter-provider-aws #5850";
@@ -218,6 +230,8 @@ rows! {
     NO_NODEGROUP: "ResourceNotFoundException", "No node group found for name: {0}.", "model, observed";
     NODEGROUP_EXISTS: "ResourceInUseException", "NodeGroup already exists with name {0} and cluster name {1}", "model, observed";
     NO_ENTRY: "ResourceNotFoundException", "The specified principalArn could not be found. You can view your available access entries with 'list-access-entries'.", "model, observed";
+    NODEGROUP_BUSY: "ResourceInUseException", "Nodegroup {0} is being created or updated", "model (code)";
+    NO_UPDATE: "ResourceNotFoundException", "No update found for id {0}", "model (code)";
     ENTRY_EXISTS: "ResourceInUseException", "The specified access entry resource is already in use on this cluster.", "model, observed";
     NO_ASSOCIATION: "ResourceNotFoundException", "Association not found: {0}", "model, observed";
     ASSOCIATION_EXISTS: "ResourceInUseException", "Association already exists: {0}", "model, observed";

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 
 use super::input::{Members, Out, Read};
-use super::{Answer, errors, page};
+use super::{Answer, Patience, errors, page};
 use crate::protocol::{AwsError, Call};
 use crate::state::World;
-use crate::state::agenda::Due;
 use crate::state::lifecycle::later;
 use crate::state::queue::{Message, Queue};
 
@@ -70,6 +69,30 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         }
         _ => Err(errors::unsupported(call)),
     }
+}
+
+/// What may be done to a queue of another account. Source: SQS API reference, AddPermission and the notes of each other operation,
+/// "Cross-account permissions don't apply to this action".
+const ACROSS: [&str; 9] = [
+    "ChangeMessageVisibility",
+    "ChangeMessageVisibilityBatch",
+    "DeleteMessage",
+    "DeleteMessageBatch",
+    "GetQueueAttributes",
+    "GetQueueUrl",
+    "ReceiveMessage",
+    "SendMessage",
+    "SendMessageBatch",
+];
+
+/// The account of the queue that a call is about, if it is not the caller's own.
+pub(super) fn abroad(call: &Call) -> Option<&str> {
+    if call.service != crate::model::Service::Sqs || !ACROSS.contains(&call.operation) {
+        return None;
+    }
+    let of_url = call.input.text("QueueUrl").and_then(|url| url.rsplit('/').nth(1)).filter(|account| crate::state::is_account(account));
+    let owner = of_url.or_else(|| call.input.text("QueueOwnerAWSAccountId"))?;
+    (owner != call.caller.account).then_some(owner)
 }
 
 fn no_queue() -> AwsError {
@@ -217,26 +240,18 @@ fn send(world: &mut World<'_>, call: &Call, entry: &Members) -> Result<Out, AwsE
         return Err(errors::MESSAGE_LONG.error(&[&most.to_string()]));
     }
     let delay = delay.unwrap_or_else(|| SignedDuration::from_secs(queue.seconds("DelaySeconds", 0)));
-    let visible = queue.send(now, id.clone(), body.to_owned(), attributes.map(|attributes| json!(attributes)), delay);
-    wake(world, visible);
+    queue.send(now, id.clone(), body.to_owned(), attributes.map(|attributes| json!(attributes)), delay);
     let out = Out::new().with("MD5OfMessageBody", md5_hex(body.as_bytes())).with("MessageId", id);
     Ok(out.maybe("MD5OfMessageAttributes", attributes.map(md5_of_attributes)))
 }
 
-/// Sees to it that waiting receivers are asked again when a message becomes visible.
-fn wake(world: &mut World<'_>, visible: Timestamp) {
-    if visible > world.now {
-        world.account.agenda.add(visible, Due::Visible { region: world.region.name.clone() });
-    }
-}
-
-/// Until when a ReceiveMessage that finds nothing waits; `None` when it is answered at once.
-pub(super) fn must_wait(world: &mut World<'_>, call: &Call) -> Option<Timestamp> {
+/// How long a ReceiveMessage that finds nothing waits; `None` when it is answered at once.
+pub(super) fn must_wait(world: &mut World<'_>, call: &Call) -> Option<Patience> {
     let now = world.now;
     let asked = call.input.int("WaitTimeSeconds");
     let queue = queue(world, call).ok()?;
     let wait = asked.unwrap_or_else(|| queue.seconds("ReceiveMessageWaitTimeSeconds", 0)).clamp(0, 20);
-    (wait > 0 && !queue.any_ready(now)).then(|| later(now, SignedDuration::from_secs(wait)))
+    (wait > 0 && !queue.any_ready(now)).then(|| (later(now, SignedDuration::from_secs(wait)), queue.next_visible()))
 }
 
 fn receive(world: &mut World<'_>, call: &Call) -> Answer {
@@ -252,7 +267,7 @@ fn receive(world: &mut World<'_>, call: &Call) -> Answer {
     let source = queue(world, call)?;
     let name = source.name.clone();
     let hide = hide.unwrap_or_else(|| SignedDuration::from_secs(source.seconds("VisibilityTimeout", 30)));
-    let (taken, back) = source.receive(now, usize::try_from(most).unwrap_or(1), hide);
+    let taken = source.receive(now, usize::try_from(most).unwrap_or(1), hide);
     let limit = redrive(source);
     let mut shown = Vec::new();
     for (number, message) in taken {
@@ -261,7 +276,6 @@ fn receive(world: &mut World<'_>, call: &Call) -> Answer {
             _ => shown.push(render(call, &account, number, &message)),
         }
     }
-    wake(world, back);
     Ok(if shown.is_empty() { Out::new().done() } else { json!({"Messages": shown}) })
 }
 
@@ -350,7 +364,6 @@ fn change_visibility(world: &mut World<'_>, call: &Call, entry: &Members) -> Res
         let why = "Reason: Message does not exist or is not available for visibility timeout change.";
         return Err(errors::SQS_VALUE.error(&[receipt, "ReceiptHandle", why]));
     }
-    wake(world, back);
     Ok(Out::new())
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::agenda::Agenda;
@@ -12,9 +13,10 @@ use super::iam::Iam;
 use super::machine::Ledger;
 use super::rules::{ActiveRule, Buckets, matches_operation};
 use super::settings::Settings;
+use crate::kept::pairs;
 
 /// The account.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Account {
     /// The twelve digits.
     pub id: String,
@@ -27,6 +29,7 @@ pub struct Account {
     pub(crate) rules: Vec<ActiveRule>,
     pub(crate) buckets: Buckets,
     /// What was answered to a client token: by (region, operation, token).
+    #[serde(with = "pairs")]
     pub(crate) tokens: BTreeMap<Token, Remembered>,
     /// The same tokens, the oldest first.
     tokens_by_age: VecDeque<Token>,
@@ -37,6 +40,7 @@ pub struct Account {
     /// Somebody has changed Spot prices, or may have.
     pub(crate) prices_changed: bool,
     /// The caller reads EC2's XML: long lists may hold what was written before.
+    #[serde(skip)]
     pub(crate) writes_xml: bool,
 }
 
@@ -47,7 +51,7 @@ pub(crate) type Token = (String, String, String);
 const MOST_TOKENS: usize = 10_000;
 
 /// A request that was answered under a client token.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Remembered {
     pub fingerprint: [u8; 32],
     pub answer: Value,

@@ -1,7 +1,8 @@
 //! Other accounts beside the first: each a world of its own (instances, roles, queues …) over the same catalogue and clock.
 //!
-//! An account begins empty when it is first spoken of; its ids come from the same seed and its number. Faults, capacity and service control
-//! policies are the first account's; whether policies decide is the same for all.
+//! An account begins empty when it is first spoken of; its ids come from the same seed and its number. Capacity, service control policies and
+//! faults that name no account are the first account's; whether policies decide is the same for all. Images are shared by launch permission,
+//! queues by their policies.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -9,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::denial::Denial;
 use super::iam::{Role, Session, UserKey};
+use super::image::Image;
+use super::rules::Rule;
 use super::{Account, IamMode, State, World};
 use crate::model::Service;
 use crate::services;
@@ -74,7 +77,16 @@ impl State {
         self.within(account, |state| state.ask(now, service, operation, input))
     }
 
-    fn worlds(&self) -> impl Iterator<Item = &State> {
+    /// Puts a fault in force in an account; false if that is no account's number, or there are too many.
+    pub fn add_rule_in(&mut self, account: &str, rule: Rule) -> bool {
+        let known = self.open_account(account);
+        if known {
+            self.within(account, |state| state.add_rule(rule));
+        }
+        known
+    }
+
+    pub(super) fn worlds(&self) -> impl Iterator<Item = &State> {
         std::iter::once(self).chain(self.others.values())
     }
 
@@ -107,7 +119,28 @@ impl State {
     }
 }
 
+impl State {
+    /// Images of other accounts that this one may launch in a region.
+    pub(crate) fn images_of_others(&self, region: &str) -> Vec<Image> {
+        let id = &self.account.id;
+        let theirs = self.others.values().filter_map(|state| state.regions.get(region)).flat_map(|region| region.images.values());
+        theirs.filter(|image| image.owner_alias.is_none() && &image.owner != id && image.serves(id)).map(Image::untagged).collect()
+    }
+}
+
 impl World<'_> {
+    /// Lets the other accounts see an image as it is now, as far as it is shared with them.
+    pub(crate) fn share(&mut self, id: &str) {
+        let image = self.region.images.get(id);
+        for (number, state) in self.others.iter_mut() {
+            let Some(region) = state.regions.get_mut(&self.region.name) else { continue };
+            match image.filter(|image| image.serves(number)) {
+                Some(image) => drop(region.images.insert(id.to_owned(), image.untagged())),
+                None => drop(region.images.remove(id)),
+            }
+        }
+    }
+
     /// A role of this account or of another, with its account's number.
     pub(crate) fn role_anywhere(&self, arn: &str) -> Option<(&str, &Role)> {
         let account = match account_of(arn) {

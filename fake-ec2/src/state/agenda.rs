@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::incident::Fate;
+use crate::kept::pairs;
 
 /// One thing that happens at an instant.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Due {
     /// An instance comes out of a transitional state, unless it was overtaken (`generation` moved on).
     Instance { region: String, id: String, generation: u64 },
@@ -18,7 +20,7 @@ pub enum Due {
     Forget { region: String, id: String },
     /// An event reaches the bus's rules.
     Event { region: String, event: Value },
-    /// A message of a queue becomes visible; a waiting receiver must be asked again.
+    /// A message came into a queue beside all requests; a waiting receiver must be asked again.
     Visible { region: String },
     /// A Spot price may have changed that somebody pays up to a maximum only.
     Price { region: String },
@@ -30,6 +32,8 @@ pub enum Due {
     Fate { region: String, id: String, rule: String, fate: Fate },
     /// A cluster has been made.
     Cluster { region: String, name: String },
+    /// A node group's update takes its next step.
+    Nodegroup { region: String, cluster: String, name: String },
 }
 
 impl Due {
@@ -44,6 +48,7 @@ impl Due {
             | Self::Price { region }
             | Self::Group { region, .. }
             | Self::Reservation { region, .. }
+            | Self::Nodegroup { region, .. }
             | Self::Cluster { region, .. } => region,
         }
     }
@@ -57,6 +62,7 @@ impl Due {
                 Some(format!("event `{}` is on its way", event.get("detail-type").and_then(Value::as_str).unwrap_or("?")))
             }
             Self::Cluster { name, .. } => Some(format!("cluster {name} is being created")),
+            Self::Nodegroup { name, .. } => Some(format!("node group {name} is being updated")),
             Self::Group { name, retry: false, .. } => Some(format!("Auto Scaling group {name} launches or terminates")),
             // Without capacity a group would try for ever; what is in force keeps nothing unsettled.
             Self::Group { .. }
@@ -70,8 +76,9 @@ impl Due {
 }
 
 /// Dues in the order of (instant, sequence).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Agenda {
+    #[serde(with = "pairs")]
     dues: BTreeMap<(Timestamp, u64), Due>,
     sequence: u64,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::agenda::Due;
@@ -16,13 +17,13 @@ use super::{State, World};
 use crate::services::access;
 
 /// The default bus of a region.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Bus {
     /// By name.
     pub rules: BTreeMap<String, BusRule>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct BusRule {
     pub name: String,
     pub arn: String,
@@ -38,7 +39,7 @@ pub struct BusRule {
 }
 
 /// Events that a rule sent to a target, as CloudWatch's `Invocations` and `FailedInvocations` count them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deliveries {
     pub delivered: u64,
     pub failed: u64,
@@ -46,7 +47,7 @@ pub struct Deliveries {
     pub why: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Target {
     pub arn: String,
     /// What is sent in place of the event.
@@ -142,10 +143,7 @@ pub(crate) fn deliver(world: &mut World<'_>, event: &Value) {
         }
         let id = world.account.entropy.uuid("message");
         let Some(queue) = world.region.queues.get_mut(&queue) else { continue };
-        let visible = send(queue, world.now, id, body);
-        if visible > world.now {
-            world.account.agenda.add(visible, Due::Visible { region: world.region.name.clone() });
-        }
+        send(queue, world.now, id, body);
     }
 }
 
@@ -163,9 +161,9 @@ impl State {
     }
 }
 
-fn send(queue: &mut Queue, now: Timestamp, id: String, body: String) -> Timestamp {
+fn send(queue: &mut Queue, now: Timestamp, id: String, body: String) {
     let delay = SignedDuration::from_secs(queue.seconds("DelaySeconds", 0));
-    queue.send(now, id, body, None, delay)
+    queue.send(now, id, body, None, delay);
 }
 
 impl BusRule {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::network::Tags;
+use crate::kept::{Word, word};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cluster {
     pub name: String,
     pub arn: String,
@@ -27,7 +29,8 @@ pub struct Cluster {
     pub public_access: bool,
     pub private_access: bool,
     /// Members that are shown as they were asked for.
-    pub asked: Vec<(&'static str, Value)>,
+    #[serde(deserialize_with = "word::values")]
+    pub asked: Vec<(Word, Value)>,
     pub zonal_shift: bool,
     pub created: Timestamp,
     pub active: bool,
@@ -43,7 +46,7 @@ pub struct Cluster {
 }
 
 /// A shift of traffic away from a zone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Shift {
     pub id: String,
     /// A zone by its id.
@@ -55,7 +58,7 @@ pub struct Shift {
 }
 
 /// A managed node group. Its machines are those of an Auto Scaling group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Nodegroup {
     pub name: String,
     pub arn: String,
@@ -69,9 +72,34 @@ pub struct Nodegroup {
     /// All its machines have run once.
     pub active: bool,
     pub tags: Tags,
+    /// The oldest first; of them the last alone may be on its way.
+    pub updates: Vec<Update>,
 }
 
-#[derive(Clone, Debug)]
+/// A change of a node group that takes its time, or was one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Update {
+    pub id: String,
+    /// `VersionUpdate` or `ConfigUpdate`.
+    pub kind: String,
+    /// `InProgress`, `Successful` or `Failed`.
+    pub status: String,
+    pub params: Vec<(String, String)>,
+    pub created: Timestamp,
+    /// Why it failed.
+    pub why: Option<String>,
+    /// Version of the group's own template that its machines come to.
+    pub template: u64,
+    /// Desired and most machines, before it and after it.
+    pub sizes: (u64, u64),
+    /// When the last old machine went, and how many were left then.
+    pub moved: Timestamp,
+    pub left: u64,
+    /// What the group shows when it is done.
+    pub then: Vec<(String, Value)>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AccessEntry {
     pub principal: String,
     pub arn: String,
@@ -85,7 +113,7 @@ pub struct AccessEntry {
     pub policies: BTreeMap<String, (Value, Timestamp)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PodAssociation {
     pub id: String,
     pub arn: String,

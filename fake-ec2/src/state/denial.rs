@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Denial {
     pub at: Timestamp,
@@ -26,7 +26,7 @@ pub struct Denial {
 /// How many refusals are kept.
 const KEPT: usize = 1000;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Denials {
     pub count: u64,
     pub latest: VecDeque<Denial>,

@@ -5,15 +5,48 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::settings::Delay;
 
 /// Named streams of one seed.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Written", from = "Written")]
 pub struct Entropy {
     seed: u64,
     streams: BTreeMap<String, ChaCha8Rng>,
+}
+
+/// Streams as they are written down: how many words each has given.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    seed: u64,
+    streams: BTreeMap<String, u64>,
+}
+
+impl From<Entropy> for Written {
+    fn from(entropy: Entropy) -> Self {
+        // A stream of 2^64 words has no end here.
+        let given = |rng: &ChaCha8Rng| u64::try_from(rng.get_word_pos()).unwrap_or(u64::MAX);
+        Written { seed: entropy.seed, streams: entropy.streams.iter().map(|(name, rng)| (name.clone(), given(rng))).collect() }
+    }
+}
+
+impl From<Written> for Entropy {
+    fn from(written: Written) -> Self {
+        let seed = written.seed;
+        let stream = |(name, given): (String, u64)| {
+            let mut rng = stream(seed, &name);
+            rng.set_word_pos(given.into());
+            (name, rng)
+        };
+        Entropy { seed, streams: written.streams.into_iter().map(stream).collect() }
+    }
+}
+
+fn stream(seed: u64, name: &str) -> ChaCha8Rng {
+    ChaCha8Rng::from_seed(digest(&[&seed.to_le_bytes(), name.as_bytes()]))
 }
 
 impl Entropy {
@@ -26,7 +59,7 @@ impl Entropy {
         if let Some(rng) = self.streams.get_mut(stream) {
             return rng.next_u64();
         }
-        let mut rng = ChaCha8Rng::from_seed(digest(&[&self.seed.to_le_bytes(), stream.as_bytes()]));
+        let mut rng = self::stream(self.seed, stream);
         let drawn = rng.next_u64();
         self.streams.insert(stream.to_owned(), rng);
         drawn

@@ -3,20 +3,23 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::network::Tags;
+use crate::kept::{Word, word};
 
 /// How many are remembered: an autoscaler makes one per launch, and nobody looks far back.
 const REMEMBERED: usize = 1_000;
 
 /// An instant fleet.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Fleet {
     pub id: String,
     pub created: Timestamp,
     /// `active`, `deleted_terminating`, `deleted`.
-    pub state: &'static str,
+    #[serde(deserialize_with = "word::one")]
+    pub state: Word,
     /// What of the request is described, as JSON.
     pub request: String,
     /// As CreateFleet told them.
@@ -25,7 +28,7 @@ pub struct Fleet {
     pub tags: Tags,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Fleets(VecDeque<Fleet>);
 
 impl Fleets {

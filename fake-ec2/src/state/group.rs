@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-#[derive(Clone, Debug)]
+use crate::kept::{Word, word};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Group {
     pub name: String,
     pub arn: String,
@@ -33,14 +36,14 @@ pub struct Group {
     pub deleting: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GroupTag {
     pub value: String,
     /// New instances get it, too.
     pub propagate: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Member {
     pub protected: bool,
     /// Id and version of the template it was launched from.
@@ -48,7 +51,7 @@ pub struct Member {
     pub template_name: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Activity {
     pub id: String,
     pub description: String,
@@ -56,7 +59,8 @@ pub struct Activity {
     pub start: Timestamp,
     pub end: Option<Timestamp>,
     /// `Successful`, `Failed`, `InProgress`.
-    pub status: &'static str,
+    #[serde(deserialize_with = "word::one")]
+    pub status: Word,
     pub message: Option<String>,
     /// The instance that it is about.
     pub instance: Option<String>,

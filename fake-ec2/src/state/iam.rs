@@ -36,7 +36,7 @@ impl std::str::FromStr for IamMode {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Iam {
     /// By name.
     pub roles: BTreeMap<String, Role>,
@@ -55,15 +55,33 @@ pub struct Iam {
 }
 
 /// A policy's text with what it says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Document {
     pub text: String,
+    kind: Kind,
+    #[serde(skip)]
     pub policy: Arc<Policy>,
 }
 
 impl Document {
     pub fn read(text: &str, kind: Kind) -> Result<Self, Fault> {
-        Ok(Self { text: text.to_owned(), policy: Arc::new(Policy::read(text, kind)?) })
+        Ok(Self { text: text.to_owned(), kind, policy: Arc::new(Policy::read(text, kind)?) })
+    }
+}
+
+/// A document as it is written down: what it says is read anew.
+#[derive(Deserialize)]
+struct Written {
+    text: String,
+    kind: Kind,
+}
+
+impl TryFrom<Written> for Document {
+    type Error = Fault;
+
+    fn try_from(written: Written) -> Result<Self, Fault> {
+        Document::read(&written.text, written.kind)
     }
 }
 
@@ -71,7 +89,7 @@ impl Document {
 pub const MOST_SESSIONS: usize = 10_000;
 
 /// What a user or a role may do.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Permissions {
     /// ARNs of managed policies.
     pub attached: BTreeSet<String>,
@@ -81,7 +99,7 @@ pub struct Permissions {
     pub boundary: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Role {
     pub name: String,
     pub path: String,
@@ -95,7 +113,7 @@ pub struct Role {
     pub permissions: Permissions,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct User {
     pub name: String,
     pub path: String,
@@ -106,14 +124,14 @@ pub struct User {
     pub permissions: Permissions,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct UserKey {
     pub user: String,
     pub created: Timestamp,
     pub key: AccessKey,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ManagedPolicy {
     pub name: String,
     pub path: String,
@@ -129,14 +147,14 @@ pub struct ManagedPolicy {
     pub latest: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct PolicyVersion {
     pub document: Document,
     pub created: Timestamp,
 }
 
 /// A session of a role.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Session {
     /// Session policies that came with the request, by name.
     pub policies: Vec<(String, Document)>,
@@ -146,7 +164,7 @@ pub struct Session {
     pub expires: Timestamp,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Provider {
     pub arn: String,
     /// Without scheme, as IAM shows it.
@@ -157,7 +175,7 @@ pub struct Provider {
     pub tags: Tags,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct InstanceProfile {
     pub name: String,
     pub path: String,

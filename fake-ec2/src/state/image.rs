@@ -4,24 +4,30 @@
 //! owners and parameter paths follow the published forms (EKS user guide "Retrieve recommended AMI IDs"; Bottlerocket's
 //! QUICKSTART-EKS; karpenter-provider-aws pkg/providers/amifamily). Two releases of each are there, so that pinning and drift can be seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use super::entropy::public_id;
 use super::network::Tags;
+use crate::kept::{Word, word};
 
 /// A machine image.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Image {
     pub id: String,
     pub name: String,
     pub description: String,
     /// `x86_64` or `arm64`.
-    pub architecture: &'static str,
+    #[serde(deserialize_with = "word::one")]
+    pub architecture: Word,
     /// `al2023`, `al2`, `bottlerocket`.
-    pub family: &'static str,
+    #[serde(deserialize_with = "word::one")]
+    pub family: Word,
     /// The account that made it.
     pub owner: String,
-    pub owner_alias: Option<&'static str>,
+    #[serde(deserialize_with = "word::maybe")]
+    pub owner_alias: Option<Word>,
     /// RFC 3339, as DescribeImages writes it.
     pub created: String,
     /// The same; `None` for one that nobody has deprecated.
@@ -30,10 +36,30 @@ pub struct Image {
     pub available: Option<jiff::Timestamp>,
     /// The instance that it was made from.
     pub source: Option<String>,
-    pub root_device: &'static str,
+    #[serde(deserialize_with = "word::one")]
+    pub root_device: Word,
     /// Device and size in GiB.
     pub devices: Vec<(String, i64)>,
     pub tags: Tags,
+    /// Who may launch it beside its owner: accounts' numbers, or `all`.
+    pub shared: BTreeSet<String>,
+}
+
+impl Image {
+    /// Whether it is there for an account.
+    pub fn serves(&self, account: &str) -> bool {
+        self.owner == account || self.public() || self.shared.contains(account)
+    }
+
+    /// As other accounts see it: tags are each account's own.
+    pub(crate) fn untagged(&self) -> Image {
+        Image { tags: Tags::new(), ..self.clone() }
+    }
+
+    /// AWS's own are everybody's.
+    pub fn public(&self) -> bool {
+        self.owner_alias.is_some() || self.shared.contains("all")
+    }
 }
 
 /// Kubernetes versions that EKS offers images for, with the newest patch release of each at the time of the releases below.
@@ -141,6 +167,7 @@ impl Shelf<'_> {
             root_device: "/dev/xvda",
             devices: kind.devices.iter().map(|(device, size)| ((*device).to_owned(), *size)).collect(),
             tags: Tags::new(),
+            shared: BTreeSet::new(),
         };
         self.images.insert(id.clone(), image);
         id

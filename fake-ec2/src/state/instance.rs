@@ -1,19 +1,22 @@
 //! Instances and their volumes.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::machine::Phase;
 use super::market::{Market, Pool};
 use super::network::Tags;
 use crate::catalogue::{MicroUsd, Zone};
+use crate::kept::{Word, word};
 
 /// An instance, with its launch parameters as they took effect.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Instance {
     pub id: String,
     pub reservation_id: String,
-    pub instance_type: &'static str,
+    #[serde(deserialize_with = "word::one")]
+    pub instance_type: Word,
     pub zone: Zone,
     pub vpc_id: String,
     pub subnet_id: String,
@@ -55,7 +58,8 @@ pub struct Instance {
     /// Status checks that fail, with the instant of the first failure.
     pub impaired: Vec<(Check, Timestamp)>,
     /// Scheduled events: code, description, not before.
-    pub events: Vec<(&'static str, &'static str, Timestamp)>,
+    #[serde(deserialize_with = "word::events")]
+    pub events: Vec<(Word, Word, Timestamp)>,
     pub enclave: bool,
     /// Code and message of the last change.
     pub reason: Option<(String, String)>,
@@ -80,7 +84,7 @@ pub enum Check {
     AttachedEbs,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InstanceProfileRef {
     pub arn: String,
     pub id: String,
@@ -88,7 +92,7 @@ pub struct InstanceProfileRef {
 }
 
 /// `MetadataOptions` in effect.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Metadata {
     pub endpoint: String,
     pub tokens: String,
@@ -121,7 +125,7 @@ impl Instance {
 }
 
 /// A volume, always attached to an instance.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Volume {
     pub id: String,
     pub instance_id: String,
@@ -136,5 +140,7 @@ pub struct Volume {
     pub snapshot: Option<String>,
     pub delete_on_termination: bool,
     pub created: Timestamp,
+    /// When it was attached; with its instance, if nobody did that by hand.
+    pub attached: Option<Timestamp>,
     pub tags: Tags,
 }

@@ -7,6 +7,7 @@ use super::agenda::Due;
 use super::bus;
 use super::machine::{LedgerEntry, Phase};
 use crate::services::autoscaling::reconcile;
+use crate::services::eks::updates;
 
 /// Why an instance changes its state, in EC2's code and message of a `StateReason`.
 pub(crate) type Reason = (&'static str, &'static str);
@@ -39,6 +40,7 @@ pub(crate) fn happen(world: &mut World<'_>, due: Due) {
             world.watch_prices();
         }
         Due::Group { name, .. } => reconcile::now(world, &name),
+        Due::Nodegroup { cluster, name, .. } => updates::step(world, &cluster, &name),
         Due::Cluster { name, .. } => {
             if let Some(cluster) = world.region.clusters.get_mut(&name) {
                 cluster.active = true;

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::instance::Instance;
@@ -16,7 +17,7 @@ use super::rules::{ActiveRule, Rule};
 use crate::catalogue::{self, MicroUsd};
 
 /// An instance's state. Only forward, but for stop and start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Phase {
     Pending,
     Running,
@@ -92,6 +93,8 @@ pub struct Machine {
     pub devices: Vec<BlockDevice>,
     /// Local disks of the type, all together; 0 when it has none.
     pub local_storage_gb: u64,
+    /// What device plugins would announce of its type, by the resource's name: `nvidia.com/gpu`.
+    pub devices_of_plugins: BTreeMap<String, u64>,
     pub tags: Tags,
     /// At the launch; `None` if nobody knows a price.
     pub price_per_hour: Option<MicroUsd>,
@@ -118,7 +121,7 @@ pub struct BlockDevice {
 }
 
 /// What an instance cost: the whole is (end − start) × price.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     pub instance_id: String,
     pub region: String,
@@ -133,7 +136,7 @@ pub struct LedgerEntry {
 }
 
 /// What ran and runs.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     entries: Vec<LedgerEntry>,
     /// Which entry of an instance runs.
@@ -190,25 +193,30 @@ impl State {
         self.account.rules.len() < before
     }
 
+    fn active(&self, name: &str) -> Option<&ActiveRule> {
+        self.worlds().flat_map(|state| &state.account.rules).find(|active| active.rule.name == name)
+    }
+
     /// How often a fault has refused a call or a launch; `None` if there is none of the name.
     pub fn rule_hits(&self, name: &str) -> Option<u64> {
-        self.account.rules.iter().find(|active| active.rule.name == name).map(|active| active.hits)
+        self.active(name).map(|active| active.hits)
     }
 
     /// The faults that were put in force, over or not: name, and when it ends if it does.
     pub fn rules(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
-        self.account.rules.iter().map(|active| (active.rule.name.as_str(), active.rule.until))
+        self.worlds().flat_map(|state| &state.account.rules).map(|active| (active.rule.name.as_str(), active.rule.until))
     }
 
     /// How often a fault has met something: besides its hits, launches that named a pool without capacity and were served from another.
     pub fn rule_met(&self, name: &str) -> Option<u64> {
-        self.account.rules.iter().find(|active| active.rule.name == name).map(|active| active.met)
+        self.active(name).map(|active| active.met)
     }
 
     /// Ends a fault at an instant; its hits stay known. False if there is none of the name.
     pub fn end_rule(&mut self, name: &str, at: Timestamp) -> bool {
         self.account.prices_changed = true;
-        let found = self.account.rules.iter_mut().find(|active| active.rule.name == name);
+        let others = self.others.values_mut().flat_map(|state| &mut state.account.rules);
+        let found = self.account.rules.iter_mut().chain(others).find(|active| active.rule.name == name);
         found.map(|active| active.rule.until = Some(active.rule.until.map_or(at, |until| until.min(at)))).is_some()
     }
 
@@ -271,6 +279,7 @@ impl State {
             memory_mib: details.map_or(0, catalogue::InstanceType::memory_mib),
             devices: devices(region, instance, image.map_or("", |image| image.root_device)),
             local_storage_gb: details.map_or(0, local_storage_gb),
+            devices_of_plugins: details.map(devices_of_plugins).unwrap_or_default(),
             network: details.map_or(NetworkLimits { interfaces: 0, ipv4_per_interface: 0, max_pods: 0 }, network_limits),
             tags: instance.tags.clone(),
             price_per_hour: instance.price,
@@ -299,6 +308,33 @@ fn devices(region: &Region, instance: &Instance, root: &str) -> Vec<BlockDevice>
 
 fn local_storage_gb(details: &catalogue::InstanceType) -> u64 {
     details.details().pointer("/InstanceStorageInfo/TotalSizeInGB").and_then(serde_json::Value::as_u64).unwrap_or(0)
+}
+
+/// GPUs, accelerators and Neuron devices under the names of their makers' plugins (`A/pkg/providers/instancetype/types.go`,
+/// computeCapacity).
+fn devices_of_plugins(details: &catalogue::InstanceType) -> BTreeMap<String, u64> {
+    let list = |path: &str| details.details().pointer(path).and_then(serde_json::Value::as_array).into_iter().flatten();
+    let count = |device: &serde_json::Value| device.get("Count").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let mut found = BTreeMap::new();
+    let mut add = |name: &str, count: u64| {
+        if count > 0 {
+            *found.entry(name.to_owned()).or_default() += count;
+        }
+    };
+    for gpu in list("/GpuInfo/Gpus") {
+        match gpu.get("Manufacturer").and_then(serde_json::Value::as_str) {
+            Some("NVIDIA") => add("nvidia.com/gpu", count(gpu)),
+            Some("AMD") => add("amd.com/gpu", count(gpu)),
+            Some("Habana") => add("habana.ai/gaudi", count(gpu)),
+            _ => {}
+        }
+    }
+    for neuron in list("/NeuronInfo/NeuronDevices") {
+        let cores = neuron.pointer("/CoreInfo/Count").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        add("aws.amazon.com/neuron", count(neuron));
+        add("aws.amazon.com/neuroncore", count(neuron) * cores);
+    }
+    found
 }
 
 fn network_limits(details: &catalogue::InstanceType) -> NetworkLimits {

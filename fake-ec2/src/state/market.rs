@@ -28,7 +28,7 @@ impl Market {
 }
 
 /// A pool of capacity: one type in one zone in one market.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pool {
     pub instance_type: String,
     pub zone: String,

@@ -57,6 +57,7 @@ pub mod tracked;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 pub use account::Account;
 pub use accounts::{account_of, is_account};
@@ -74,7 +75,7 @@ pub use spot::{Moves, SpotMarket};
 pub use spot_trace::{Trace, TraceError};
 
 /// The account and its regions; and others beside it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct State {
     pub(crate) account: Account,
     pub(crate) regions: BTreeMap<String, Region>,
@@ -105,7 +106,8 @@ impl State {
         if self.regions.contains_key(name) {
             return true;
         }
-        let Some(region) = Region::fresh(name, &mut self.account) else { return false };
+        let Some(mut region) = Region::fresh(name, &mut self.account) else { return false };
+        region.images.extend(self.images_of_others(name).into_iter().map(|image| (image.id.clone(), image)));
         self.regions.insert(name.to_owned(), region);
         true
     }
@@ -177,6 +179,12 @@ impl State {
         }
         self.account.settings.service_control_policies = documents;
         Ok(())
+    }
+
+    /// Where the queues of all accounts are found.
+    pub(crate) fn found_at(&mut self, base: Option<&String>) {
+        self.account.settings.queue_url_base = base.cloned();
+        self.others.values_mut().for_each(|state| state.found_at(base));
     }
 
     /// In words, what could still move by itself: boots, shutdowns, events on their way. Empty when settled.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::entropy::Entropy;
@@ -14,7 +15,7 @@ use crate::catalogue::Zone;
 pub type Tags = BTreeMap<String, String>;
 
 /// An IPv4 block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cidr {
     base: u32,
     length: u8,
@@ -65,7 +66,7 @@ impl fmt::Display for Cidr {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Vpc {
     pub id: String,
     pub cidr: Cidr,
@@ -79,7 +80,7 @@ impl Vpc {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Subnet {
     pub id: String,
     pub vpc_id: String,
@@ -144,7 +145,7 @@ impl Subnet {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct SecurityGroup {
     pub id: String,
     pub name: String,
@@ -175,7 +176,7 @@ impl SecurityGroup {
 }
 
 /// A network interface, always attached to an instance.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Interface {
     pub id: String,
     pub attachment_id: String,

@@ -1,10 +1,11 @@
 //! Parameters that the account put.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::network::Tags;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Parameter {
     /// `String`, `StringList`, `SecureString`.
     pub kind: String,

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::lifecycle::later;
 use super::network::Tags;
 
 /// A standard queue.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Queue {
     pub name: String,
     pub created: Timestamp,
@@ -27,7 +28,7 @@ pub struct Queue {
     hidden: BTreeSet<(Timestamp, u64)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Message {
     pub id: String,
     pub body: String,
@@ -63,8 +64,8 @@ impl Queue {
         self.attributes.get(attribute).and_then(|value| value.parse().ok()).unwrap_or(default)
     }
 
-    /// Adds a message that becomes visible after a delay. Returns the instant at which it does.
-    pub fn send(&mut self, now: Timestamp, id: String, body: String, attributes: Option<Value>, delay: SignedDuration) -> Timestamp {
+    /// Adds a message that becomes visible after a delay.
+    pub fn send(&mut self, now: Timestamp, id: String, body: String, attributes: Option<Value>, delay: SignedDuration) {
         self.sequence += 1;
         self.last = Some((id.clone(), body.clone()));
         let visible = later(now, delay);
@@ -75,7 +76,6 @@ impl Queue {
         } else {
             self.hidden.insert((visible, self.sequence));
         }
-        visible
     }
 
     /// Id and body of the message that came in last, deleted or not.
@@ -104,8 +104,13 @@ impl Queue {
         !self.ready.is_empty()
     }
 
-    /// Takes up to `most` messages and hides each for `hide`. Returns number and message, and when they come back.
-    pub fn receive(&mut self, now: Timestamp, most: usize, hide: SignedDuration) -> (Vec<(u64, Message)>, Timestamp) {
+    /// When the next message that is hidden comes to be seen.
+    pub fn next_visible(&self) -> Option<Timestamp> {
+        self.hidden.first().map(|(at, _)| *at)
+    }
+
+    /// Takes up to `most` messages and hides each for `hide`. Returns number and message.
+    pub fn receive(&mut self, now: Timestamp, most: usize, hide: SignedDuration) -> Vec<(u64, Message)> {
         self.settle(now);
         let back = later(now, hide);
         let numbers: Vec<u64> = self.ready.iter().take(most).copied().collect();
@@ -117,7 +122,7 @@ impl Queue {
             taken.push((number, message.clone()));
             self.hide(number, now, back);
         }
-        (taken, back)
+        taken
     }
 
     /// Moves a message that is in flight to another instant of return; false if it is not in flight.
@@ -177,11 +182,11 @@ mod tests {
     fn a_message_comes_back_after_its_visibility_timeout_and_goes_when_removed() {
         let mut queue = Queue::new("q", at(0), BTreeMap::new());
         queue.send(at(0), "m".into(), "hello".into(), None, SignedDuration::ZERO);
-        let (taken, back) = queue.receive(at(1), 10, SignedDuration::from_secs(20));
-        assert_eq!((taken.len(), back), (1, at(21)));
+        let taken = queue.receive(at(1), 10, SignedDuration::from_secs(20));
+        assert_eq!((taken.len(), queue.next_visible()), (1, Some(at(21))));
         assert_eq!(queue.counts(at(2)), (0, 1, 0));
         assert!(!queue.any_ready(at(20)));
-        let (again, _) = queue.receive(at(21), 10, SignedDuration::from_secs(20));
+        let again = queue.receive(at(21), 10, SignedDuration::from_secs(20));
         assert_eq!((again[0].1.receives, again[0].1.first_received), (2, Some(at(1))));
         assert!(queue.remove(again[0].0).is_some());
         assert!(!queue.any_ready(at(100)));
@@ -207,7 +212,7 @@ mod tests {
     fn visibility_zero_brings_a_message_back_at_once() {
         let mut queue = Queue::new("q", at(0), BTreeMap::new());
         queue.send(at(0), "m".into(), "hello".into(), None, SignedDuration::ZERO);
-        let (taken, _) = queue.receive(at(0), 1, SignedDuration::from_secs(30));
+        let taken = queue.receive(at(0), 1, SignedDuration::from_secs(30));
         assert!(queue.change_visibility(at(1), taken[0].0, at(1)));
         assert!(queue.any_ready(at(1)));
         assert!(!queue.change_visibility(at(1), taken[0].0, at(9)), "not in flight any more");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::bus::Bus;
@@ -17,9 +18,10 @@ use super::queue::Queue;
 use super::template::LaunchTemplate;
 use super::tracked::Tracked;
 use crate::catalogue::{self, Zone};
+use crate::kept::pairs;
 
 /// One region of the account.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Region {
     pub name: String,
     /// The zones that the account sees, by name.
@@ -31,6 +33,7 @@ pub struct Region {
     pub(crate) volumes: BTreeMap<String, Volume>,
     pub(crate) instances: Tracked<Instance>,
     /// Instances as DescribeInstances wrote them last.
+    #[serde(skip)]
     pub(crate) written: Written,
     pub(crate) fleets: super::fleet::Fleets,
     pub(crate) templates: BTreeMap<String, LaunchTemplate>,
@@ -52,6 +55,7 @@ pub struct Region {
     /// Auto Scaling groups by name.
     pub groups_of_scaling: BTreeMap<String, super::group::Group>,
     /// How many instances each pool holds now.
+    #[serde(with = "pairs")]
     pub(crate) pools: BTreeMap<Pool, u64>,
 }
 

@@ -1,24 +1,28 @@
 //! Capacity that is set aside, and how instances are placed beside each other.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::World;
 use super::market::{Market, Pool};
 use super::network::Tags;
 use crate::catalogue::Zone;
+use crate::kept::{Word, word};
 
 /// An on-demand capacity reservation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CapacityReservation {
     pub id: String,
     pub arn: String,
-    pub instance_type: &'static str,
+    #[serde(deserialize_with = "word::one")]
+    pub instance_type: Word,
     pub zone: Zone,
     pub total: u64,
     /// Whether instances that match use it by themselves; else they must name it.
     pub open: bool,
     /// `active`, `cancelled`, `expired`.
-    pub state: &'static str,
+    #[serde(deserialize_with = "word::one")]
+    pub state: Word,
     pub created: Timestamp,
     pub end: Option<Timestamp>,
     pub tags: Tags,
@@ -43,7 +47,7 @@ impl Preference {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlacementGroup {
     pub id: String,
     pub name: String,

@@ -232,7 +232,7 @@ impl Effect {
 }
 
 /// A rule and what became of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ActiveRule {
     pub rule: Rule,
     /// Calls and launches that it has refused.
@@ -297,7 +297,7 @@ pub(crate) fn matches_operation(pattern: &str, operation: &str) -> bool {
 }
 
 /// The fill of each bucket, in thousandths of a token.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Buckets {
     fill: BTreeMap<usize, (Timestamp, u64)>,
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::network::Tags;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct LaunchTemplate {
     pub id: String,
     pub name: String,
@@ -21,7 +22,7 @@ pub struct LaunchTemplate {
     pub versions: BTreeMap<u64, TemplateVersion>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct TemplateVersion {
     pub description: Option<String>,
     pub created: Timestamp,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
+use serde::{Deserialize, Serialize};
+
 /// Reads like the map that it holds; whoever may write to a value makes it a new one to those who remember it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Tracked<V> {
     values: BTreeMap<String, V>,
     /// The number of the last possible change of each value.

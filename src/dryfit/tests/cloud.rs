@@ -103,6 +103,82 @@ fn what_was_answered_is_there_after_a_kill_at_any_moment() {
     assert!(answered.len() > 8, "{answered:?}");
 }
 
+/// Sends forms over one connection, and reads each answer whole; `None` when the cloud has died over it.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn ask(&mut self, form: &str) -> Option<String> {
+        let scope = "AWS4-HMAC-SHA256 Credential=test/20261120/us-west-2/ec2/aws4_request, SignedHeaders=host, Signature=00";
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: cloud\r\nauthorization: {scope}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
+            form.len()
+        );
+        self.0.get_mut().write_all(format!("{head}{form}").as_bytes()).ok()?;
+        let (mut length, mut line) = (0, String::new());
+        loop {
+            line.clear();
+            if self.0.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            match line.trim().to_ascii_lowercase().split_once(": ") {
+                Some(("content-length", value)) => length = value.parse().ok()?,
+                Some(_) => {}
+                None if line.trim().is_empty() => break,
+                None => {}
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).ok()?;
+        String::from_utf8(body).ok()
+    }
+}
+
+/// Calls that change nothing, between some that do, until the file was made anew several times; killed meanwhile, again and again.
+#[test]
+fn a_file_does_not_grow_for_ever_and_is_whole_whenever_the_cloud_is_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let tags: String = (1..40).map(|at| format!("&Tag.{at}.Key=key-{at}&Tag.{at}.Value={}", "v".repeat(60))).collect();
+    let (mut answered, mut sent, mut largest, mut anew) = (BTreeSet::new(), 0, 0, 0);
+    for round in 0_u64..6 {
+        let cloud = Cloud::start(&state);
+        let found = cloud.vpcs();
+        assert!(found.is_superset(&answered), "round {round}: {answered:?} of {found:?}");
+        let vpc = found.first().expect("the default one").clone();
+        answered = found;
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let (mut made, mut bytes) = (BTreeSet::new(), 0);
+                let mut connection = Connection(BufReader::new(TcpStream::connect(&cloud.address).expect("a connection")));
+                for at in 0..1500 {
+                    let form = format!("Action=CreateTags&Version=2016-11-15&ResourceId.1={vpc}{tags}");
+                    bytes += form.len();
+                    let Some(_) = connection.ask(&form) else { break };
+                    if at % 20 == 0 {
+                        let form = format!("Action=CreateVpc&Version=2016-11-15&CidrBlock=10.{round}.{}.0/24", at / 20);
+                        let Some(answer) = connection.ask(&form) else { break };
+                        made.extend(ids(&answer));
+                    }
+                }
+                (made, bytes)
+            });
+            std::thread::sleep(std::time::Duration::from_millis(400 + 270 * round));
+            let killed = Command::new("kill").args(["-9", &cloud.child.id().to_string()]).status().expect("kill runs");
+            assert!(killed.success());
+            let (made, bytes) = writer.join().expect("the writer ends");
+            answered.extend(made);
+            sent += bytes;
+        });
+        cloud.kill();
+        let text = std::fs::read_to_string(&state).expect("the file");
+        largest = largest.max(text.len());
+        anew += usize::from(text.lines().nth(1).is_some_and(|line| line.starts_with("{\"state\":")));
+    }
+    let cloud = Cloud::start(&state);
+    assert!(cloud.vpcs().is_superset(&answered));
+    assert!(anew > 0 && sent > 2 * largest, "{anew} times, {sent} bytes sent, {largest} the largest file");
+}
+
 #[test]
 fn a_file_that_was_cut_anywhere_in_its_last_line_is_good_without_it() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -82,7 +82,7 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
         };
         let mut keeper = Keeper::new(&options.region, options.token.as_deref());
         let mut cloud = fake_ec2::Cloud::new(config);
-        control::set_spot(&mut cloud, clock.now(), spot);
+        let begin = |cloud: &mut fake_ec2::Cloud, began| drop(control::set_spot(cloud, began, spot));
         if let Some(path) = &options.state {
             let mut start = serde_json::json!({"seed": options.seed, "region": options.region, "iam": options.iam});
             if let Some(words) = &options.spot {
@@ -91,9 +91,12 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
             if let Some(path) = &options.catalogue {
                 start["catalogue"] = path.display().to_string().into();
             }
-            keeper.keep(path, &start, &mut cloud)?;
+            keeper.keep(path, &start, clock.now(), &mut cloud, begin)?;
+        } else {
+            begin(&mut cloud, clock.now());
         }
-        let line = pump::start(cloud, clock, keeper.tap(), |_| {});
+        let room = keeper.clone();
+        let line = pump::start(cloud, clock, keeper.tap(), move |cloud| room.make_room(cloud));
         let last = keeper.clone();
         let beside = move |line, request| control::answer(line, &keeper, request);
         println!("listening on http://{address}");

@@ -189,8 +189,8 @@ fn facts(world: &World<'_>, kind: &str, id: &str) -> (Tags, Context) {
         "image" => region.images.get(id).map(|it| {
             keys.set("ec2:ImageID", it.id.clone());
             keys.set("ec2:ImageType", "machine");
-            keys.set("ec2:Owner", "amazon");
-            keys.set("ec2:Public", "true");
+            keys.set("ec2:Owner", it.owner_alias.unwrap_or(&it.owner));
+            keys.set("ec2:Public", it.public().to_string());
             keys.set("ec2:RootDeviceType", "ebs");
             &it.tags
         }),

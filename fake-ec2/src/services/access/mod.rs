@@ -37,6 +37,7 @@ pub fn action(service: Service, operation: &'static str) -> (&'static str, &'sta
     let name = match (service, operation) {
         (Service::Sqs, "SendMessageBatch") => "SendMessage",
         (Service::Sqs, "DeleteMessageBatch") => "DeleteMessage",
+        (Service::Sqs, "ChangeMessageVisibilityBatch") => "ChangeMessageVisibility",
         _ => operation,
     };
     (service.signing_name(), name)

@@ -92,9 +92,13 @@ fn sts(world: &World<'_>, call: &Call) -> Vec<Ask> {
 fn sqs(world: &World<'_>, call: &Call) -> Ask {
     let url = call.input.text("QueueUrl").and_then(|url| url.rsplit('/').next());
     let Some(name) = url.or_else(|| call.input.text("QueueName")) else { return Ask::of(call, "", "*") };
-    let arn = world.account.arn("sqs", &world.region.name, name);
+    let owner = crate::services::sqs::abroad(call).and_then(|owner| world.others.get(owner));
+    let arn = owner.map_or(&*world.account, |owner| &owner.account).arn("sqs", &world.region.name, name);
     let mut ask = Ask::of(call, "queue", arn).request_tags(&tags(&call.input, "tags"));
-    if let Some(queue) = world.region.queues.get(name) {
+    // Of a stranger's queue both must allow it: its policy, and the caller's own.
+    ask.by_resource = owner.is_some();
+    let region = owner.map_or(Some(&*world.region), |owner| owner.regions.get(&world.region.name));
+    if let Some(queue) = region.and_then(|region| region.queues.get(name)) {
         ask = ask.resource_tags(&queue.tags);
         if let Some(document) = queue_policy(queue) {
             ask = ask.own_policy(&format!("of queue {name}"), document.policy);

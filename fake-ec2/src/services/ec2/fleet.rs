@@ -217,8 +217,10 @@ fn plan_share(
         }
     }
     only_one(options, &mut candidates);
-    let pools: Vec<_> = candidates.iter().map(|(_, candidate)| candidate.place.pool(market)).collect();
-    world.note_met(&pools);
+    if !world.account.rules.is_empty() {
+        let pools: Vec<_> = candidates.iter().map(|(_, candidate)| candidate.place.pool(market)).collect();
+        world.note_met(&pools);
+    }
     let draw = world.account.entropy.draw("fleet-tie");
     let mut plan = allocate(world, &candidates, market, strategy, target, draw);
     refused.append(&mut plan.failures);

@@ -248,7 +248,7 @@ fn devices(world: &World<'_>, instance: &Instance) -> Vec<Value> {
         json!({
             "DeviceName": device,
             "Ebs": {
-                "AttachTime": stamp(volume.created), "DeleteOnTermination": volume.delete_on_termination, "Status": "attached",
+                "AttachTime": stamp(volume.attached.unwrap_or(volume.created)), "DeleteOnTermination": volume.delete_on_termination, "Status": "attached",
                 "VolumeId": volume.id,
             },
         })

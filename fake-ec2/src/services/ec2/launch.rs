@@ -485,6 +485,7 @@ fn make_volumes(world: &mut World<'_>, spec: &Spec, place: &Place, order: &Order
             snapshot: ebs.text("SnapshotId").map(str::to_owned),
             delete_on_termination: ebs.member("DeleteOnTermination").and_then(Value::as_bool).unwrap_or(true),
             created: world.now,
+            attached: None,
             tags: tags_for(spec, order, "volume"),
         };
         made.push((device, volume.id.clone()));

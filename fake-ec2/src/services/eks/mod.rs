@@ -4,6 +4,7 @@
 mod access;
 mod nodegroups;
 mod pods;
+pub(crate) mod updates;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -34,6 +35,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "AssumeRoleForPodIdentity" => pods::assume(world, call),
         name if name.contains("PodIdentity") => pods::handle(world, call),
         name if name.contains("Access") => access::handle(world, call),
+        "UpdateNodegroupVersion" | "DescribeUpdate" | "ListUpdates" => updates::handle(world, call),
         name if name.contains("odegroup") => nodegroups::handle(world, call),
         _ => Err(errors::unsupported(call)),
     }

@@ -11,7 +11,7 @@ use crate::services::ec2::templates;
 use crate::services::input::{Members, Out, Read, stamp};
 use crate::services::{Answer, dispatch, errors};
 use crate::state::World;
-use crate::state::cluster::{Cluster, Nodegroup};
+use crate::state::cluster::{Cluster, Nodegroup, Update};
 use crate::state::machine::Phase;
 
 pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
@@ -35,7 +35,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
 }
 
 /// Does an operation of another service as EKS does it: with the account's own rights.
-fn on_behalf(world: &mut World<'_>, service: Service, operation: &'static str, input: Value) -> Answer {
+pub(super) fn on_behalf(world: &mut World<'_>, service: Service, operation: &'static str, input: Value) -> Answer {
     let account = world.account.id.clone();
     let call = Call {
         service,
@@ -75,7 +75,16 @@ fn render(world: &World<'_>, cluster: &Cluster, group: &Nodegroup) -> Value {
         .with("clusterName", cluster.name.clone())
         .with("createdAt", stamp(group.created))
         .with("modifiedAt", stamp(group.created))
-        .with("status", if group.active { "ACTIVE" } else { "CREATING" })
+        .with(
+            "status",
+            if group.updating() {
+                "UPDATING"
+            } else if group.active {
+                "ACTIVE"
+            } else {
+                "CREATING"
+            },
+        )
         .maybe("scalingConfig", sizes)
         .with("labels", json!(group.labels))
         .with("resources", json!({"autoScalingGroups": [{"name": group.group}]}))
@@ -117,9 +126,7 @@ fn create(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
     let mut data = own.as_ref().map(|own| own.data.clone()).unwrap_or_default();
     let custom = data.text("ImageId").map(str::to_owned);
     let kind = if custom.is_some() { "CUSTOM" } else { input.text("amiType").unwrap_or("AL2023_x86_64_STANDARD") };
-    let parameter = image_parameter(kind, &cluster.version);
-    let image = custom.clone().or_else(|| parameter.and_then(|name| world.region.public_parameters.get(&name).cloned()));
-    let image = image.ok_or_else(|| super::invalid(format!("The AMI type {kind} is not supported by this cloud.")))?;
+    let image = image(world, kind, &cluster.version, custom.clone())?;
     let of_template = data.text("InstanceType").map(str::to_owned);
     let types: Vec<&str> = match (input.texts("instanceTypes"), &of_template) {
         (asked, Some(_)) if !asked.is_empty() => {
@@ -138,26 +145,8 @@ fn create(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
     let profile = format!("eks-{id}");
     on_behalf(world, Service::Iam, "CreateInstanceProfile", json!({"InstanceProfileName": profile}))?;
     on_behalf(world, Service::Iam, "AddRoleToInstanceProfile", json!({"InstanceProfileName": profile, "RoleName": role}))?;
-    let theirs = data.text("UserData").and_then(|text| STANDARD.decode(text).ok()).map(|text| String::from_utf8_lossy(&text).into_owned());
-    // Of an image of one's own EKS leaves the user data alone. Source: EKS user guide, "Customize managed nodes with launch templates".
-    if custom.is_none() {
-        data.insert("UserData".into(), user_data(&cluster, name, capacity, &labels, input.list("taints"), theirs.as_deref()).into());
-    }
-    let mut tags_asked = data.list("TagSpecifications").to_vec();
-    tags_asked.push(json!({"ResourceType": "instance", "Tags": [
-        {"Key": "eks:cluster-name", "Value": cluster.name}, {"Key": "eks:nodegroup-name", "Value": name},
-    ]}));
-    if data.list("SecurityGroupIds").is_empty() && data.list("NetworkInterfaces").is_empty() {
-        data.insert("SecurityGroupIds".into(), json!([cluster.cluster_security_group]));
-    }
-    for (member, value) in [
-        ("ImageId", json!(image)),
-        ("InstanceType", json!(types[0])),
-        ("IamInstanceProfile", json!({"Name": profile})),
-        ("TagSpecifications", json!(tags_asked)),
-    ] {
-        data.insert(member.to_owned(), value);
-    }
+    let made_from = MadeFrom { cluster: &cluster, name, capacity, labels: &labels, taints: input.list("taints") };
+    made_from.complete(&mut data, &image, custom.is_some(), types[0], &profile);
     on_behalf(world, Service::Ec2, "CreateLaunchTemplate", json!({"LaunchTemplateName": group_name, "LaunchTemplateData": data}))?;
     let overrides: Vec<Value> = types.iter().map(|name| json!({"InstanceType": name})).collect();
     let share = if capacity == "SPOT" { 0 } else { 100 };
@@ -207,23 +196,67 @@ fn create(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
         created: world.now,
         active: false,
         tags: tags(input),
+        updates: Vec::new(),
     };
     let rendered = render(world, &cluster, &group);
     cluster_mut(world, call)?.nodegroups.insert(name.to_owned(), group);
     Ok(Out::new().with("nodegroup", rendered).done())
 }
 
+/// The image of a type of image, or the one that a template brings.
+pub(super) fn image(world: &World<'_>, kind: &str, version: &str, custom: Option<String>) -> Result<String, AwsError> {
+    let published = || world.region.public_parameters.get(&image_parameter(kind, version)?).cloned();
+    custom.or_else(published).ok_or_else(|| super::invalid(format!("The AMI type {kind} is not supported by this cloud.")))
+}
+
+/// What the machines of a group are told of it.
+pub(super) struct MadeFrom<'a> {
+    pub cluster: &'a Cluster,
+    pub name: &'a str,
+    pub capacity: &'a str,
+    pub labels: &'a std::collections::BTreeMap<String, String>,
+    pub taints: &'a [Value],
+}
+
+impl MadeFrom<'_> {
+    /// Makes a template's data the group's own.
+    pub fn complete(&self, data: &mut Members, image: &str, custom: bool, instance_type: &str, profile: &str) {
+        let theirs =
+            data.text("UserData").and_then(|text| STANDARD.decode(text).ok()).map(|text| String::from_utf8_lossy(&text).into_owned());
+        // Of an image of one's own EKS leaves the user data alone. Source: EKS user guide, "Customize managed nodes with launch templates".
+        if !custom {
+            let text = user_data(self.cluster, self.name, self.capacity, self.labels, self.taints, theirs.as_deref());
+            data.insert("UserData".into(), text.into());
+        }
+        let mut tags = data.list("TagSpecifications").to_vec();
+        tags.push(json!({"ResourceType": "instance", "Tags": [
+            {"Key": "eks:cluster-name", "Value": self.cluster.name}, {"Key": "eks:nodegroup-name", "Value": self.name},
+        ]}));
+        if data.list("SecurityGroupIds").is_empty() && data.list("NetworkInterfaces").is_empty() {
+            data.insert("SecurityGroupIds".into(), json!([self.cluster.cluster_security_group]));
+        }
+        for (member, value) in [
+            ("ImageId", json!(image)),
+            ("InstanceType", json!(instance_type)),
+            ("IamInstanceProfile", json!({"Name": profile})),
+            ("TagSpecifications", json!(tags)),
+        ] {
+            data.insert(member.to_owned(), value);
+        }
+    }
+}
+
 /// A launch template that the group is made from.
-struct OwnTemplate {
-    id: String,
-    name: String,
-    version: u64,
-    data: Members,
+pub(super) struct OwnTemplate {
+    pub id: String,
+    pub name: String,
+    pub version: u64,
+    pub data: Members,
 }
 
 /// The template that a request names, if what it holds may be held by a node group's.
 /// Source: EKS user guide, "Customize managed nodes with launch templates", what is prohibited there.
-fn own_template(world: &World<'_>, input: &Members) -> Result<Option<OwnTemplate>, AwsError> {
+pub(super) fn own_template(world: &World<'_>, input: &Members) -> Result<Option<OwnTemplate>, AwsError> {
     let Some(named) = input.part("launchTemplate") else { return Ok(None) };
     let refused = |why: &str| super::invalid(format!("Launch template {why}"));
     // What the request itself says comes before what the template holds.
@@ -309,7 +342,11 @@ fn part(text: &str) -> String {
 
 fn update(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
     let input = &call.input;
-    let group = owner(world, call)?.nodegroups.get(name).ok_or_else(|| errors::NO_NODEGROUP.error(&[name]))?.group.clone();
+    let group = owner(world, call)?.nodegroups.get(name).ok_or_else(|| errors::NO_NODEGROUP.error(&[name]))?;
+    if group.updating() {
+        return Err(errors::NODEGROUP_BUSY.error(&[name]));
+    }
+    let group = group.group.clone();
     if let Some(sizes) = input.part("scalingConfig") {
         let mut asked = json!({"AutoScalingGroupName": group});
         for (theirs, ours) in [("minSize", "MinSize"), ("maxSize", "MaxSize"), ("desiredSize", "DesiredCapacity")] {
@@ -336,8 +373,24 @@ fn update(world: &mut World<'_>, call: &Call, name: &str) -> Answer {
         group.taints.retain(|held| !new.iter().chain(gone).any(|asked| same(held, asked)));
         group.taints.extend(new.iter().cloned());
     }
-    let update = json!({"id": id, "status": "Successful", "type": "ConfigUpdate", "params": [], "createdAt": stamp(now), "errors": []});
-    Ok(Out::new().with("update", update).done())
+    let update = Update {
+        id,
+        kind: "ConfigUpdate".to_owned(),
+        status: "Successful".to_owned(),
+        params: Vec::new(),
+        created: now,
+        why: None,
+        template: 0,
+        sizes: (0, 0),
+        moved: now,
+        left: 0,
+        then: Vec::new(),
+    };
+    let shown = super::updates::render(&update);
+    if let Some(group) = cluster_mut(world, call)?.nodegroups.get_mut(name) {
+        group.updates.push(update);
+    }
+    Ok(Out::new().with("update", shown).done())
 }
 
 fn delete(world: &mut World<'_>, call: &Call, name: &str) -> Answer {

@@ -88,10 +88,28 @@ fn a_message_that_comes_back_wakes_a_poll() {
     else {
         panic!("it waits")
     };
-    let due = desk.state.next_due().expect("the message's return");
-    assert_eq!(due.duration_since(desk.now).as_secs(), 10);
+    assert_eq!(pending.due().duration_since(desk.now).as_secs(), 10, "the message's return");
     desk.pass(10);
     assert!(desk.resume(&call, &mut pending).is_some());
+    // Of two that wait, one gets it, and the other waits for its next return.
+    let wait = json!({"QueueUrl": url, "WaitTimeSeconds": 20});
+    let (call, Outcome::Later(mut pending)) = desk.submit(Service::Sqs, "ReceiveMessage", wait.clone()) else { panic!("it waits") };
+    let (other, Outcome::Later(mut waits)) = desk.submit(Service::Sqs, "ReceiveMessage", wait) else { panic!("it waits") };
+    desk.pass(10);
+    assert!(desk.resume(&call, &mut pending).is_some() && desk.resume(&other, &mut waits).is_none());
+    assert_eq!(waits.due().duration_since(desk.now).as_secs(), 10);
+}
+
+#[test]
+fn a_queue_that_was_used_leaves_nothing_to_wake_for() {
+    let mut desk = Desk::new();
+    let url = queue(&mut desk, json!({"VisibilityTimeout": "10"}));
+    for _ in 0..20 {
+        send(&mut desk, &url, "m");
+        let receipt = receive(&mut desk, &url).remove(0)["ReceiptHandle"].clone();
+        sqs(&mut desk, "DeleteMessage", json!({"QueueUrl": url, "ReceiptHandle": receipt})).expect("deleted");
+    }
+    assert_eq!(desk.state.next_due(), None);
 }
 
 #[test]

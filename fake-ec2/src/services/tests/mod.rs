@@ -33,6 +33,7 @@ use crate::state::{EksLab, Lab, Settings, State};
 pub struct Desk {
     pub state: State,
     pub now: Timestamp,
+    calls: u32,
 }
 
 impl Desk {
@@ -46,7 +47,7 @@ impl Desk {
 
     pub fn seeded(seed: u64, world: Settings) -> Self {
         let config = Config { seed, world, ..Config::default() };
-        Self { state: State::new(&config), now: "2026-11-20T17:00:00Z".parse().expect("an instant") }
+        Self { state: State::new(&config), now: "2026-11-20T17:00:00Z".parse().expect("an instant"), calls: 0 }
     }
 
     /// A desk with an EKS lab called `lab`.
@@ -56,6 +57,16 @@ impl Desk {
         spec.interruption_queue = Some("lab".into());
         let lab = desk.state.furnish_eks(desk.now, &spec).expect("a lab");
         (desk, lab)
+    }
+
+    /// Whatever a story has made is written down and read again before its next call; in long ones before some of them.
+    fn rest_on_paper(&mut self) {
+        self.calls += 1;
+        if self.calls < 40 || self.calls.is_multiple_of(50) {
+            let text = serde_json::to_string(&self.state).expect("a state is JSON");
+            self.state = serde_json::from_str(&text).expect("what was written is read");
+            assert_eq!(serde_json::to_string(&self.state).expect("a state is JSON"), text, "and is what was written");
+        }
     }
 
     pub fn ec2(&mut self, operation: &'static str, input: Value) -> Answer {
@@ -71,6 +82,7 @@ impl Desk {
     }
 
     pub fn submit(&mut self, service: Service, operation: &'static str, input: Value) -> (Call, Outcome) {
+        self.rest_on_paper();
         self.state.advance(self.now);
         let call = call(service, operation, input);
         let outcome = handle(&mut self.state, self.now, &call);

@@ -189,7 +189,7 @@ fn one(cloud: &mut Cloud, now: Timestamp, fault: &Fault) -> Result<Value, Mistak
             let name = format!("{} {}", force.word(), cloud.state().rules().count() + 1);
             let until = lasting.map(|lasting| now.saturating_add(lasting).unwrap_or(Timestamp::MAX));
             let rule = Rule { name: name.clone(), effect: inject::effect(force), count: *times, since: Some(now), until };
-            cloud.state_mut().add_rule(rule);
+            inject::inject_rule(cloud, fault.account.as_deref(), rule).map_err(wrong)?;
             Ok(json!({"inForce": name, "until": until.map(|until| until.to_string())}))
         }
         What::Blow { blow, nodes } => {
