@@ -101,9 +101,9 @@ def real(children, work, controllers=True):
     return side
 
 
-def ours(children, work, *more, name="dryfit"):
+def ours(children, work, *more, name="dryfit", nodes=0):
     config = work / f"{name}.kubeconfig"
-    start(children, work, name, DRYFIT, "up", "--kube-only", "--listen", "127.0.0.1:0", "--kubeconfig", config, "--nodes", 0, *more)
+    start(children, work, name, DRYFIT, "up", "--kube-only", "--listen", "127.0.0.1:0", "--kubeconfig", config, "--nodes", nodes, *more)
     until("dryfit up", lambda: "listening" in (work / f"{name}.log").read_text())
     text = config.read_text()
     return Side("dryfit", work, config, re.search(r"https://(\S+)", text)[1], re.search(r"token: (\S+)", text)[1])

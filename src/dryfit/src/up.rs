@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Roles and bindings decide what service accounts and impersonated users may do
     #[arg(long)]
     rbac: bool,
+    /// Leave scheduling and everything else to a kube-scheduler and a kube-controller-manager that you start
+    #[arg(long)]
+    without_controllers: bool,
     /// Serve on an address that others can reach; whoever has the kubeconfig may do everything
     #[arg(long)]
     allow_remote: bool,
@@ -50,6 +53,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         nodes: arguments.nodes,
         seed: arguments.seed,
         rbac: arguments.rbac,
+        controllers: !arguments.without_controllers,
     };
     match serve(&options) {
         Ok(()) => ExitCode::SUCCESS,

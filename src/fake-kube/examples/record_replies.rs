@@ -2,8 +2,9 @@
 //!
 //!     cargo run -p fake-kube --example record_replies -- https://127.0.0.1:6443 TOKEN [FILE…]
 //!
-//! The server should be fresh, without controllers: `kube-apiserver` over an empty etcd. Uses `curl`.
+//! The server should be fresh, with the definitions of src/api/crds, without controllers: `kube-apiserver` over an empty etcd. Uses `curl`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -24,9 +25,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for file in files {
         let mut script: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+        let mut kept = BTreeMap::new();
         for step in script["steps"].as_array_mut().into_iter().flatten() {
-            let (code, body) = ask(&server, &token, step)?;
-            let reply: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
+            let (code, body) = ask(&server, &token, step, &kept)?;
+            let reply = read(body);
+            if let (Some(name), Some(version)) = (step["keep"].as_str(), reply["metadata"]["resourceVersion"].as_str()) {
+                kept.insert(format!("${name}"), version.to_owned());
+            }
             step["code"] = json!(code);
             step["reply"] = strip(reply, step["managed"] == true);
             // A definition is served a moment after it is accepted, and a quota is admission's a moment later.
@@ -39,8 +44,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn ask(server: &str, token: &str, step: &Value) -> Result<(u16, String), Box<dyn std::error::Error>> {
+/// A document, a stream of them as a list, or text.
+fn read(text: String) -> Value {
+    let lines = || text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
+    serde_json::from_str(&text)
+        .ok()
+        .or_else(|| lines().ok().filter(|lines| !lines.is_empty()).map(Value::Array))
+        .unwrap_or(Value::String(text))
+}
+
+/// `kept`: what stands for resourceVersions that earlier replies had.
+fn ask(server: &str, token: &str, step: &Value, kept: &BTreeMap<String, String>) -> Result<(u16, String), Box<dyn std::error::Error>> {
+    let told = |text: &str| kept.iter().fold(text.to_owned(), |text, (name, version)| text.replace(name, version));
     let (method, path) = step["do"].as_str().and_then(|line| line.split_once(' ')).ok_or("a step says METHOD PATH")?;
+    let path = told(path);
     let mut command = Command::new("curl");
     // `pretty` is what the server does for curl and browsers alone.
     command.args(["-sk", "-A", "replay", "-X", method, "-w", "\n%{http_code}", "-H"]).arg(format!("Authorization: Bearer {token}"));
@@ -57,7 +74,7 @@ fn ask(server: &str, token: &str, step: &Value) -> Result<(u16, String), Box<dyn
         std::fs::write(&file, base64::engine::general_purpose::STANDARD.decode(bytes)?)?;
         command.arg("--data-binary").arg(format!("@{}", file.display()));
     } else if let Some(body) = step.get("body") {
-        command.arg("-d").arg(body.as_str().map_or_else(|| body.to_string(), str::to_owned));
+        command.arg("-d").arg(told(&body.as_str().map_or_else(|| body.to_string(), str::to_owned)));
     }
     let output = command.arg(format!("{server}{path}")).output()?;
     let text = String::from_utf8(output.stdout)?;

@@ -57,6 +57,8 @@ pub struct Config {
     pub rbac: bool,
     /// The authority of the server's certificate, as PEM, for `kube-root-ca.crt`. Empty without TLS.
     pub root_ca: String,
+    /// Somebody else is the controller manager: namespaces go when that one has emptied them.
+    pub unmanaged: bool,
     /// Faults from the start; more by [`Kube::add_rule`].
     pub rules: Vec<Rule>,
 }
@@ -85,6 +87,7 @@ impl Default for Config {
             secret: Vec::new(),
             rbac: false,
             root_ca: String::new(),
+            unmanaged: false,
             rules: Vec::new(),
         }
     }
@@ -134,7 +137,9 @@ impl Kube {
             visible_at: VecDeque::new(),
             visible: 0,
         };
-        kube.drive.add(Box::new(bootstrap::Namespaces::default()));
+        if !config.unmanaged {
+            kube.drive.add(Box::new(bootstrap::Namespaces::default()));
+        }
         kube.drive.add(Box::new(crate::crd::Cleanup::default()));
         kube.visible = kube.api.store().resource_version();
         kube

@@ -171,22 +171,23 @@ pub(crate) fn is_label_value(value: &str) -> bool {
 fn is_qualified_part(name: &str) -> bool {
     let edge = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     let bytes = name.as_bytes();
-    bytes.len() <= 63
-        && edge(bytes.first().copied())
-        && edge(bytes.last().copied())
-        && bytes.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
+    edge(bytes.first().copied()) && edge(bytes.last().copied()) && bytes.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
 }
 
 pub(crate) fn is_subdomain(name: &str) -> bool {
-    name.len() <= 253 && name.split('.').all(is_label)
+    // Parts may be longer than a label: only the whole is counted (`k8s.io/apimachinery/pkg/util/validation`, IsDNS1123Subdomain).
+    name.len() <= 253 && name.split('.').all(is_part)
 }
 
 /// RFC 1123 label, lower case.
 pub(crate) fn is_label(name: &str) -> bool {
+    name.len() <= 63 && is_part(name)
+}
+
+fn is_part(name: &str) -> bool {
     let edge = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let bytes = name.as_bytes();
-    bytes.len() <= 63
-        && edge(bytes.first().copied())
+    edge(bytes.first().copied())
         && edge(bytes.last().copied())
         && bytes.iter().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-')
 }

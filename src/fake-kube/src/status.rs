@@ -95,8 +95,15 @@ impl Status {
 
     /// What is wrong with the options of a request; `kind` is `ListOptions`, `DeleteOptions`, …
     pub fn invalid_options(kind: &str, error: FieldError) -> Status {
-        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {error}");
-        let details = Details { group: "meta.k8s.io".to_owned(), kind: kind.to_owned(), causes: vec![error.cause()], ..Details::default() };
+        Status::invalid_options_all(kind, vec![error])
+    }
+
+    pub(crate) fn invalid_options_all(kind: &str, errors: Vec<FieldError>) -> Status {
+        let listed: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let why = if let [one] = listed.as_slice() { one.clone() } else { format!("[{}]", listed.join(", ")) };
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {why}");
+        let causes = errors.into_iter().map(FieldError::cause).collect();
+        let details = Details { group: "meta.k8s.io".to_owned(), kind: kind.to_owned(), causes, ..Details::default() };
         Status { details: Some(Box::new(details)), ..Status::new(422, "Invalid", message) }
     }
 
@@ -317,7 +324,7 @@ impl FieldError {
         text
     }
 
-    fn cause(self) -> Cause {
+    pub(crate) fn cause(self) -> Cause {
         Cause { reason: self.kind.words().0, message: self.body(), field: self.field }
     }
 }

@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::path::Path;
-
 use common::World;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -12,16 +10,7 @@ const POOLS: &str = "/apis/karpenter.sh/v1/nodepools";
 
 fn world() -> World {
     let mut world = World::new();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/crds");
-    let mut files: Vec<_> =
-        std::fs::read_dir(&folder).expect("the api room has the definitions").map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    assert!(files.len() >= 4, "{files:?}");
-    for file in files {
-        let text = std::fs::read_to_string(&file).unwrap();
-        world.kube.install_crd(world.now, &text).unwrap_or_else(|status| panic!("{}: {status}", file.display()));
-    }
+    common::karpenter(&mut world);
     world
 }
 

@@ -13,7 +13,7 @@ const GIB: i128 = 1024 * MIB;
 /// Quantities by resource, as they stand in a Node's status.
 pub type Resources = BTreeMap<String, String>;
 
-/// `status.capacity` and `status.allocatable`.
+/// `status.capacity` and `status.allocatable` before any device plugin has announced something.
 pub fn resources(machine: &Machine, bootstrap: &Bootstrap, profile: &Profile) -> (Resources, Resources) {
     let pods = pods(machine, bootstrap);
     let memory = profile.memory_kib.get(&machine.instance_type).map_or_else(|| memory(machine.memory_mib), |kib| i128::from(*kib) * 1024);
@@ -40,18 +40,21 @@ pub fn resources(machine: &Machine, bootstrap: &Bootstrap, profile: &Profile) ->
     let free_disk = left(disk, reserved("ephemeral-storage") / 1000 + evicted("nodefs.available", "10%", disk));
 
     let shared = |cpu: String, memory: i128, disk: i128| {
-        let mut map = Resources::from([
+        Resources::from([
             ("cpu".to_owned(), cpu),
             ("memory".to_owned(), format!("{}Ki", memory / 1024)),
             ("ephemeral-storage".to_owned(), disk.to_string()),
             ("hugepages-1Gi".to_owned(), "0".to_owned()),
             ("hugepages-2Mi".to_owned(), "0".to_owned()),
             ("pods".to_owned(), pods.to_string()),
-        ]);
-        map.extend(machine.extended_resources.iter().map(|(name, count)| (name.clone(), count.to_string())));
-        map
+        ])
     };
     (shared(machine.vcpus.to_string(), memory, disk), shared(format!("{free_cpu}m"), free_memory, free_disk))
+}
+
+/// What device plugins add to both.
+pub fn devices(machine: &Machine) -> Resources {
+    machine.extended_resources.iter().map(|(name, count)| (name.clone(), count.to_string())).collect()
 }
 
 /// Pods that the kubelet admits.

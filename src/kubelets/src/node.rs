@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::NodeCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::boot::Bootstrap;
 use crate::capacity;
@@ -186,6 +187,37 @@ pub fn conditions(existing: &[NodeCondition], ready: bool, now: Timestamp) -> Ve
     conditions
 }
 
+/// The driver of the cluster's volumes.
+pub const EBS: &str = "ebs.csi.aws.com";
+
+/// The name of a volume's attachment to a node (kubernetes `pkg/volume/csi/csi_attacher.go`, getAttachmentName).
+pub fn attachment(handle: &str, driver: &str, node: &str) -> String {
+    let digest = Sha256::digest(format!("{handle}{driver}{node}").as_bytes());
+    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("csi-{digits}")
+}
+
+/// The node's CSINode, with the EBS driver and how many volumes it attaches.
+pub fn csi_node(machine: &Machine, uid: &str) -> Value {
+    let name = &machine.private_dns_name;
+    let places = ["kubernetes.io/os", "topology.ebs.csi.aws.com/zone", "topology.k8s.aws/zone-id", "topology.kubernetes.io/zone"];
+    json!({
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "CSINode",
+        "metadata": { "name": name, "ownerReferences": [{ "apiVersion": "v1", "kind": "Node", "name": name, "uid": uid }] },
+        "spec": { "drivers": [{
+            "name": EBS, "nodeID": machine.id, "topologyKeys": places, "allocatable": { "count": volumes(machine) },
+        }] },
+    })
+}
+
+/// Volumes that may be attached beside the root: a Nitro machine shares 28 places among volumes, network interfaces (one at the driver's
+/// start) and local disks. Source: aws-ebs-csi-driver `pkg/driver/node.go`, getVolumesLimit. Machines of a fixed size of their own (dedicated
+/// limits, metal, Xen) are not told apart, and local disks count as one.
+fn volumes(machine: &Machine) -> u32 {
+    28 - 1 - 1 - u32::from(machine.local_storage_gb > 0)
+}
+
 /// How long a Lease holds without a renewal, in seconds (`nodeLeaseDurationSeconds`); it is renewed after a quarter of that.
 pub const LEASE_SECONDS: i64 = 40;
 
@@ -223,6 +255,16 @@ mod tests {
         assert_eq!(of(&ready, "Ready").last_transition_time, Some(Time(at(5))));
         assert_eq!(of(&ready, "MemoryPressure").last_transition_time, Some(Time(at(0))));
         assert!(ready.iter().all(|condition| condition.last_heartbeat_time == Some(Time(at(5)))));
+    }
+
+    #[test]
+    fn a_node_says_how_many_volumes_it_takes() {
+        let mut machine = crate::machine::tests::machine("i-1");
+        let count = |machine: &Machine| csi_node(machine, "u")["spec"]["drivers"][0]["allocatable"]["count"].as_u64();
+        assert_eq!(count(&machine), Some(26));
+        machine.local_storage_gb = 75;
+        assert_eq!(count(&machine), Some(25));
+        assert_eq!(csi_node(&machine, "u")["metadata"]["ownerReferences"][0]["uid"], "u");
     }
 
     #[test]

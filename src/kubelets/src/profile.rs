@@ -12,6 +12,8 @@ pub struct Profile {
     pub registered: Range,
     /// From the Node's creation to its condition Ready: the network plugin starts.
     pub ready: Range,
+    /// From Ready until device plugins have announced what the machine has: drivers are loaded, the plugin's pod starts.
+    pub devices: Range,
     /// Pulling an image that the node does not have yet.
     pub image_pull: Range,
     /// Starting a container whose image is there.
@@ -27,6 +29,8 @@ pub struct Profile {
     pub cluster: Option<Cluster>,
     /// Roles that the cluster lets in; `None` lets any role in.
     pub roles: Option<BTreeSet<String>>,
+    /// Whether somebody attaches EBS volumes, so that pods wait for theirs, and nodes have the driver.
+    pub volumes: bool,
     /// Memory capacity in KiB by instance type, where the formula is not good enough.
     pub memory_kib: BTreeMap<String, u64>,
 }
@@ -37,6 +41,7 @@ impl Default for Profile {
         Profile {
             registered: Range::millis(25_000, 45_000),
             ready: Range::millis(5_000, 5_000),
+            devices: Range::millis(20_000, 20_000),
             image_pull: Range::millis(800, 2_500),
             start: Range::millis(200, 800),
             init: Range::millis(300, 1_500),
@@ -45,6 +50,7 @@ impl Default for Profile {
             kubelet_version: "v1.36.1-eks-113cf36".to_owned(),
             cluster: None,
             roles: None,
+            volumes: true,
             memory_kib: BTreeMap::new(),
         }
     }

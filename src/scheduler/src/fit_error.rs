@@ -77,7 +77,6 @@ impl FitError {
             (None, "no new claims to deallocate, preemption: not eligible due to a terminating pod on the nominated node.".to_owned())
         } else {
             let (found, tried) = preempt(view, prepared, &diagnosis.rejected);
-            let tried: Vec<&str> = tried.iter().map(String::as_str).collect();
             (found, post_filter_message(&tried, nodes, "Preemption is not helpful for scheduling"))
         };
         // With a victim found, the post-filters succeeded and say nothing.
@@ -104,10 +103,10 @@ fn waits_for_victims(view: &ClusterView, prepared: &Prepared<'_>, rejected: &[(S
     view.node(promised).is_some_and(|node| victims(node) && !unresolvable())
 }
 
-/// `tried` are the reasons of nodes where preemption was tried; all others get `otherwise`.
-fn post_filter_message(tried: &[&str], nodes: usize, otherwise: &str) -> String {
-    let mut reasons = tried.to_vec();
-    reasons.resize(nodes.max(tried.len()), otherwise);
+/// `tried` are the reasons, one or more, of each node where preemption was tried; all other nodes get `otherwise`.
+fn post_filter_message(tried: &[Vec<String>], nodes: usize, otherwise: &str) -> String {
+    let mut reasons: Vec<&str> = tried.iter().flatten().map(String::as_str).collect();
+    reasons.extend(std::iter::repeat_n(otherwise, nodes.saturating_sub(tried.len())));
     format!("no new claims to deallocate, preemption: 0/{nodes} nodes are available: {}.", histogram(&reasons))
 }
 

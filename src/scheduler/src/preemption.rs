@@ -30,13 +30,13 @@ pub(crate) fn preempt<'a>(
     view: &'a ClusterView,
     prepared: &Prepared<'a>,
     rejected: &[(String, Rejection)],
-) -> (Option<Preemption>, Vec<String>) {
+) -> (Option<Preemption>, Vec<Vec<String>>) {
     let (mut candidates, mut reasons) = (Vec::new(), Vec::new());
     for (name, _) in rejected.iter().filter(|(_, rejection)| !rejection.unresolvable) {
         let Some(node) = view.node(name) else { continue };
         match select_victims(view, prepared, node) {
             Ok(candidate) => candidates.push(candidate),
-            Err(why) => reasons.extend(why),
+            Err(why) => reasons.push(why),
         }
     }
     candidates.sort_by(|a, b| a.node.cmp(&b.node));

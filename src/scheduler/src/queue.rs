@@ -40,17 +40,27 @@ impl QueuedPod {
         (std::cmp::Reverse(self.pod.priority), self.since, self.sequence)
     }
 
-    /// When its back-off ends: 1 s, doubled with each attempt, up to 10 s. None when it never failed.
+    /// When its back-off ends: 1 s, doubled with each attempt, up to 10 s, cut to the whole second (`backoff_queue.go`, alignToWindow). None
+    /// when it never failed.
     pub fn backoff_until(&self) -> Option<Timestamp> {
         let attempts = if self.errors > 0 { self.errors } else { self.refusals };
         let doublings = attempts.checked_sub(1)?;
         let wait = INITIAL_BACKOFF.as_secs().checked_shl(doublings.min(32)).unwrap_or(i64::MAX).min(MAX_BACKOFF.as_secs());
-        Some(self.since.saturating_add(SignedDuration::from_secs(wait)).unwrap_or(Timestamp::MAX))
+        Some(whole_second(self.since.saturating_add(SignedDuration::from_secs(wait)).unwrap_or(Timestamp::MAX)))
+    }
+
+    /// All whose back-off ends within one second come back together, when that second is over.
+    fn back_at(&self) -> Option<Timestamp> {
+        Some(self.backoff_until()?.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX))
     }
 
     fn backing_off(&self, now: Timestamp) -> bool {
-        self.backoff_until().is_some_and(|until| until > now)
+        self.backoff_until().is_some_and(|until| until >= whole_second(now))
     }
+}
+
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +125,8 @@ impl Queue {
         self.pods.insert(key, (place, queued));
     }
 
-    /// The next pod to try. When no pod is active, the one whose back-off ends first does not wait for its end; only pods that came back
-    /// from an error do.
+    /// The next pod to try. When no pod is active, the one whose back-off ends first does not wait for its end (of those that end within
+    /// one second, the one that counts most); only pods that came back from an error do.
     pub fn pop(&mut self, now: Timestamp) -> Option<QueuedPod> {
         self.flush(now);
         let key = match self.active.first_key_value() {
@@ -185,7 +195,7 @@ impl Queue {
         let due = |(place, queued): &(Place, QueuedPod)| match place {
             Place::Active => Some(queued.since),
             Place::Backoff if queued.errors == 0 => Some(queued.since),
-            Place::Backoff => queued.backoff_until(),
+            Place::Backoff => queued.back_at(),
             Place::Unschedulable => Some(leftover_due(queued)),
             Place::Gated => None,
         };

@@ -336,9 +336,10 @@ fn back_off_doubles_up_to_ten_seconds_and_failed_requests_wait_for_it() {
     for wait in [1, 2, 4, 8, 10, 10] {
         let queued = queue.pop(at(now)).unwrap();
         queue.failed(queued, at(now));
-        assert_eq!(queue.next_due(), Some(at(now + wait)));
-        assert!(queue.pop(at(now + wait - 1)).is_none());
-        now += wait;
+        // Until the second in which it ends is over.
+        assert_eq!(queue.next_due(), Some(at(now + wait + 1)));
+        assert!(queue.pop(at(now + wait)).is_none());
+        now += wait + 1;
     }
 }
 
@@ -363,4 +364,78 @@ fn gated_pods_wait_until_the_gate_is_gone() {
     assert!(queue.pop(now).is_none() && queue.next_due().is_none());
     queue.set(Arc::new(pod("p", "1", "1", json!({}))), true, now);
     assert!(queue.pop(now).is_some());
+}
+
+#[test]
+fn of_back_offs_that_end_within_one_second_the_one_that_counts_most_ends_first() {
+    let at = |millis: i64| jiff::Timestamp::from_millisecond(millis).unwrap();
+    let mut queue = Queue::new();
+    let mut by = crate::PluginSet::default();
+    by.insert(Plugin::NodeResourcesFit);
+    for (name, priority, millis) in [("low", 0, 100), ("high", 5, 900), ("next-second", 9, 1100)] {
+        queue.set(Arc::new(pod(name, "2", "1Gi", json!({ "spec": { "priority": priority } }))), false, at(millis));
+        let queued = queue.pop(at(millis)).unwrap();
+        queue.refused(queued, by, at(millis));
+    }
+    let large = node("n", "4", "8Gi", json!({}));
+    let cluster = view([large.clone()]);
+    queue.on_event(Event::NodeAdded(&large), &cluster, at(1150));
+    let order: Vec<String> = std::iter::from_fn(|| queue.pop(at(1200)).map(|queued| queued.pod.name.clone())).collect();
+    assert_eq!(order, ["high", "low", "next-second"]);
+}
+
+/// The name at which the search begins is remembered, so that nobody counts up to it; whatever happens to the nodes, the order is as if
+/// somebody had.
+#[test]
+fn the_search_begins_where_counting_would_begin_it() {
+    let mut chance = 0x2545_f491_4f6c_dd1d_u64;
+    let mut draw = |below: u64| {
+        chance ^= chance << 13;
+        chance ^= chance >> 7;
+        chance ^= chance << 17;
+        chance % below
+    };
+    for _ in 0..200 {
+        let mut view = ClusterView::new();
+        // As upstream has it: a place in the list, counted on by each cycle (`schedule_one.go`, nextStartNodeIndex).
+        let (mut names, mut start) = (std::collections::BTreeSet::new(), 0);
+        for _ in 0..60 {
+            let name = format!("n{:02}", draw(40));
+            match draw(4) {
+                0 => {
+                    view.set_node(node(&name, "1", "1Gi", json!({})));
+                    names.insert(name);
+                }
+                1 => {
+                    view.remove_node(&name);
+                    names.remove(&name);
+                }
+                _ if names.is_empty() => {}
+                _ => {
+                    let examined = draw(names.len() as u64 + 1) as usize;
+                    view.advance_start(examined);
+                    start = (start + examined) % names.len();
+                }
+            }
+            let from = start.checked_rem(names.len()).unwrap_or(0);
+            let expect: Vec<&String> = names.iter().skip(from).chain(names.iter().take(from)).collect();
+            let (found, before) = view.nodes_from_start();
+            assert_eq!(found.map(|node| &node.name).collect::<Vec<_>>(), expect);
+            assert_eq!(before, names.len() - from);
+        }
+    }
+}
+
+/// A node says all that it lacks; the others are still counted one by one.
+#[test]
+fn a_node_with_two_reasons_is_one_node() {
+    let mut view = view([node("a", "4", "8Gi", json!({})), node("b", "1", "8Gi", json!({})), node("c", "1", "8Gi", json!({}))]);
+    place(&mut view, pod("strong", "3", "6Gi", json!({ "spec": { "priority": 9 } })), "a");
+    place(&mut view, pod("weak", "1", "1Gi", json!({ "spec": { "priority": 1 } })), "a");
+    let said = refusal(&view, &pod("p", "3", "4Gi", json!({ "spec": { "priority": 5 } }))).message().to_owned();
+    assert_eq!(
+        said,
+        "0/3 nodes are available: 1 Insufficient memory, 3 Insufficient cpu. no new claims to deallocate, preemption: 0/3 nodes are available: \
+         1 Insufficient cpu, 1 Insufficient memory, 2 Preemption is not helpful for scheduling."
+    );
 }

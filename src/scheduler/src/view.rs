@@ -8,6 +8,7 @@ use crate::storage::Storage;
 use crate::wire::{self, Labels, ReadError};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Nodes with their pods, and the few other objects that the default rules look at.
@@ -33,6 +34,8 @@ pub struct ClusterView {
     with_required_anti_affinity: usize,
     /// Where the search for feasible nodes begins in large clusters (`schedule_one.go`, nextStartNodeIndex).
     next_start: usize,
+    /// The name of the node there, while that is known: then nobody walks to it.
+    start_name: Option<String>,
 }
 
 /// A PodDisruptionBudget as preemption sees it.
@@ -132,6 +135,7 @@ impl ClusterView {
             return Some(before);
         }
         self.nodes.insert(name.clone(), node);
+        self.start_name = None;
         let waiting: Vec<_> = self.homeless.values().filter(|pod| pod.node_name == name).cloned().collect();
         for pod in waiting {
             self.homeless.remove(&pod.key());
@@ -143,6 +147,7 @@ impl ClusterView {
     /// Forgets a node. Its pods are kept aside in case it comes back.
     pub fn remove_node(&mut self, name: &str) -> Option<NodeInfo> {
         let node = self.nodes.remove(name)?;
+        self.start_name = None;
         for (key, pod) in &node.pods {
             if let Some((_, shape)) = self.assigned.remove(key) {
                 self.shapes.give_back(shape);
@@ -232,7 +237,12 @@ impl ClusterView {
     /// All nodes, beginning where the next search begins; then how many come before the first by name.
     pub(crate) fn nodes_from_start(&self) -> (impl Iterator<Item = &NodeInfo>, usize) {
         let start = if self.nodes.is_empty() { 0 } else { self.next_start % self.nodes.len() };
-        (self.nodes.values().skip(start).chain(self.nodes.values().take(start)), self.nodes.len() - start)
+        let (name, skipped) = match &self.start_name {
+            Some(name) => (name.as_str(), 0),
+            None => ("", start),
+        };
+        let from = self.nodes.range::<str, _>((Bound::Included(name), Bound::Unbounded)).skip(skipped).map(|(_, node)| node);
+        (from.chain(self.nodes.values().take(start)), self.nodes.len() - start)
     }
 
     pub fn pod(&self, key: &str) -> Option<&Arc<PodInfo>> {
@@ -365,7 +375,13 @@ impl ClusterView {
     /// To be called after a scheduling cycle with the number of nodes that it looked at, so that the next one begins behind them.
     pub fn advance_start(&mut self, examined: usize) {
         if !self.nodes.is_empty() {
-            self.next_start = (self.next_start + examined) % self.nodes.len();
+            let next = (self.next_start + examined) % self.nodes.len();
+            // On from where it was; behind the last node it begins anew.
+            let from = self.start_name.take().filter(|_| next >= self.next_start);
+            let (name, steps) = from.as_deref().map_or(("", next), |name| (name, next - self.next_start));
+            self.start_name =
+                self.nodes.range::<str, _>((Bound::Included(name), Bound::Unbounded)).nth(steps).map(|(name, _)| name.clone());
+            self.next_start = next;
         }
     }
 }

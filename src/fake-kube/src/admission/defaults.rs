@@ -97,7 +97,10 @@ pub(crate) fn default(kind: &Kind, object: &mut Value) {
             set(spec, "policyTypes", types);
         }
         // Times that Go holds by value, and writes when they are zero.
-        "events" => ["eventTime", "firstTimestamp", "lastTimestamp"].into_iter().for_each(|key| set(map, key, Value::Null)),
+        "events" => {
+            ["eventTime", "firstTimestamp", "lastTimestamp"].into_iter().for_each(|key| set(map, key, Value::Null));
+            set(map, "source", json!({}));
+        }
         "coordination.k8s.io/leases" => drop(child(map, "spec")),
         "rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings" => role_binding(map),
         _ => {}

@@ -6,13 +6,16 @@
 //! [`accounts`] furnishes namespaces, [`cluster_roles`] fills roles that gather others; [`nodes`] keeps nodes' taints and conditions, [`taint_eviction`] removes pods that do not
 //! tolerate them; [`usage`] measures
 //! what pods use, [`autoscalers`] (with [`autoscaling`]) change how many there shall be; [`deployments`], [`replica_sets`], [`daemon_sets`], [`stateful_sets`], [`cron_jobs`], [`jobs`] (with [`job_status`], [`job_indexes`] and [`job_policies`]) make pods; [`volumes`] and
-//! [`provisioner`] give their claims volumes, [`scheduling`] gives them nodes;
+//! [`provisioner`] give their claims volumes, [`scheduling`] gives them nodes, [`attach_detach`] and
+//! [`attacher`] bring their volumes there;
 //! [`endpoints`] says where services' pods are, [`disruption`] keeps budgets' numbers; [`pod_gc`] and [`garbage`] remove what nobody owns; [`event_ttl`] forgets old events.
 //! [`pods`], [`facts`], [`events`], [`owned`], [`census`] and [`history`] are what several of them need. The end of namespaces is the server's own (`bootstrap`).
 //!
 //! Not modelled: adoption of orphans by selector, rate limits of taint evictions per zone.
 
 mod accounts;
+mod attach_detach;
+mod attacher;
 mod autoscalers;
 mod autoscaling;
 mod census;
@@ -51,6 +54,16 @@ mod volumes;
 
 use crate::controller::Controller;
 
+/// What is no part of kube-controller-manager and kube-scheduler: for a cluster whose controllers are those programs.
+pub fn beside_a_manager() -> Vec<Box<dyn Controller>> {
+    vec![
+        Box::<usage::MetricsServer>::default(),
+        Box::<provisioner::EbsProvisioner>::default(),
+        Box::<attacher::EbsAttacher>::default(),
+        Box::<event_ttl::EventTtl>::default(),
+    ]
+}
+
 /// All of them, in the order in which they run. `seed` decides among nodes of equal score.
 pub fn all(seed: u64) -> Vec<Box<dyn Controller>> {
     vec![
@@ -69,6 +82,8 @@ pub fn all(seed: u64) -> Vec<Box<dyn Controller>> {
         Box::<volumes::Volumes>::default(),
         Box::<provisioner::EbsProvisioner>::default(),
         Box::new(scheduling::Scheduling::new(seed)),
+        Box::<attach_detach::AttachDetach>::default(),
+        Box::<attacher::EbsAttacher>::default(),
         Box::<endpoints::Endpoints>::default(),
         Box::<disruption::Disruption>::default(),
         Box::<pod_gc::PodGc>::default(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::attach_detach::ATTACHMENTS;
 use super::events::Recorder;
 use super::pods::{Key, key_of};
 use super::volumes::{CLAIMS, CLASSES, PROVISIONER, SELECTED_NODE, VOLUMES, delays, reference, text};
@@ -45,7 +46,11 @@ impl Controller for EbsProvisioner {
             match change.plural() {
                 CLAIMS if change.event != EventType::Deleted => self.claim(api, now, &change.object),
                 CLAIMS => drop(self.due.remove(&key_of(&change.object))),
-                VOLUMES => release(api, now, &change.object),
+                VOLUMES => release(api, now, &change.object.meta.name),
+                // What is detached at last may go.
+                ATTACHMENTS if change.event == EventType::Deleted => {
+                    release(api, now, &text(&change.object.value()["spec"]["source"]["persistentVolumeName"]));
+                }
                 _ => {}
             }
         }
@@ -158,12 +163,14 @@ fn volume(name: &str, claim: &Object, value: &Value, class: &Value, zone: &str) 
 }
 
 /// Deletes what was made here and is nobody's any more, if its policy says so.
-fn release(api: &mut Api, now: Timestamp, volume: &Object) {
-    let Some(volume) = api.store().get(VOLUMES, "", &volume.meta.name).cloned() else { return };
+fn release(api: &mut Api, now: Timestamp, volume: &str) {
+    let Some(volume) = api.store().get(VOLUMES, "", volume).cloned() else { return };
     let value = volume.value();
     let ours = volume.meta.annotations.get(PROVISIONED_BY).is_some_and(|by| by == DRIVERS[0]);
     let released = value["status"]["phase"] == "Released" && value["spec"]["persistentVolumeReclaimPolicy"] == "Delete";
-    if ours && released && volume.meta.deletion.is_none() {
+    let attached =
+        || api.store().list(ATTACHMENTS).any(|one| one.value()["spec"]["source"]["persistentVolumeName"] == volume.meta.name.as_str());
+    if ours && released && volume.meta.deletion.is_none() && !attached() {
         // Gone already: then it is deleted.
         let _ = api.delete(now, VOLUMES, "", &volume.meta.name, DeleteOptions::default());
     }

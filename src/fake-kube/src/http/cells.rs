@@ -46,6 +46,9 @@ pub(super) fn columns(key: &str) -> Option<&'static [&'static str]> {
         "networking.k8s.io/ingressclasses" => &["Name", "Controller", "Parameters", "Age"],
         "networking.k8s.io/networkpolicies" => &["Name", "Pod-Selector", "Age"],
         "node.k8s.io/runtimeclasses" => &["Name", "Handler", "Age"],
+        "resource.k8s.io/deviceclasses" | "resource.k8s.io/resourceclaimtemplates" => &["Name", "Age"],
+        "resource.k8s.io/resourceclaims" => &["Name", "State", "Age"],
+        "resource.k8s.io/resourceslices" => &["Name", "Node", "Driver", "Pool", "Age"],
         "rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings" => {
             &["Name", "Role", "Age", "Users*", "Groups*", "ServiceAccounts*"]
         }
@@ -75,6 +78,10 @@ pub(super) fn cell(now: Timestamp, key: &str, column: &str, object: &Value) -> V
         (_, "Webhooks") => count(&object["webhooks"]),
         (_, "Attacher") => spec["attacher"].clone(),
         (_, "PV") => json!(text(&spec["source"]["persistentVolumeName"])),
+        ("resource.k8s.io/resourceslices", "Driver") => json!(text(&spec["driver"])),
+        ("resource.k8s.io/resourceslices", "Pool") => json!(text(&spec["pool"]["name"])),
+        ("resource.k8s.io/resourceslices", "Node") => json!(text(&spec["nodeName"])),
+        ("resource.k8s.io/resourceclaims", "State") => json!(claim_state(object)),
         (_, "Node") => spec["nodeName"].clone(),
         (_, "Attached") => json!(status["attached"] == true),
         ("batch/cronjobs", "Schedule") => spec["schedule"].clone(),
@@ -314,4 +321,13 @@ fn subjects(object: &Value, kind: &str) -> String {
         None => one["name"].as_str().unwrap_or_default().to_owned(),
     };
     all.map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// Source: `pkg/printers/internalversion/printers.go`, resourceClaimState.
+fn claim_state(claim: &Value) -> String {
+    let allocated = claim["status"]["allocation"].is_object();
+    let reserved = allocated && claim["status"]["reservedFor"].as_array().is_some_and(|list| !list.is_empty());
+    let deleted = claim["metadata"]["deletionTimestamp"].is_string();
+    let states = [("deleted", deleted), ("pending", !allocated && !deleted), ("allocated", allocated), ("reserved", reserved)];
+    states.into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect::<Vec<_>>().join(",")
 }

@@ -99,12 +99,13 @@ pub(crate) fn document(store: &Store, name: &str) -> Option<Value> {
             schema["x-kubernetes-group-version-kind"] = json!([gvk]);
             if let Some(properties) = schema["properties"].as_object_mut() {
                 let meta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-                for (key, one) in [
-                    ("apiVersion", json!({ "type": "string" })),
-                    ("kind", json!({ "type": "string" })),
-                    ("metadata", json!({ "allOf": [{ "$ref": format!("#/components/schemas/{meta}") }] })),
-                ] {
-                    properties.insert(key.to_owned(), one);
+                // What every object has is described as it is for built-in ones.
+                let common = type_of(published, "io.k8s.api.core.v1.Pod").map(|pod| &pod["properties"]);
+                for key in ["apiVersion", "kind", "metadata"] {
+                    properties.insert(key.to_owned(), common.map(|common| common[key].clone()).unwrap_or_default());
+                }
+                if let Some(metadata) = properties.get_mut("metadata").and_then(Value::as_object_mut) {
+                    metadata.shift_remove("default");
                 }
                 for (name, schema) in with_references(published, meta) {
                     schemas.insert(name, schema);
@@ -119,14 +120,18 @@ pub(crate) fn document(store: &Store, name: &str) -> Option<Value> {
     (!paths.is_empty()).then(|| json!({ "openapi": "3.0.0", "info": { "title": "Kubernetes", "version": "" }, "paths": paths, "components": { "schemas": schemas } }))
 }
 
+/// A published type of the core group.
+fn type_of<'a>(published: &'a Value, name: &str) -> Option<&'a Value> {
+    let at = published["documents"]["api/v1"][name].as_u64()?;
+    published["schemas"].get(usize::try_from(at).ok()?)
+}
+
 /// A published type, and those that it refers to.
 fn with_references(published: &Value, name: &str) -> Vec<(String, Value)> {
-    let core = &published["documents"]["api/v1"];
     let mut found: Vec<(String, Value)> = Vec::new();
     let mut open = vec![name.to_owned()];
     while let Some(name) = open.pop() {
-        let schema = core[&name].as_u64().and_then(|at| published["schemas"].get(usize::try_from(at).ok()?));
-        if let Some(schema) = schema.filter(|_| found.iter().all(|(one, _)| *one != name)) {
+        if let Some(schema) = type_of(published, &name).filter(|_| found.iter().all(|(one, _)| *one != name)) {
             references(schema, &mut open);
             found.push((name, schema.clone()));
         }

@@ -139,6 +139,9 @@ impl Page {
                 .ok_or_else(|| Status::bad_request(format!("invalid continue token: continue key is not valid: {continued}")))?;
             return Ok(Page { at: at.min(current), start: Some(start), limit });
         }
+        if !asked.query.get("sendInitialEvents").is_empty() {
+            return Err(list_options(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")));
+        }
         let wanted = resource_version(version)?;
         if !rule.is_empty() && version.is_empty() {
             return Err(list_options(FieldError::forbidden(
@@ -151,6 +154,10 @@ impl Page {
             other => {
                 return Err(list_options(FieldError::unsupported("resourceVersionMatch", &json!(other), &["Exact", "NotOlderThan", ""])));
             }
+        }
+        if rule == "Exact" && version == "0" {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            return Err(list_options(FieldError::forbidden("resourceVersionMatch", why)));
         }
         if wanted > current {
             return Err(too_large(wanted, current));

@@ -9,7 +9,7 @@ use crate::User;
 use crate::api::Api;
 use crate::auth::Asks;
 use crate::kube::Response;
-use crate::status::Status;
+use crate::status::{Details, FieldError, Status};
 
 pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, plural: &str, namespace: &str) -> Result<Response, Status> {
     if *asked.method != Method::POST {
@@ -38,6 +38,12 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
             &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
         ));
     }
+    if plural.ends_with("subjectaccessreviews")
+        && !body["spec"]["resourceAttributes"].is_object()
+        && !body["spec"]["nonResourceAttributes"].is_object()
+    {
+        return Err(about_nothing());
+    }
     let status = match plural {
         "selfsubjectaccessreviews" => access(api, &asked.user, &body["spec"], ""),
         "subjectaccessreviews" | "localsubjectaccessreviews" => {
@@ -61,6 +67,15 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
     }
     body["status"] = status;
     Ok(json_reply(StatusCode::CREATED, &body))
+}
+
+/// A review without a question (`pkg/apis/authorization/validation`), in upstream's words, which have lost the kind.
+fn about_nothing() -> Status {
+    let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+    let error = FieldError::invalid("spec.resourceAttributes", &Value::Null, why);
+    let message = format!(".authorization.k8s.io \"\" is invalid: {error}");
+    let details = Details { group: "authorization.k8s.io".to_owned(), causes: vec![error.cause()], ..Details::default() };
+    Status { details: Some(Box::new(details)), ..Status::new(422, "Invalid", message) }
 }
 
 /// The user that a review is about.

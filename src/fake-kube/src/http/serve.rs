@@ -127,7 +127,8 @@ impl Server {
 
     fn resource(&self, api: &mut Api, now: Timestamp, resource: &Resource, asked: &Asked) -> Result<Answer, Status> {
         let reply = |result: Result<Response, Status>| result.map(Answer::Reply);
-        let watching = resource.watch || asked.query.flag("watch");
+        // What has a name is got, whatever the query says; the path of old watches it.
+        let watching = resource.watch || asked.query.flag("watch") && resource.name.is_none();
         match (asked.method.as_str(), &resource.name, &resource.subresource) {
             ("GET", name, None) if watching => {
                 watch::Watcher::open(api, now, resource, asked, name.as_deref()).map(|watcher| Answer::Watch(Box::new(watcher)))

@@ -2,6 +2,7 @@
 //!
 //! Source: `k8s.io/apiserver/pkg/endpoints/handlers/watch.go`, `pkg/storage/cacher`.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub(crate) struct Watcher {
     ends: Timestamp,
     /// Sent before any change: the state at the start.
     first: VecDeque<Bytes>,
+    /// Tables after the first say no columns.
+    columns_told: Cell<bool>,
     pub(crate) headed: bool,
 }
 
@@ -67,14 +70,22 @@ impl Watcher {
         let given = !query.get("sendInitialEvents").is_empty();
         if given && query.get("resourceVersionMatch") != "NotOlderThan" {
             let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            return Err(list_options(FieldError::forbidden("resourceVersionMatch", why)));
+            let rule = query.get("resourceVersionMatch");
+            let unknown = FieldError::unsupported("resourceVersionMatch", &json!(rule), &["NotOlderThan"]);
+            let forbidden = FieldError::forbidden("resourceVersionMatch", why);
+            return Err(match rule {
+                "" => list_options(forbidden),
+                _ => Status::invalid_options_all("ListOptions", vec![forbidden, unknown]),
+            });
         }
         if !given && !query.get("resourceVersionMatch").is_empty() {
             let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
             return Err(list_options(FieldError::forbidden("resourceVersionMatch", why)));
         }
         let life = query.number("timeoutSeconds")?.filter(|&seconds| seconds > 0).map_or(LIFE, SignedDuration::from_secs);
-        let from = resource_version(query.get("resourceVersion"))?;
+        // Upstream wraps this error once less than a list's, and then it is nobody's fault.
+        let unwrapped = |status: Status| Status::new(500, "", status.message.trim_start_matches("invalid resource version: "));
+        let from = resource_version(query.get("resourceVersion")).map_err(unwrapped)?;
         let current = api.store().resource_version();
         let mut watcher = Watcher {
             kind: resource.kind.clone(),
@@ -89,6 +100,7 @@ impl Watcher {
             opened: now,
             ends: later(now, life),
             first: VecDeque::new(),
+            columns_told: Cell::new(false),
             headed: false,
         };
         // No version, or 0, begins with the state as it is; a version begins after it. `sendInitialEvents` begins with the state and
@@ -215,7 +227,11 @@ impl Watcher {
         match self.form {
             Form::Table => {
                 let meta = json!({ "resourceVersion": object.meta.resource_version.to_string() });
-                write_json(&mut chunk, &table::table(now, &self.kind, &self.version, &[object], meta, ""));
+                let mut table = table::table(now, &self.kind, &self.version, &[object], meta, "");
+                if self.columns_told.replace(true) {
+                    table["columnDefinitions"] = Value::Null;
+                }
+                write_json(&mut chunk, &table);
             }
             Form::Partial => write_json(&mut chunk, &partial(object)),
             _ => chunk.extend_from_slice(&whole(object, &self.version, self.dialect)),

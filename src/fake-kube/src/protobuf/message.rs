@@ -177,9 +177,7 @@ fn special(name: &str, mut fields: Map<String, Value>) -> Result<Value, Error> {
             Value::Null => json!([]),
             items => items,
         },
-        "apiextensions.v1.JSON" => raw(&text(&fields, "-")),
-        "meta.v1.FieldsV1" => raw(&text(&fields, "Raw")),
-        "runtime.RawExtension" => raw(&text(&fields, "raw")),
+        "apiextensions.v1.JSON" | "meta.v1.FieldsV1" | "runtime.RawExtension" => raw(&text(&fields, "-")),
         "apiextensions.v1.JSONSchemaPropsOrArray" => match take(&mut fields, "jSONSchemas") {
             Value::Null => take(&mut fields, "schema"),
             list => list,

@@ -34,6 +34,18 @@ fn a_lease_is_read_with_its_times() {
     );
 }
 
+/// What is JSON inside of a message is JSON outside of it.
+#[test]
+fn a_revision_keeps_its_data_and_who_owns_which_field() {
+    let entry = [counted(1, b"me"), counted(6, b"FieldsV1"), counted(7, &counted(1, br#"{"f:data":{}}"#))].concat();
+    // Field 17, whose tag takes two bytes.
+    let meta = [counted(1, b"r"), vec![0x8a, 0x01, entry.len() as u8], entry].concat();
+    let raw = [counted(1, &meta), counted(2, &counted(1, br#"{"spec":{"a":"b"}}"#)), vec![0x18, 3]].concat();
+    let read = read(&body("apps/v1", "ControllerRevision", &raw), None).unwrap();
+    assert_eq!(read["data"], json!({ "spec": { "a": "b" } }));
+    assert_eq!(read["metadata"]["managedFields"][0]["fieldsV1"], json!({ "f:data": {} }));
+}
+
 #[rstest]
 #[case::nothing(b"", "empty data")]
 #[case::no_magic(b"{}", "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]

@@ -2,10 +2,13 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::Serialize as _;
+use serde_json::ser::Formatter;
 use serde_json::{Map, Value};
 
 use crate::kinds::Kind;
@@ -213,5 +216,42 @@ impl std::fmt::Debug for Object {
 
 /// Writing to memory cannot fail, and a `Value` has string keys only.
 pub(crate) fn write_json(out: &mut Vec<u8>, value: &Value) {
-    serde_json::to_writer(out, value).expect("a Value is serialisable to memory");
+    let mut serializer = serde_json::Serializer::with_formatter(out, AsGo);
+    value.serialize(&mut serializer).expect("a Value is serialisable to memory");
+}
+
+/// JSON as Go's `encoding/json` writes it: what a browser might take for markup is escaped. Clients compare such bytes: a DaemonSet's
+/// controller finds its revisions by them.
+struct AsGo;
+
+impl Formatter for AsGo {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> std::io::Result<()> {
+        // U+2028 and U+2029 begin with this byte, as other characters do.
+        const SUSPECT: u8 = 0xe2;
+        if !fragment.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'&' | SUSPECT)) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        let escaped = |c: char| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+        let mut rest = fragment;
+        while let Some(at) = rest.find(escaped) {
+            let (plain, from) = rest.split_at(at);
+            let Some(c) = from.chars().next() else { break };
+            write!(writer, "{plain}\\u{:04x}", u32::from(c))?;
+            rest = &from[c.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_is_written_as_go_writes_it() {
+        let mut out = Vec::new();
+        write_json(&mut out, &json!({ "<k>": "a && b\u{2028}\u{20ac}\n\u{1}" }));
+        assert_eq!(String::from_utf8(out).unwrap(), "{\"\\u003ck\\u003e\":\"a \\u0026\\u0026 b\\u2028\u{20ac}\\n\\u0001\"}");
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
 use fake_kube::{Config, Kube, Out, Ticket};
@@ -103,5 +104,19 @@ impl World {
             }
         }
         String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// Installs Karpenter's definitions.
+pub fn karpenter(world: &mut World) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/crds");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder).expect("the api room has the definitions").map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        world.kube.install_crd(world.now, &text).unwrap_or_else(|status| panic!("{}: {status}", file.display()));
     }
 }

@@ -210,3 +210,91 @@ fn a_claim_in_use_goes_when_its_pod_has_gone() {
     world.delete("pods", "p", DeleteOptions::now());
     assert!(world.kube.api().store().get("persistentvolumeclaims", "default", "data").is_none());
 }
+
+/// Nodes `a` and `b` of one zone, whose kubelets leave attaching to the controller; a claim with its volume; and its name.
+fn attaching(world: &mut World) -> String {
+    for name in ["a", "b"] {
+        zoned(world, name, "one");
+        world.change("nodes", name, None, |node| {
+            node["metadata"]["annotations"]["volumes.kubernetes.io/controller-managed-attach-detach"] = json!("true");
+        });
+    }
+    world.create("storage.k8s.io/storageclasses", class("WaitForFirstConsumer", "ebs.csi.aws.com"));
+    world.create("persistentvolumeclaims", claim("data"));
+    let mut pod = user("p", "data");
+    pod["spec"]["nodeSelector"] = json!({ "kubernetes.io/hostname": "a" });
+    world.create("pods", pod);
+    world.to(4);
+    world.get("persistentvolumeclaims", "data")["spec"]["volumeName"].as_str().unwrap().to_owned()
+}
+
+/// Attachments: node, whether attached, whether on its way out.
+fn attachments(world: &World) -> Vec<(String, bool, bool)> {
+    let all = world.kube.api().store().list("storage.k8s.io/volumeattachments").map(|one| {
+        let value = one.value();
+        (value["spec"]["nodeName"].as_str().unwrap().to_owned(), value["status"]["attached"] == true, one.meta.deletion.is_some())
+    });
+    all.collect()
+}
+
+fn events(world: &World, reason: &str) -> Vec<String> {
+    let all = world.kube.api().store().list("events").map(|event| event.value());
+    all.filter(|event| event["reason"] == reason).map(|event| event["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_volume_is_attached_to_one_node_and_must_leave_it_before_it_goes_to_another() {
+    let mut world = World::new();
+    let volume = attaching(&mut world);
+    assert_eq!(attachments(&world), [("a".to_owned(), false, false)]);
+    world.to(6);
+    assert_eq!(attachments(&world), [("a".to_owned(), true, false)]);
+    assert_eq!(events(&world, "SuccessfulAttachVolume"), [format!("AttachVolume.Attach succeeded for volume {volume:?} ")]);
+    let shown = world.get("nodes", "a")["status"]["volumesAttached"][0]["name"].as_str().unwrap().to_owned();
+    assert!(shown.starts_with("kubernetes.io/csi/ebs.csi.aws.com^vol-"), "{shown}");
+    let mut other = user("q", "data");
+    other["spec"]["nodeSelector"] = json!({ "kubernetes.io/hostname": "b" });
+    world.create("pods", other);
+    assert_eq!(attachments(&world).len(), 1);
+    assert_eq!(
+        events(&world, "FailedAttachVolume"),
+        [format!("Multi-Attach error for volume {volume:?} Volume is already used by pod(s) p")]
+    );
+    world.delete("pods", "p", DeleteOptions::now());
+    assert_eq!(attachments(&world), [("a".to_owned(), true, true)], "it takes a while to leave");
+    assert!(world.get("nodes", "a")["status"]["volumesAttached"].is_null());
+    world.to(9);
+    assert_eq!(attachments(&world), [("b".to_owned(), false, false)]);
+    world.to(12);
+    assert_eq!(attachments(&world), [("b".to_owned(), true, false)]);
+}
+
+#[test]
+fn a_broken_node_keeps_its_volumes_for_six_minutes_or_until_it_is_whole() {
+    for (mended, gone) in [(false, 6 + 370), (true, 106)] {
+        let mut world = World::new();
+        attaching(&mut world);
+        world.to(6);
+        world.ready("a", "Unknown");
+        world.delete("pods", "p", DeleteOptions::now());
+        world.to(100);
+        assert_eq!(attachments(&world), [("a".to_owned(), true, false)]);
+        if mended {
+            world.ready("a", "True");
+        }
+        world.to(gone);
+        assert_eq!(attachments(&world), [], "mended: {mended}");
+    }
+}
+
+#[test]
+fn a_volume_is_deleted_when_it_is_detached() {
+    let mut world = World::new();
+    let volume = attaching(&mut world);
+    world.to(6);
+    world.delete("persistentvolumeclaims", "data", DeleteOptions::background());
+    world.delete("pods", "p", DeleteOptions::now());
+    assert!(world.kube.api().store().get("persistentvolumes", "", &volume).is_some());
+    world.to(12);
+    assert!(world.kube.api().store().get("persistentvolumes", "", &volume).is_none());
+}

@@ -120,7 +120,7 @@ fn on(reader: &Reader, node: &Node) -> OnWire {
     let Some(node) = fields.get("wire") else { return made };
     let fields = reader.map(node, "on.wire", &["boot", "within", "latency"]);
     if let Some(node) = fields.get("boot") {
-        (made.registered, made.ready) = given::boot(reader, node, "on.wire.boot");
+        made.boot = given::boot(reader, node, "on.wire.boot");
     }
     made.within = fields.get("within").and_then(|n| reader.parsed(n, "on.wire.within", units::factor));
     made.latency = fields.get("latency").and_then(|n| reader.parsed(n, "on.wire.latency", units::factor));
@@ -128,13 +128,11 @@ fn on(reader: &Reader, node: &Node) -> OnWire {
 }
 
 impl Scenario {
-    /// Boot times of a mode.
-    pub fn boot(&self, mode: Mode) -> (given::Span, jiff::SignedDuration) {
+    /// Boot times of a mode: from launch to the Node, from there to Ready, and from there until devices are announced.
+    pub fn boot(&self, mode: Mode) -> (given::Span, jiff::SignedDuration, jiff::SignedDuration) {
         let aws = &self.given.aws;
-        match mode {
-            Mode::Sim => (aws.registered, aws.ready),
-            Mode::Wire => (self.on_wire.registered.unwrap_or(aws.registered), self.on_wire.ready.unwrap_or(aws.ready)),
-        }
+        let own = if mode == Mode::Wire { self.on_wire.boot.clone() } else { given::Boot::default() };
+        (own.registered.unwrap_or(aws.registered), own.ready.unwrap_or(aws.ready), own.devices.unwrap_or(aws.devices))
     }
 
     /// The deadline of a step in a mode; ten minutes unless it says otherwise.

@@ -15,6 +15,8 @@ use jiff::SignedDuration;
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub what: What,
+    /// Whose calls it meets; the first account's if nobody is named.
+    pub account: Option<String>,
     pub site: Site,
     /// One-based.
     pub line: usize,
@@ -144,51 +146,40 @@ const FORCES: [&str; 15] = [
     "impaired",
     "ami-release",
 ];
-pub(crate) const WORDS: [&str; 26] = [
-    "ice",
-    "spot-interruption",
-    "rebalance",
-    "vanish",
-    "health-event",
-    "impaired",
-    "node-problem",
-    "message",
-    "error",
-    "throttle",
-    "deny",
-    "az-down",
-    "spot-price",
-    "events",
-    "ami-release",
-    "lift",
-    "slow",
-    "short-pages",
-    "capacity",
-    "quotas",
-    "consistency",
-    "prices",
-    "addresses",
-    "offerings",
-    "reservations",
-    "spot",
-];
+/// Every word: what stays in force or befalls machines, what changes, and the rest.
+pub(crate) fn words() -> Vec<&'static str> {
+    FORCES.into_iter().chain(change::WORDS).chain(["node-problem", "message", "lift"]).collect()
+}
 
 /// A fault is a mapping by its word; several words in one mapping, or several mappings in a list, happen in their order.
 pub(super) fn faults(reader: &Reader, node: &Node, region: &str) -> Vec<Fault> {
     let mut found = Vec::new();
     for item in reader.list(node) {
-        let fields = reader.map(item, "fault", &WORDS);
-        for (key, value) in fields.iter() {
-            if let Some(what) = one(reader, &key.name, value, region) {
-                let span = key.span.start..value.span.end;
-                found.push(Fault { what, site: reader.site(&span), line: reader.line(&span) });
+        let known: Vec<&str> = words().into_iter().chain(["account"]).collect();
+        let fields = reader.map(item, "fault", &known);
+        let named = fields.get("account");
+        let account = named.and_then(|n| reader.parsed(n, "account", account));
+        for (key, value) in fields.iter().filter(|(key, _)| key.name != "account") {
+            let Some(what) = one(reader, &key.name, value, region) else { continue };
+            if let Some(named) = named.filter(|_| !matches!(what, What::Force { .. })) {
+                reader.wrong(
+                    &named.span,
+                    format!("{} is of the first account", key.name),
+                    "account belongs to what stays in force".to_owned(),
+                );
             }
+            let span = key.span.start..value.span.end;
+            found.push(Fault { what, account: account.clone(), site: reader.site(&span), line: reader.line(&span) });
         }
     }
     if found.is_empty() && reader.mistakes.borrow().is_empty() {
-        reader.wrong(&node.span, "a fault without a word", format!("write one of {}", WORDS.join(", ")));
+        reader.wrong(&node.span, "a fault without a word", format!("write one of {}", words().join(", ")));
     }
     found
+}
+
+fn account(text: &str) -> Result<String, String> {
+    if fake_ec2::state::is_account(text) { Ok(text.to_owned()) } else { Err("write an account's twelve digits, in quotes".to_owned()) }
 }
 
 /// Faults that stand alone, as YAML or JSON, in a region.
@@ -197,7 +188,7 @@ pub fn read(name: &str, text: &str, region: &str) -> Result<Vec<Fault>, Mistakes
     let mut found = Vec::new();
     match yaml::documents(text) {
         Err(broken) => reader.wrong(&broken.span, format!("not YAML: {}", broken.message), None),
-        Ok(documents) if documents.is_empty() => reader.wrong(&(0..0), "no fault", format!("write one of {}", WORDS.join(", "))),
+        Ok(documents) if documents.is_empty() => reader.wrong(&(0..0), "no fault", format!("write one of {}", words().join(", "))),
         Ok(documents) => documents.iter().for_each(|document| found.extend(faults(&reader, document, region))),
     }
     let mistakes = reader.mistakes.into_inner();

@@ -73,6 +73,8 @@ pub struct Aws {
     pub registered: Span,
     /// From registration to Ready.
     pub ready: SignedDuration,
+    /// From Ready until device plugins announce GPUs and their like.
+    pub devices: SignedDuration,
     /// On-demand prices per hour that replace the catalogue's.
     pub prices: BTreeMap<String, UsdPerHour>,
     /// What the region offers, from a file.
@@ -178,6 +180,7 @@ impl Default for Aws {
             node_role: "KarpenterNodeRole".to_owned(),
             registered: Span { low: SignedDuration::from_secs(25), high: SignedDuration::from_secs(45) },
             ready: SignedDuration::from_secs(5),
+            devices: SignedDuration::from_secs(20),
             prices: BTreeMap::new(),
             catalogue: None,
             spot: Default::default(),
@@ -340,9 +343,10 @@ fn aws(reader: &Reader, folder: &Path, node: &Node) -> Aws {
             fields.get("freeIPs").and_then(|n| reader.whole(n, "given.aws.subnets.freeIPs")).unwrap_or(made.subnet_free_ips);
     }
     if let Some(node) = fields.get("boot") {
-        let (registered, ready) = boot(reader, node, "given.aws.boot");
-        made.registered = registered.unwrap_or(made.registered);
-        made.ready = ready.unwrap_or(made.ready);
+        let boot = boot(reader, node, "given.aws.boot");
+        made.registered = boot.registered.unwrap_or(made.registered);
+        made.ready = boot.ready.unwrap_or(made.ready);
+        made.devices = boot.devices.unwrap_or(made.devices);
     }
     made.queue = fields.get("queue").map(|n| queue(reader, n)).unwrap_or_default();
     made.faults = fields.get("faults").map(|n| fault::standing(reader, n, &made.region)).unwrap_or_default();
@@ -547,16 +551,29 @@ pub(super) fn capacity(reader: &Reader, node: &Node, region: &str) -> Option<Cap
     })
 }
 
-/// `{ registered: 25s..45s, ready: +5s }`.
-pub fn boot(reader: &Reader, node: &Node, what: &str) -> (Option<Span>, Option<SignedDuration>) {
-    let fields = reader.map(node, what, &["registered", "ready"]);
+/// Boot times that a scenario gives.
+#[derive(Clone, Debug, Default)]
+pub struct Boot {
+    /// From launch to the Node.
+    pub registered: Option<Span>,
+    /// From the Node to Ready.
+    pub ready: Option<SignedDuration>,
+    /// From Ready until device plugins have spoken.
+    pub devices: Option<SignedDuration>,
+}
+
+/// `{ registered: 25s..45s, ready: +5s, devices: +20s }`.
+pub fn boot(reader: &Reader, node: &Node, what: &str) -> Boot {
+    let fields = reader.map(node, what, &["registered", "ready", "devices"]);
     let registered = fields.get("registered").and_then(|n| reader.parsed(n, &format!("{what}.registered"), units::span));
-    let ready = fields.get("ready").and_then(|n| {
-        reader.parsed(n, &format!("{what}.ready"), |text| {
-            units::duration(text.strip_prefix('+').ok_or("write it as the time after registration: +5s")?)
+    let after = |key: &str, what_before: &str| {
+        fields.get(key).and_then(|n| {
+            reader.parsed(n, &format!("{what}.{key}"), |text| {
+                units::duration(text.strip_prefix('+').ok_or_else(|| format!("write it as the time after {what_before}: +5s"))?)
+            })
         })
-    });
-    (registered, ready)
+    };
+    Boot { registered, ready: after("ready", "registration"), devices: after("devices", "the node is Ready") }
 }
 
 /// Reads a manifest that lies beside the scenario.

@@ -62,8 +62,7 @@ pub struct Scenario {
 
 #[derive(Clone, Debug, Default)]
 pub struct OnWire {
-    pub registered: Option<DurationRange>,
-    pub ready: Option<SignedDuration>,
+    pub boot: given::Boot,
     /// Deadlines are multiplied by this.
     pub within: Option<f64>,
     /// Latency bounds are multiplied by this.

@@ -21,6 +21,8 @@ pub struct Problem {
 /// Reason and message that a broken node gives.
 fn words(condition: &str, status: &str) -> (&'static str, String) {
     match (condition, status) {
+        ("MemoryPressure", "True") => ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available".to_owned()),
+        ("DiskPressure", "True") => ("KubeletHasDiskPressure", "kubelet has disk pressure".to_owned()),
         (_, "True") => ("Recovered", format!("{condition} is healthy again")),
         ("Ready", _) => ("KubeletNotReady", "[container runtime is down]".to_owned()),
         _ => ("NodeProblem", format!("{condition} is broken, as the scenario has it")),

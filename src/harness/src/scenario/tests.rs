@@ -167,6 +167,23 @@ fn every_word_of_a_storm_is_read() {
 }
 
 #[test]
+fn a_fault_names_an_account_if_it_stays_in_force() {
+    let read = |text: &str| super::fault::read("the request", text, "us-west-2");
+    let faults = read(r#"{ account: "210987654321", error: { operation: RunInstances, code: X }, ice: { types: [m5.large] } }"#);
+    let accounts: Vec<Option<String>> = faults.expect("two faults").into_iter().map(|fault| fault.account).collect();
+    assert_eq!(accounts, [Some("210987654321".to_owned()), Some("210987654321".to_owned())]);
+    assert_eq!(read("ice: { types: [m5.large] }").expect("a fault")[0].account, None);
+    for (text, why) in [
+        (r#"{ account: "21098765432", ice: {} }"#, "account: cannot read \"21098765432\""),
+        (r#"{ account: "210987654321", vanish: {} }"#, "vanish is of the first account"),
+        (r#"{ account: "210987654321" }"#, "a fault without a word"),
+    ] {
+        let said = read(text).expect_err(text).to_string();
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn several_mistakes_are_shown_at_once_with_their_lines() {
     let text = GOOD.replacen("given:", "gven:", 1).replacen("ready: 5", "redy: 5", 1);
     let parsed = parse(&folder(), &text).expect_err("two mistakes");
@@ -247,7 +264,7 @@ fn what_the_cloud_does_can_be_said_in_three_ways() {
             assert!(["POST /_dryfit/faults", "PUT /_dryfit/spot"].contains(&control), "{what}: {control}");
         }
     }
-    let missing: Vec<_> = super::fault::WORDS.iter().filter(|word| **word != "lift" && !faults.contains(word)).collect();
+    let missing: Vec<_> = super::fault::words().into_iter().filter(|word| *word != "lift" && !faults.contains(word)).collect();
     assert!(missing.is_empty(), "faults that the table does not have: {missing:?}");
 }
 

@@ -29,6 +29,8 @@ pub struct KubeOptions {
     pub seed: u64,
     /// Whether roles and bindings decide what others than the administrator may do.
     pub rbac: bool,
+    /// Whether its own scheduler and controllers run; otherwise somebody else's must.
+    pub controllers: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -132,10 +134,12 @@ async fn run(options: &KubeOptions) -> Result<(), ServeError> {
         secret,
         rbac: options.rbac,
         root_ca: server.root_ca(),
+        unmanaged: !options.controllers,
         ..Default::default()
     };
     let mut kube = fake_kube::Kube::new(config);
-    for controller in fake_kube::controllers::all(options.seed) {
+    let all = || fake_kube::controllers::all(options.seed);
+    for controller in if options.controllers { all() } else { fake_kube::controllers::beside_a_manager() } {
         kube.add_controller(controller);
     }
     let line = pump::start(kube, clock.clone(), None, |_| {});

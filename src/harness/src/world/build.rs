@@ -166,7 +166,8 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
         Arc::new(board),
         clock.clone(),
         entropy.child("kubelets"),
-        profile(scenario, mode, &aws).await?,
+        // The real controller manager asks for volumes to be attached; nobody there does it.
+        kubelets::Profile { volumes: control_plane.is_none(), ..profile(scenario, mode, &aws).await? },
     );
     spawn(&mut tasks, "the kubelets", async move { kubelets.run().await });
     furnish::add_ons(&mut objects, &scenario.given).await?;
@@ -273,11 +274,12 @@ async fn cluster_endpoint(aws: &Line<fake_ec2::Cloud>, scenario: &Scenario) -> R
 }
 
 async fn profile(scenario: &Scenario, mode: Mode, aws: &Line<fake_ec2::Cloud>) -> Result<kubelets::Profile, WorldError> {
-    let (registered, ready) = scenario.boot(mode);
+    let (registered, ready, devices) = scenario.boot(mode);
     let endpoint = cluster_endpoint(aws, scenario).await?;
     Ok(kubelets::Profile {
         registered: kubelets::Range::new(registered.low, registered.high),
         ready: kubelets::Range::new(ready, ready),
+        devices: kubelets::Range::new(devices, devices),
         heartbeats: if mode == Mode::Sim { kubelets::Heartbeats::Computed } else { kubelets::Heartbeats::Renewed },
         cluster: Some(kubelets::Cluster { name: scenario.given.aws.cluster.clone(), endpoint }),
         kubelet_version: format!("v{}.3-eks-dryfit", scenario.given.kubernetes.version),

@@ -44,6 +44,12 @@ pub fn effect(force: &Force) -> Effect {
     }
 }
 
+/// Puts a rule in force in the account that is named, or in the first.
+pub fn inject_rule(cloud: &mut fake_ec2::Cloud, account: Option<&str>, rule: Rule) -> Result<(), String> {
+    let account = account.unwrap_or(&cloud.config().account).to_owned();
+    if cloud.state_mut().add_rule_in(&account, rule) { Ok(()) } else { Err(format!("there are too many accounts for {account}")) }
+}
+
 fn fate(blow: Blow) -> Fate {
     match blow {
         Blow::SpotInterruption { notice } => Fate::SpotInterruption { notice },
@@ -101,7 +107,7 @@ impl World {
         match &fault.what {
             What::Force { force, lasting, times } => {
                 let until = lasting.map(|lasting| self.clock.now().saturating_add(lasting).unwrap_or(Timestamp::MAX));
-                self.put_in_force(force, *times, until, None, &fault.site).await?;
+                self.put_in_force(force, *times, until, None, fault).await?;
                 Ok(())
             }
             What::Blow { blow, nodes } => {
@@ -180,15 +186,17 @@ impl World {
         times: Option<u64>,
         until: Option<Timestamp>,
         standing: Option<SignedDuration>,
-        site: &Site,
+        fault: &Fault,
     ) -> Result<(), WorldError> {
         let word = force.word();
         let name = format!("{word} {}", self.forces.len() + 1);
         // A price has a history: what was before the fault stays as it was. A world's own faults were there from its beginning.
         let since = standing.is_none().then(|| self.clock.now());
         let rule = Rule { name: name.clone(), effect: effect(force), count: times, since, until };
-        self.aws.visit(move |cloud, _| cloud.state_mut().add_rule(rule)).await?;
-        self.forces.push(InForce { name, word, site: site.clone(), ends: until, standing });
+        let account = fault.account.clone();
+        let known = self.aws.visit(move |cloud, _| inject_rule(cloud, account.as_deref(), rule)).await?;
+        known.map_err(WorldError::Cloud)?;
+        self.forces.push(InForce { name, word, site: fault.site.clone(), ends: until, standing });
         Ok(())
     }
 
@@ -221,7 +229,7 @@ impl World {
         made.map_err(WorldError::Cloud)?;
         for fault in &given.faults {
             if let What::Force { force, lasting, times } = &fault.what {
-                self.put_in_force(force, *times, None, *lasting, &fault.site).await?;
+                self.put_in_force(force, *times, None, *lasting, fault).await?;
             }
         }
         let region = given.region.clone();

@@ -139,7 +139,7 @@ fn machine(from: &Machine) -> kubelets::Machine {
         addresses_per_interface: from.network.ipv4_per_interface,
         root_volume_gib: pods_volume_gib(from),
         local_storage_gb: from.local_storage_gb,
-        extended_resources: Default::default(),
+        extended_resources: from.devices_of_plugins.clone(),
         tags: from.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
     }
 }

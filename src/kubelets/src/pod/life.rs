@@ -3,7 +3,7 @@
 use ambient::Stream;
 use jiff::{SignedDuration, Timestamp};
 
-use super::runs::{self, Now};
+use super::runs::{self, Now, Restart};
 use super::{ContainerView, View};
 use crate::profile::Profile;
 
@@ -28,8 +28,26 @@ pub struct Life {
     pub running: Timestamp,
     pub ready: Timestamp,
     pub ended: Option<Timestamp>,
+    /// When each init container starts and is done, in order; never, behind one that fails.
+    pub init: Vec<Span>,
+    /// Its node ended or refused it.
+    pub evicted: Option<Eviction>,
     /// From SIGTERM to the end, when nothing else holds it up; drawn with the rest, so that the order of events changes no draw.
     stop: SignedDuration,
+}
+
+/// When an init container first starts, and when the next one may: after its end, or a sidecar's start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    pub start: Timestamp,
+    pub done: Timestamp,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Eviction {
+    pub message: String,
+    /// It was refused, and never ran here.
+    pub refused: bool,
 }
 
 impl Life {
@@ -52,23 +70,57 @@ impl Life {
                 time = after(time, pull);
             }
         }
+        let mut init = Vec::with_capacity(view.init.len());
         for container in &view.init {
             let (start, run) = (profile.start.draw(stream), profile.init.draw(stream));
-            // The next one waits for an init container to end, and for a sidecar to have started.
-            // An init container's own program says how long it takes; it succeeds.
-            let run = container.program.map_or(run, |program| program.runs);
-            time = after(time, if container.sidecar { start.saturating_add(container.readiness) } else { start.saturating_add(run) });
+            let start = after(time, start);
+            // The next one waits for an init container to succeed, and for a sidecar to have started. An init container's own program
+            // says how long it takes and whether it does.
+            time = match container.program {
+                _ if container.sidecar => after(start, container.readiness),
+                Some(program) if program.exit != 0 => Timestamp::MAX,
+                Some(program) => after(start, program.runs),
+                None => after(start, run),
+            };
+            init.push(Span { start, done: time });
         }
         for _ in &view.containers {
             time = after(time, profile.start.draw(stream));
         }
         let probes = view.containers.iter().map(|container| container.readiness).max().unwrap_or_default();
-        Life { accepted: now, running: time, ready: after(time, probes), ended: None, stop: profile.stop.draw(stream) }
+        let stop = profile.stop.draw(stream);
+        Life { accepted: now, running: time, ready: after(time, probes), ended: None, init, evicted: None, stop }
+    }
+
+    /// The same, as long as its volumes are not there: nothing starts.
+    pub fn held(self) -> Life {
+        let never = Span { start: Timestamp::MAX, done: Timestamp::MAX };
+        Life { running: Timestamp::MAX, ready: Timestamp::MAX, init: vec![never; self.init.len()], ..self }
+    }
+
+    /// The same, accepted at another time.
+    pub fn accepted(self, accepted: Timestamp) -> Life {
+        Life { accepted, ..self }
+    }
+
+    /// A pod that its node does not take.
+    pub fn refused(view: &View, message: String, now: Timestamp) -> Life {
+        let never = Span { start: Timestamp::MAX, done: Timestamp::MAX };
+        let init = vec![never; view.init.len()];
+        let evicted = Some(Eviction { message, refused: true });
+        Life { accepted: now, running: Timestamp::MAX, ready: Timestamp::MAX, ended: Some(now), init, evicted, stop: SignedDuration::ZERO }
     }
 
     /// A pod that runs already, when the kubelet comes to know it.
-    pub fn resume(profile: &Profile, stream: &mut Stream, now: Timestamp) -> Life {
-        Life { accepted: now, running: now, ready: now, ended: None, stop: profile.stop.draw(stream) }
+    pub fn resume(view: &View, profile: &Profile, stream: &mut Stream, now: Timestamp) -> Life {
+        let init = vec![Span { start: now, done: now }; view.init.len()];
+        Life { accepted: now, running: now, ready: now, ended: None, init, evicted: None, stop: profile.stop.draw(stream) }
+    }
+
+    /// Its node is short of something and ends it at once.
+    pub fn evict(&mut self, message: String, now: Timestamp) {
+        self.ended = Some(self.ended.map_or(now, |before| before.min(now)));
+        self.evicted = Some(Eviction { message, refused: false });
     }
 
     /// The deletion was asked for, or its grace period made shorter. The end is after the hooks and the time to stop, by the deadline
@@ -89,6 +141,26 @@ impl Life {
         runs::state(container.program, view.restart, self.running, now)
     }
 
+    /// How an init container or a sidecar is at `now`; `None` before it starts, and where it just does what it shall.
+    pub fn initial(&self, view: &View, place: usize, now: Timestamp) -> Option<runs::State> {
+        let (container, span) = (view.init.get(place)?, self.init.get(place)?);
+        let program = container.program.filter(|program| container.sidecar || program.exit != 0)?;
+        let now = self.ended.map_or(now, |ended| now.min(ended));
+        // An init container that has succeeded does not run again, whatever the pod's policy says of its others.
+        let restart = match view.restart {
+            _ if container.sidecar => Restart::Always,
+            Restart::Never => Restart::Never,
+            _ => Restart::OnFailure,
+        };
+        (span.start <= now).then(|| runs::state(Some(program), restart, span.start, now))
+    }
+
+    /// Whether an init container has failed for good.
+    pub fn spoilt(&self, view: &View, now: Timestamp) -> bool {
+        let over = |place: usize| self.initial(view, place, now).is_some_and(|state| state.now == Now::Over);
+        (0..view.init.len()).any(over)
+    }
+
     /// Whether a container is ready at `now`.
     pub fn is_ready(&self, view: &View, container: &ContainerView, now: Timestamp) -> bool {
         let state = self.container(view, container, now);
@@ -103,6 +175,14 @@ impl Life {
         let (stage, mut next) = self.stage(now);
         let gates = view.conditions.iter().filter(|one| one.status == "True" && view.gates.contains(&one.type_)).count();
         let mut turn = u32::try_from(gates).unwrap_or(u32::MAX);
+        if stage != Stage::Ended && !view.init.is_empty() {
+            if self.spoilt(view, now) {
+                return (Stage::Ended, turn, None);
+            }
+            let (told, later) = self.initial_progress(view, now);
+            turn += told;
+            next = next.into_iter().chain(later).min();
+        }
         if stage < Stage::Running || stage == Stage::Ended || view.containers.iter().all(|container| container.program.is_none()) {
             return (stage, turn, next);
         }
@@ -121,13 +201,29 @@ impl Life {
         if over { (Stage::Ended, turn, None) } else { (stage, turn, next) }
     }
 
+    /// What of the init containers is to be told by `now`, as a number that grows, and when there is more.
+    fn initial_progress(&self, view: &View, now: Timestamp) -> (u32, Option<Timestamp>) {
+        let (mut turn, mut next) = (0, None::<Timestamp>);
+        for (place, span) in self.init.iter().enumerate() {
+            for moment in [span.start, span.done] {
+                turn += u32::from(moment <= now);
+                next = next.into_iter().chain((moment > now).then_some(moment)).min();
+            }
+            if let Some(state) = self.initial(view, place, now) {
+                turn += 2 * state.restarts + u32::from(!matches!(state.now, Now::Running { .. }));
+                next = next.into_iter().chain(state.next).min();
+            }
+        }
+        (turn, next.filter(|next| *next < Timestamp::MAX))
+    }
+
     /// How far it is at `now`, and when it gets further by itself.
     pub fn stage(&self, now: Timestamp) -> (Stage, Option<Timestamp>) {
         if let Some(ended) = self.ended {
             let reached = if now >= ended { Stage::Ended } else { self.alive(now) };
             return (reached, (now < ended).then_some(ended));
         }
-        let next = [self.running, self.ready].into_iter().find(|moment| *moment > now);
+        let next = [self.running, self.ready].into_iter().find(|moment| *moment > now && *moment < Timestamp::MAX);
         (self.alive(now), next)
     }
 

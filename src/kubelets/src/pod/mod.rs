@@ -1,19 +1,22 @@
 //! A pod's life by the clock, and the status that tells it.
 //!
 //! [`View`] is the little of a Pod that its kubelet needs; [`Life`] is when what happens to it, drawn once; [`Life::stage`] is pure.
+//! [`Appetite`] is what decides who goes when a node is short of something.
 
 mod life;
+mod pressure;
 pub mod runs;
 mod status;
 #[cfg(test)]
 mod tests;
 
 pub use life::{Life, Stage};
+pub use pressure::{Appetite, Shortage};
 pub use runs::{Program, Restart};
 pub use status::status;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, Lifecycle, Pod, PodCondition, Probe};
+use k8s_openapi::api::core::v1::{Container, Lifecycle, Pod, PodCondition, Probe, Volume};
 
 /// What a kubelet needs of a Pod; small, for there may be many.
 #[derive(Clone, PartialEq, Debug)]
@@ -36,6 +39,9 @@ pub struct View {
     pub ready: bool,
     /// Set when the deletion was asked for: when the grace period ends.
     pub deletion: Option<Deletion>,
+    pub appetite: Box<Appetite>,
+    /// Its PersistentVolumeClaims, ephemeral ones by the name that their controller gives them.
+    pub claims: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +93,8 @@ impl View {
             ip: status.and_then(|status| status.pod_ip.clone()).unwrap_or_default(),
             phase: status.and_then(|status| status.phase.clone()).unwrap_or_default(),
             deletion,
+            appetite: Box::new(Appetite::of(pod)),
+            claims: claims(pod),
         })
     }
 
@@ -94,6 +102,16 @@ impl View {
     pub fn is_over(&self) -> bool {
         self.phase == "Succeeded" || self.phase == "Failed"
     }
+}
+
+fn claims(pod: &Pod) -> Vec<String> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let claim = |volume: &Volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(named), _) => Some(named.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{}-{}", pod.metadata.name.as_deref().unwrap_or_default(), volume.name)),
+        (None, None) => None,
+    };
+    volumes.filter_map(claim).collect()
 }
 
 impl ContainerView {

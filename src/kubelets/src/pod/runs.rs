@@ -6,7 +6,8 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Container;
 
-/// On a pod: how long its containers run whose command does not say so, and with which code they end: `30s`, `2m=1`.
+/// On a pod: how long its containers run whose command does not say so, and with which code they end: `30s`, `2m=1`; `2m=oom` when the
+/// kernel ends them for want of memory.
 pub const ENDS: &str = "run.dryfit.dev/ends";
 
 /// The second restart waits so long, each later one twice as long as the one before, up to the most.
@@ -20,6 +21,8 @@ const FORGIVEN: SignedDuration = SignedDuration::from_mins(10);
 pub struct Program {
     pub runs: SignedDuration,
     pub exit: i32,
+    /// The kernel ends it for want of memory.
+    pub oom: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -46,6 +49,7 @@ pub struct Run {
     pub started: Timestamp,
     pub finished: Timestamp,
     pub exit: i32,
+    pub oom: bool,
 }
 
 /// How a container is at some moment.
@@ -81,7 +85,7 @@ pub fn state(program: Option<Program>, restart: Restart, started: Timestamp, now
         if finished > now {
             return State { next: Some(finished), ..running };
         }
-        last = Some(Run { started: since, finished, exit: program.exit });
+        last = Some(Run { started: since, finished, exit: program.exit, oom: program.oom });
         if restart == Restart::Never || restart == Restart::OnFailure && program.exit == 0 {
             return State { now: Now::Over, restarts, last, next: None };
         }
@@ -122,7 +126,7 @@ pub fn program(container: &Container) -> Option<Program> {
 }
 
 fn script(text: &str) -> Option<Program> {
-    let mut program = Program { runs: SignedDuration::ZERO, exit: 0 };
+    let mut program = Program { runs: SignedDuration::ZERO, exit: 0, oom: false };
     let text = text.replace("&&", ";").replace('\n', ";");
     if text.contains(['|', '&', '$', '`', '(', '{', '<']) {
         return None;
@@ -147,14 +151,19 @@ fn script(text: &str) -> Option<Program> {
     Some(program)
 }
 
-/// `30s`, `2m=1`.
+/// `30s`, `2m=1`, `2m=oom`.
 pub fn annotated(text: &str) -> Option<Program> {
     let (time, code) = text.split_once('=').unwrap_or((text, "0"));
-    Some(Program { runs: duration(time.trim(), "")?, exit: code.trim().parse().ok()? })
+    let runs = duration(time.trim(), "")?;
+    match code.trim() {
+        // 128 and SIGKILL.
+        "oom" => Some(Program { runs, exit: 137, oom: true }),
+        code => Some(Program { runs, exit: code.parse().ok()?, oom: false }),
+    }
 }
 
 /// A number with a unit, as `sleep` takes it; `unit` is that of a bare number.
-fn duration(text: &str, unit: &str) -> Option<SignedDuration> {
+pub(super) fn duration(text: &str, unit: &str) -> Option<SignedDuration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let seconds: f64 = match (&text[digits.len()..], unit) {
         ("s", _) | ("", "s") => 1.0,
@@ -189,7 +198,7 @@ mod tests {
     #[case::something_else(&["nginx", "-g", "daemon off"], &[], None)]
     #[case::the_image_s_own(&[], &["sleep", "5"], None)]
     fn commands_say_how_long_they_run(#[case] command: &[&str], #[case] args: &[&str], #[case] expect: Option<(i64, i32)>) {
-        let expect = expect.map(|(millis, exit)| Program { runs: SignedDuration::from_millis(millis), exit });
+        let expect = expect.map(|(millis, exit)| Program { runs: SignedDuration::from_millis(millis), exit, oom: false });
         assert_eq!(program(&container(command, args)), expect);
     }
 
@@ -206,7 +215,7 @@ mod tests {
     #[case::never(Restart::Never, 1, 9, "over, 0 restarts, -")]
     #[case::five_minutes_at_most(Restart::Always, 1, 4000, "waits 300s, 18 restarts, 4286")]
     fn what_ended_starts_again(#[case] restart: Restart, #[case] exit: i32, #[case] second: i64, #[case] expect: &str) {
-        let program = Program { runs: SignedDuration::from_secs(4), exit };
+        let program = Program { runs: SignedDuration::from_secs(4), exit, oom: false };
         let found = state(Some(program), restart, at(0), at(second));
         let what = match found.now {
             Now::Running { .. } => "running".to_owned(),

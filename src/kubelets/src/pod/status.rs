@@ -8,14 +8,21 @@ use serde_json::{Value, json};
 use super::runs::{Now, Run};
 use super::{ContainerView, Life, Stage, View};
 
+/// `pkg/kubelet/eviction/helpers.go`, Reason.
+const EVICTED: &str = "Evicted";
+
 /// A merge patch of `status` for a pod that has come to `stage`. `ip` is the pod's own address, `host` its node's.
 pub fn status(view: &View, life: &Life, stage: Stage, ip: &str, host: &str, now: Timestamp) -> Value {
-    let containers: Vec<Value> = view.containers.iter().map(|each| container(view, each, life, (stage, now), false)).collect();
+    if let Some(refused) = life.evicted.as_ref().filter(|eviction| eviction.refused) {
+        // `pkg/kubelet/kubelet.go`, rejectPod: nothing else is told.
+        return json!({ "metadata": { "uid": view.uid }, "status": { "phase": "Failed", "reason": EVICTED, "message": refused.message } });
+    }
+    let containers: Vec<Value> = view.containers.iter().map(|each| container(view, each, life, (stage, now))).collect();
     let mut status = json!({
         "phase": match stage {
             Stage::Unseen | Stage::Accepted => "Pending",
             Stage::Running | Stage::Ready => "Running",
-            Stage::Ended if life.never_ran() || failed(view, life, now) => "Failed",
+            Stage::Ended if life.never_ran() || life.evicted.is_some() || failed(view, life, now) => "Failed",
             Stage::Ended => "Succeeded",
         },
         "conditions": conditions(view, life, stage, now),
@@ -25,7 +32,11 @@ pub fn status(view: &View, life: &Life, stage: Stage, ip: &str, host: &str, now:
         "containerStatuses": containers,
     });
     if !view.init.is_empty() {
-        status["initContainerStatuses"] = view.init.iter().map(|each| container(view, each, life, (stage, now), true)).collect();
+        status["initContainerStatuses"] = (0..view.init.len()).filter_map(|place| initial(view, place, life, (stage, now))).collect();
+    }
+    if let Some(eviction) = life.evicted.as_ref().filter(|_| stage == Stage::Ended) {
+        status["reason"] = Value::from(EVICTED);
+        status["message"] = Value::from(eviction.message.as_str());
     }
     // A pod has an address from its sandbox on.
     if stage >= Stage::Running && !ip.is_empty() {
@@ -38,25 +49,62 @@ pub fn status(view: &View, life: &Life, stage: Stage, ip: &str, host: &str, now:
 /// Whether it has come to its end by itself, and not well.
 fn failed(view: &View, life: &Life, now: Timestamp) -> bool {
     let ended = |each: &ContainerView| life.container(view, each, now);
+    if life.spoilt(view, now) {
+        return true;
+    }
     let all: Vec<_> = view.containers.iter().map(ended).collect();
     all.iter().all(|state| state.now == Now::Over) && all.iter().any(|state| state.last.is_some_and(|run| run.exit != 0))
 }
 
-fn container(view: &View, container: &ContainerView, life: &Life, (stage, now): (Stage, Timestamp), init: bool) -> Value {
-    let id = format!("containerd://{:0>64}", format!("{}{}", view.uid.replace('-', ""), hexadecimal(&container.name)));
-    let done = init && !container.sidecar;
-    let history = (!init && stage >= Stage::Running && !life.never_ran()).then(|| life.container(view, container, now));
+/// An init container or a sidecar.
+fn initial(view: &View, place: usize, life: &Life, (stage, now): (Stage, Timestamp)) -> Option<Value> {
+    let (container, span) = (view.init.get(place)?, life.init.get(place)?);
+    let id = container_id(view, container);
+    let until = life.ended.map_or(now, |ended| now.min(ended));
+    let (mut last, mut restarts) = (json!({}), 0);
+    let mut ready = !container.sidecar && span.done <= until;
+    let state = match life.initial(view, place, now) {
+        _ if span.start > until && stage == Stage::Ended && life.ended.is_some() => unknown(),
+        _ if span.start > until => json!({ "waiting": { "reason": "PodInitializing" } }),
+        Some(state) => {
+            restarts = state.restarts;
+            if let Some(run) = state.last.filter(|_| state.now != Now::Over) {
+                last = ended(&run, &id);
+            }
+            ready |= container.sidecar && matches!(state.now, Now::Running { .. }) && span.done <= until;
+            match (state.now, state.last) {
+                (Now::Running { since }, _) if stage == Stage::Ended => terminated(since, until, &id),
+                (Now::Running { since }, _) => json!({ "running": { "startedAt": Time(since) } }),
+                (Now::Waits { wait }, _) if stage != Stage::Ended => crash_loop(view, container, wait),
+                (_, Some(run)) => ended(&run, &id),
+                _ => json!({}),
+            }
+        }
+        None if !container.sidecar && span.done <= until => terminated(span.start, span.done, &id),
+        None if stage == Stage::Ended => terminated(span.start, until, &id),
+        None => {
+            ready = container.sidecar && span.done <= until;
+            json!({ "running": { "startedAt": Time(span.start) } })
+        }
+    };
+    Some(told(container, id, (state, last), ready, restarts))
+}
+
+fn container(view: &View, container: &ContainerView, life: &Life, (stage, now): (Stage, Timestamp)) -> Value {
+    let id = container_id(view, container);
+    let history = (stage >= Stage::Running && life.running <= now && !life.never_ran()).then(|| life.container(view, container, now));
     let restarts = history.map_or(0, |history| history.restarts);
     let mut last = json!({});
     if let Some(run) = history.filter(|history| history.now != Now::Over).and_then(|history| history.last) {
         last = ended(&run, &id);
     }
     let (state, ready) = match stage {
+        // It will never run, though nobody ended the pod: an init container failed.
+        Stage::Ended if life.ended.is_none() && life.running > now => (json!({ "waiting": { "reason": "PodInitializing" } }), false),
         Stage::Unseen | Stage::Accepted => {
-            let reason = if view.init.is_empty() || init { "ContainerCreating" } else { "PodInitializing" };
+            let reason = if view.init.is_empty() { "ContainerCreating" } else { "PodInitializing" };
             (json!({ "waiting": { "reason": reason } }), false)
         }
-        Stage::Running | Stage::Ready if done => (terminated(life.accepted, life.running, &id), true),
         Stage::Running | Stage::Ready | Stage::Ended if history.is_some_and(|history| !matches!(history.now, Now::Running { .. })) => {
             match history.map(|history| (history.now, history.last)) {
                 Some((Now::Waits { wait }, _)) if stage != Stage::Ended => (crash_loop(view, container, wait), false),
@@ -68,17 +116,30 @@ fn container(view: &View, container: &ContainerView, life: &Life, (stage, now): 
             let since = history.and_then(|history| if let Now::Running { since } = history.now { Some(since) } else { None });
             (json!({ "running": { "startedAt": Time(since.unwrap_or(life.running)) } }), life.is_ready(view, container, now))
         }
-        Stage::Running | Stage::Ready => (json!({ "running": { "startedAt": Time(life.running) } }), init || stage == Stage::Ready),
-        Stage::Ended if life.never_ran() => {
-            // It never ran. Source: `convertStatusToAPIStatus`' default for a container that the runtime does not know.
-            let reason = "ContainerStatusUnknown";
-            let message = "The container could not be located when the pod was terminated";
-            (json!({ "terminated": { "exitCode": 137, "reason": reason, "message": message } }), false)
+        Stage::Running | Stage::Ready => (json!({ "running": { "startedAt": Time(life.running) } }), stage == Stage::Ready),
+        Stage::Ended if life.never_ran() => (unknown(), false),
+        Stage::Ended => {
+            let finished = life.ended.unwrap_or(life.running);
+            let killed = Run { started: life.running, finished, exit: 137, oom: false };
+            (if life.evicted.is_some() { ended(&killed, &id) } else { terminated(life.running, finished, &id) }, false)
         }
-        Stage::Ended => (terminated(life.running, life.ended.unwrap_or(life.running), &id), false),
     };
+    told(container, if stage >= Stage::Running { id } else { String::new() }, (state, last), ready, restarts)
+}
+
+fn container_id(view: &View, container: &ContainerView) -> String {
+    format!("containerd://{:0>64}", format!("{}{}", view.uid.replace('-', ""), hexadecimal(&container.name)))
+}
+
+/// It never ran. Source: `convertStatusToAPIStatus`' default for a container that the runtime does not know.
+fn unknown() -> Value {
+    let message = "The container could not be located when the pod was terminated";
+    json!({ "terminated": { "exitCode": 137, "reason": "ContainerStatusUnknown", "message": message } })
+}
+
+fn told(container: &ContainerView, id: String, (state, last): (Value, Value), ready: bool, restarts: u32) -> Value {
+    let known = state.get("waiting").is_none_or(|waiting| waiting["reason"] == "CrashLoopBackOff") && !id.is_empty();
     let running = state.get("running").is_some();
-    let known = stage >= Stage::Running;
     json!({
         "name": container.name,
         "image": container.image,
@@ -97,7 +158,7 @@ fn ended(run: &Run, id: &str) -> Value {
     let mut state = terminated(run.started, run.finished, id);
     if run.exit != 0 {
         state["terminated"]["exitCode"] = Value::from(run.exit);
-        state["terminated"]["reason"] = Value::from("Error");
+        state["terminated"]["reason"] = Value::from(if run.oom { "OOMKilled" } else { "Error" });
     }
     state
 }
@@ -142,13 +203,15 @@ fn conditions(view: &View, life: &Life, stage: Stage, now: Timestamp) -> Vec<Pod
         Some(("ContainersNotReady", format!("containers with unready status: [{}]", names.join(" "))))
     };
     let uninitialized = || {
-        let names: Vec<&str> = view.init.iter().map(|each| each.name.as_str()).collect();
+        let pending = view.init.iter().zip(&life.init).filter(|(_, span)| span.done > now);
+        let names: Vec<&str> = pending.map(|(each, _)| each.name.as_str()).collect();
         Some(("ContainersNotInitialized", format!("containers with incomplete status: [{}]", names.join(" "))))
     };
-    let over = if failed(view, life, now) { "PodFailed" } else { "PodCompleted" };
+    let over = if life.evicted.is_some() || failed(view, life, now) { "PodFailed" } else { "PodCompleted" };
     let completed = || Some((over, String::new()));
     let up = stage == Stage::Running || stage == Stage::Ready;
-    let initialized = stage >= Stage::Running || view.init.is_empty();
+    let done = life.init.iter().all(|span| span.done <= now);
+    let initialized = stage >= Stage::Running && done || view.init.is_empty();
     let readiness = match stage {
         Stage::Ready if ready => None,
         Stage::Ended => completed(),
@@ -164,8 +227,11 @@ fn conditions(view: &View, life: &Life, stage: Stage, now: Timestamp) -> Vec<Pod
         ("ContainersReady", ready, readiness),
         ("PodScheduled", true, None),
     ];
+    // `eviction_manager.go`: why it goes.
+    let farewell = life.evicted.as_ref().filter(|_| stage == Stage::Ended);
+    let disrupted = farewell.map(|eviction| ("DisruptionTarget", true, Some(("TerminationByKubelet", eviction.message.clone()))));
     let mut conditions = view.conditions.clone();
-    for (kind, holds, why) in own {
+    for (kind, holds, why) in own.into_iter().chain(disrupted) {
         let status = if holds { "True" } else { "False" };
         let before = conditions.iter().position(|condition| condition.type_ == kind);
         let unchanged = before.and_then(|index| conditions.get(index)).filter(|condition| condition.status == status);

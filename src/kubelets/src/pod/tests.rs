@@ -119,3 +119,169 @@ fn conditions_of_others_stay() {
     view.conditions = vec![gate];
     assert_eq!(of(&told(&view, &life(&view, true), Stage::Ready), "target-health")["status"], "True");
 }
+
+/// What is told at some moment, in short: phase, Ready and its reason, the first container's state.
+fn in_short(view: &View, life: &Life, second: i64) -> String {
+    let (stage, _, _) = life.progress(view, at(second));
+    let patch = status(view, life, stage, "10.0.0.1", "10.0.0.2", at(second));
+    let told = &patch["status"];
+    let ready = told["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Ready").unwrap();
+    let container = &told["containerStatuses"][0];
+    let state = container["state"].as_object().unwrap().iter().next().unwrap();
+    let reason = ready["reason"].as_str().unwrap_or("-");
+    let (phase, ready) = (told["phase"].as_str().unwrap(), ready["status"].as_str().unwrap());
+    let detail = state.1["reason"].as_str().unwrap_or_default();
+    format!("{phase}, Ready {ready} {reason}, {} {detail}, {} restarts", state.0, container["restartCount"])
+}
+
+fn command(policy: &str, script: &str) -> View {
+    view(json!({ "restartPolicy": policy, "containers": [{ "name": "c", "image": "i", "command": ["sh", "-c", script] }] }))
+}
+
+// The containers start in the eleventh second.
+#[rstest]
+#[case::runs("Never", "sleep 5", 12, "Running, Ready True -, running , 0 restarts")]
+#[case::succeeds("Never", "sleep 5", 16, "Succeeded, Ready False PodCompleted, terminated Completed, 0 restarts")]
+#[case::fails("Never", "sleep 5; exit 3", 16, "Failed, Ready False PodFailed, terminated Error, 0 restarts")]
+#[case::starts_again("Always", "sleep 5", 16, "Running, Ready True -, running , 1 restarts")]
+#[case::and_again_after_a_while(
+    "OnFailure",
+    "sleep 5; false",
+    21,
+    "Running, Ready False ContainersNotReady, waiting CrashLoopBackOff, 1 restarts"
+)]
+#[case::until_it_does("OnFailure", "sleep 5; false", 31, "Running, Ready True -, running , 2 restarts")]
+fn a_program_that_ends_ends_its_pod_or_starts_again(#[case] policy: &str, #[case] script: &str, #[case] second: i64, #[case] expect: &str) {
+    let view = command(policy, script);
+    assert_eq!(in_short(&view, &life(&view, true), second), expect);
+}
+
+#[test]
+fn each_turn_of_a_restart_is_told_and_the_next_is_known() {
+    let view = command("OnFailure", "sleep 5; false");
+    let life = life(&view, true);
+    let (mut second, mut turns) = (at(11), Vec::new());
+    for _ in 0..5 {
+        let (stage, turn, next) = life.progress(&view, second);
+        turns.push((second.as_second() - at(0).as_second(), stage, turn));
+        second = next.unwrap();
+    }
+    let numbers: Vec<u32> = turns.iter().map(|(_, _, turn)| *turn).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]), "{turns:?}");
+    let seconds: Vec<i64> = turns.iter().map(|(second, _, _)| *second).collect();
+    assert_eq!(seconds, [11, 16, 21, 31, 36]);
+}
+
+#[test]
+fn an_annotation_says_when_a_pod_ends() {
+    let pod = json!({ "metadata": { "name": "p", "uid": "u", "annotations": { "run.dryfit.dev/ends": "7s=2" } },
+        "spec": { "nodeName": "n", "restartPolicy": "Never", "containers": [{ "name": "c", "image": "i" }] } });
+    let view = View::of(&serde_json::from_value(pod).unwrap()).unwrap();
+    assert_eq!(in_short(&view, &life(&view, true), 18), "Failed, Ready False PodFailed, terminated Error, 0 restarts");
+}
+
+#[test]
+fn readiness_gates_hold_a_ready_pod_back() {
+    let mut view =
+        view(json!({ "readinessGates": [{ "conditionType": "example.com/up" }], "containers": [{ "name": "c", "image": "i" }] }));
+    let life = life(&view, true);
+    assert_eq!(in_short(&view, &life, 12), "Running, Ready False ReadinessGatesNotReady, running , 0 restarts");
+    let turn = life.progress(&view, at(12)).1;
+    view.conditions.push(PodCondition { type_: "example.com/up".into(), status: "True".into(), ..Default::default() });
+    assert_eq!(in_short(&view, &life, 13), "Running, Ready True -, running , 0 restarts");
+    assert_ne!(life.progress(&view, at(13)).1, turn, "there is something to tell");
+}
+
+fn init(policy: &str, script: &str) -> View {
+    view(json!({ "restartPolicy": policy,
+        "initContainers": [{ "name": "first", "image": "i" }, { "name": "second", "image": "i", "command": ["sh", "-c", script] }],
+        "containers": [{ "name": "c", "image": "i" }] }))
+}
+
+/// What is told of the init containers, in short.
+fn initials(view: &View, life: &Life, second: i64) -> String {
+    let (stage, _, _) = life.progress(view, at(second));
+    let patch = status(view, life, stage, "10.0.0.1", "10.0.0.2", at(second));
+    let of = |list: &str| {
+        let each = patch["status"][list].as_array().unwrap().iter().map(|one| {
+            let state = one["state"].as_object().unwrap().iter().next().unwrap();
+            format!("{} {} {}", state.0, state.1["reason"].as_str().unwrap_or("-"), one["restartCount"])
+        });
+        each.collect::<Vec<_>>().join(", ")
+    };
+    format!("{}: {} | {}", patch["status"]["phase"].as_str().unwrap(), of("initContainerStatuses"), of("containerStatuses"))
+}
+
+// The first starts in the eleventh second, and takes one; the second starts in the thirteenth.
+#[rstest]
+#[case::not_yet("Always", "sleep 5", 10, "Pending: waiting PodInitializing 0, waiting PodInitializing 0 | waiting PodInitializing 0")]
+#[case::one_after_the_other("Always", "sleep 5", 13, "Pending: terminated Completed 0, running - 0 | waiting PodInitializing 0")]
+#[case::then_the_rest("Always", "sleep 5", 19, "Running: terminated Completed 0, terminated Completed 0 | running - 0")]
+#[case::fails("Never", "sleep 5; exit 3", 18, "Failed: terminated Completed 0, terminated Error 0 | waiting PodInitializing 0")]
+#[case::fails_again(
+    "OnFailure",
+    "sleep 5; false",
+    23,
+    "Pending: terminated Completed 0, waiting CrashLoopBackOff 1 | waiting PodInitializing 0"
+)]
+#[case::and_again("Always", "sleep 5; false", 33, "Pending: terminated Completed 0, running - 2 | waiting PodInitializing 0")]
+fn init_containers_run_one_after_the_other_and_may_fail(
+    #[case] policy: &str,
+    #[case] script: &str,
+    #[case] second: i64,
+    #[case] expect: &str,
+) {
+    let view = init(policy, script);
+    assert_eq!(initials(&view, &life(&view, true), second), expect);
+}
+
+#[test]
+fn each_step_of_the_init_containers_is_told() {
+    let view = init("Always", "sleep 5; false");
+    let life = life(&view, true);
+    let (mut second, mut told) = (at(0), Vec::new());
+    for _ in 0..8 {
+        let (_, turn, next) = life.progress(&view, second);
+        told.push((second.as_second() - at(0).as_second(), turn));
+        second = next.expect("there is more");
+    }
+    assert_eq!(told.iter().map(|(second, _)| *second).collect::<Vec<_>>(), [0, 11, 12, 13, 18, 23, 33, 38]);
+    assert!(told.windows(2).all(|pair| pair[0].1 < pair[1].1), "{told:?}");
+}
+
+#[test]
+fn a_sidecar_that_ends_starts_again() {
+    let view = view(json!({ "initContainers": [{ "name": "s", "restartPolicy": "Always", "command": ["sleep", "5"] }],
+        "containers": [{ "name": "c" }] }));
+    let life = life(&view, true);
+    assert_eq!(initials(&view, &life, 12), "Running: running - 0 | running - 0");
+    assert_eq!(initials(&view, &life, 21), "Running: waiting CrashLoopBackOff 1 | running - 0");
+}
+
+#[test]
+fn what_wants_too_much_memory_is_killed_and_starts_again() {
+    let pod = json!({ "metadata": { "name": "p", "uid": "u", "annotations": { "run.dryfit.dev/ends": "7s=oom" } },
+        "spec": { "nodeName": "n", "containers": [{ "name": "c", "image": "i" }] } });
+    let view = View::of(&serde_json::from_value(pod).unwrap()).unwrap();
+    let life = life(&view, true);
+    let patch = status(&view, &life, Stage::Ready, "", "", at(19));
+    let last = &patch["status"]["containerStatuses"][0]["lastState"]["terminated"];
+    assert_eq!((last["reason"].as_str(), last["exitCode"].as_i64()), (Some("OOMKilled"), Some(137)));
+    assert_eq!(patch["status"]["containerStatuses"][0]["restartCount"], 1);
+    let waits = "Running, Ready False ContainersNotReady, waiting CrashLoopBackOff, 1 restarts";
+    assert_eq!(in_short(&view, &life, 25), waits);
+}
+
+#[test]
+fn an_evicted_pod_has_failed_and_says_why() {
+    let view = view(one());
+    let mut life = life(&view, true);
+    life.evict("The node was low on resource: memory. ".to_owned(), at(30));
+    let (stage, _, _) = life.progress(&view, at(30));
+    let told = &status(&view, &life, stage, "10.0.0.1", "10.0.0.2", at(30))["status"];
+    assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("Evicted")));
+    let ended = &told["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!((&ended["exitCode"], &ended["reason"]), (&json!(137), &json!("Error")));
+    let target = told["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "DisruptionTarget").unwrap();
+    assert_eq!((&target["reason"], &target["message"]), (&json!("TerminationByKubelet"), &told["message"]));
+}

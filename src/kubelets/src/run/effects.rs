@@ -2,12 +2,14 @@
 
 use ambient::Clock;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::{CSINode, VolumeAttachment};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::state::Key;
+use crate::capacity::Resources;
 use crate::node::{self, Problem};
 use crate::pod::{Stage, View};
 
@@ -20,6 +22,14 @@ pub enum Effect {
     Ready {
         id: String,
         name: String,
+        /// Its CSINode, if it has a driver.
+        csi: Option<Value>,
+    },
+    /// Device plugins announce what the machine has.
+    Devices {
+        id: String,
+        name: String,
+        devices: Resources,
     },
     /// Removes the Node of a machine that ended before it was ready.
     Forsake {
@@ -48,6 +58,13 @@ pub enum Effect {
         turn: u32,
         patch: Value,
     },
+    /// See whether a pod's volumes are attached.
+    Volumes {
+        uid: String,
+        namespace: String,
+        node: String,
+        claims: Vec<String>,
+    },
     /// Confirm a pod's deletion.
     Remove {
         uid: String,
@@ -71,6 +88,8 @@ pub enum Outcome {
         turn: u32,
         view: Option<Box<View>>,
     },
+    /// Whether the volumes are there.
+    Volumes(bool),
     /// The object is not there any more, or is another of the same name.
     Gone,
     /// Worth another attempt.
@@ -82,11 +101,14 @@ pub async fn perform(client: Client, clock: Clock, effect: Effect) -> Done {
         Effect::Join { id, .. } | Effect::Ready { id, .. } | Effect::Forsake { id, .. } => Key::Machine(id.clone()),
         Effect::Lease { id, .. } => Key::Lease(id.clone()),
         Effect::Status { id, .. } => Key::Status(id.clone()),
-        Effect::Tell { uid, .. } | Effect::Remove { uid, .. } => Key::Pod(uid.clone()),
+        Effect::Devices { id, .. } => Key::Devices(id.clone()),
+        Effect::Tell { uid, .. } | Effect::Volumes { uid, .. } | Effect::Remove { uid, .. } => Key::Pod(uid.clone()),
     };
     let result = match effect {
         Effect::Join { provider_id, node, .. } => join(client, &provider_id, node).await,
-        Effect::Ready { name, .. } => post_status(client, &clock, &name, true, &[]).await,
+        Effect::Ready { name, csi, .. } => get_ready(client, &clock, &name, csi).await,
+        Effect::Devices { name, devices, .. } => announce(client, &name, &devices).await,
+        Effect::Volumes { namespace, node, claims, .. } => volumes(client, &namespace, &node, &claims).await,
         Effect::Status { name, ready, problems, .. } => post_status(client, &clock, &name, ready, &problems).await,
         Effect::Lease { name, uid, .. } => renew(client, &clock, &name, &uid).await,
         Effect::Tell { namespace, name, stage, turn, patch, .. } => tell(client, &namespace, &name, (stage, turn), patch).await,
@@ -134,6 +156,40 @@ async fn join(client: Client, provider_id: &str, node: Value) -> Result<Outcome,
     Ok(Outcome::Joined { uid: patched.metadata.uid.unwrap_or_default() })
 }
 
+/// The network plugin runs, and so does the driver's plugin, if there is one.
+async fn get_ready(client: Client, clock: &Clock, name: &str, csi: Option<Value>) -> Result<Outcome, kube::Error> {
+    if let Some(csi) = csi {
+        let csi: CSINode = serde_json::from_value(csi).map_err(kube::Error::SerdeError)?;
+        match Api::<CSINode>::all(client.clone()).create(&PostParams::default(), &csi).await {
+            // What is there already may be somebody's on purpose.
+            Err(error) if code(&error) != 409 => return Err(error),
+            _ => {}
+        }
+    }
+    post_status(client, clock, name, true, &[]).await
+}
+
+/// Whether all EBS volumes of these claims are attached to the node; other drivers' volumes are taken to be there.
+async fn volumes(client: Client, namespace: &str, node: &str, claims: &[String]) -> Result<Outcome, kube::Error> {
+    for claim in claims {
+        let Some(claim) = Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace).get_opt(claim).await? else {
+            return Ok(Outcome::Volumes(false));
+        };
+        let Some(volume) = claim.spec.and_then(|spec| spec.volume_name) else { return Ok(Outcome::Volumes(false)) };
+        let volume = Api::<PersistentVolume>::all(client.clone()).get_opt(&volume).await?;
+        let Some(spec) = volume.and_then(|volume| volume.spec) else { return Ok(Outcome::Volumes(false)) };
+        let Some(csi) = spec.csi.filter(|csi| csi.driver == node::EBS) else { continue };
+        let name = node::attachment(&csi.volume_handle, &csi.driver, node);
+        let attachment = Api::<VolumeAttachment>::all(client.clone()).get_opt(&name).await?;
+        let there =
+            |one: &VolumeAttachment| one.metadata.deletion_timestamp.is_none() && one.status.as_ref().is_some_and(|status| status.attached);
+        if !attachment.as_ref().is_some_and(there) {
+            return Ok(Outcome::Volumes(false));
+        }
+    }
+    Ok(Outcome::Volumes(true))
+}
+
 /// Writes the conditions, beside those of others.
 async fn post_status(client: Client, clock: &Clock, name: &str, ready: bool, problems: &[Problem]) -> Result<Outcome, kube::Error> {
     let nodes: Api<Node> = Api::all(client);
@@ -141,6 +197,12 @@ async fn post_status(client: Client, clock: &Clock, name: &str, ready: bool, pro
     let existing = node.status.and_then(|status| status.conditions).unwrap_or_default();
     let conditions = node::troubled(&existing, ready, problems, clock.now());
     nodes.patch_status(name, &written_by(), &Patch::Merge(json!({ "status": { "conditions": conditions } }))).await?;
+    Ok(Outcome::Written)
+}
+
+async fn announce(client: Client, name: &str, devices: &Resources) -> Result<Outcome, kube::Error> {
+    let patch = Patch::Merge(json!({ "status": { "capacity": devices, "allocatable": devices } }));
+    Api::<Node>::all(client).patch_status(name, &written_by(), &patch).await?;
     Ok(Outcome::Written)
 }
 

@@ -9,14 +9,18 @@ use super::RETRY;
 use super::addresses::Addresses;
 use super::effects::{Done, Effect, Outcome};
 use crate::boot::{Bootstrap, boot};
+use crate::capacity;
 use crate::machine::{Machine, State as MachineState};
 use crate::node::{self, Problem};
-use crate::pod::{self, Life, Stage, View};
+use crate::pod::{self, Life, Restart, Shortage, Stage, View};
 use crate::profile::{Heartbeats, Profile};
 
 /// `nodeLeaseDurationSeconds` / 4, and `nodeStatusReportFrequency`.
 const LEASE_EVERY: SignedDuration = SignedDuration::from_secs(node::LEASE_SECONDS / 4);
 const STATUS_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// How often a node that is short of something ends a pod (`monitoringInterval` of `pkg/kubelet/kubelet.go`, evictionMonitoringPeriod).
+const EVICT_EVERY: SignedDuration = SignedDuration::from_secs(10);
 
 /// What may have something to do. The order is that of work due at the same instant.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,6 +32,10 @@ pub enum Key {
     /// Heartbeats; by machine id.
     Lease(String),
     Status(String),
+    /// Device plugins speak; by machine id.
+    Devices(String),
+    /// A node that is short of something looks whom to end; by machine id.
+    Pressure(String),
 }
 
 pub struct State {
@@ -58,6 +66,10 @@ struct Unit {
     images: BTreeSet<String>,
     phase: Phase,
     problems: Vec<Problem>,
+    /// When it ends the next pod for want of something.
+    evicts: Option<Timestamp>,
+    /// Its device plugins have not spoken yet.
+    devices: bool,
     /// It was silent once: its Lease is an object now, and has to be renewed.
     renews: bool,
 }
@@ -88,6 +100,27 @@ struct Tenant {
     /// What was last told of that stage.
     turn: u32,
     ip: String,
+    /// It waits for its volumes; when they are looked for next.
+    volumes: Option<Timestamp>,
+}
+
+impl Unit {
+    fn short_of(&self) -> Vec<Shortage> {
+        self.problems.iter().filter(|problem| problem.status == "True").filter_map(|problem| Shortage::of(&problem.condition)).collect()
+    }
+}
+
+impl Tenant {
+    fn may_be_evicted(&self) -> bool {
+        let lives = self.life.as_ref().is_some_and(|life| life.ended.is_none());
+        lives && self.reported != Stage::Ended && !self.view.is_over() && self.view.appetite.may_go()
+    }
+
+    /// It starts for ever, since an init container fails again and again.
+    fn goes_round(&self) -> bool {
+        let never = self.life.as_ref().is_some_and(|life| life.ended.is_none() && life.running == Timestamp::MAX);
+        never && self.volumes.is_none() && self.view.restart != Restart::Never
+    }
 }
 
 impl State {
@@ -139,7 +172,10 @@ impl State {
                 },
                 _ => Phase::Off,
             };
-            self.units.insert(id, Unit { machine, stream, images: BTreeSet::new(), phase, problems: Vec::new(), renews: false });
+            self.units.insert(
+                id,
+                Unit { machine, stream, images: BTreeSet::new(), phase, problems: Vec::new(), evicts: None, devices: false, renews: false },
+            );
         }
         consoles
     }
@@ -203,11 +239,50 @@ impl State {
             _ => return Err(format!("the node of machine {id} is not ready")),
         }
         unit.problems.retain(|known| known.condition != problem.condition);
-        if !(ready && problem.status == "True") {
+        let shortage = Shortage::of(&problem.condition).is_some();
+        // What the kubelet says by itself, it says again by itself.
+        if !(ready && problem.status == "True" || shortage && problem.status != "True") {
             unit.problems.push(problem);
         }
+        if shortage {
+            unit.evicts = None;
+        }
         self.timers.insert((now, Key::Status(id.to_owned())));
+        // The node says so first; who goes is decided when it is looked at again.
+        self.press(id, now);
         Ok(())
+    }
+
+    /// A node that is short of something ends one pod at a time, until it is not, or nobody is left.
+    fn relieve(&mut self, id: &str, now: Timestamp) {
+        let Some(unit) = self.units.get_mut(id).filter(|unit| unit.evicts.is_some_and(|at| at <= now)) else { return };
+        unit.evicts = None;
+        let Some(shortage) = unit.short_of().first().copied() else { return };
+        let node = &unit.machine.private_dns_name;
+        if self.names.get(node).is_none_or(|owner| owner != id) {
+            return;
+        }
+        let here = self.bound.get(node).into_iter().flatten().filter_map(|uid| Some((uid, self.tenants.get(uid)?)));
+        let mut candidates: Vec<_> = here.filter(|(_, tenant)| tenant.may_be_evicted()).map(|(uid, tenant)| (&tenant.view, uid)).collect();
+        let name = |view: &View| (view.namespace.clone(), view.name.clone());
+        candidates
+            .sort_by(|(one, _), (other, _)| one.appetite.rank(&other.appetite, shortage, now).then_with(|| name(one).cmp(&name(other))));
+        let Some(uid) = candidates.first().map(|(_, uid)| (*uid).clone()) else { return };
+        if let Some(Tenant { view, life: Some(life), .. }) = self.tenants.get_mut(&uid) {
+            life.evict(view.appetite.farewell(shortage, now), now);
+        }
+        self.timers.insert((now, Key::Pod(uid)));
+        self.press(id, now);
+    }
+
+    /// The next pod goes a while from now.
+    fn press(&mut self, id: &str, now: Timestamp) {
+        let Some(unit) = self.units.get_mut(id) else { return };
+        if unit.evicts.is_none() && !unit.short_of().is_empty() {
+            let at = now.saturating_add(EVICT_EVERY).unwrap_or(now);
+            unit.evicts = Some(at);
+            self.timers.insert((at, Key::Pressure(id.to_owned())));
+        }
     }
 
     // Pods
@@ -218,9 +293,10 @@ impl State {
         self.bound.entry(view.node.clone()).or_default().insert(uid.clone());
         match self.tenants.get_mut(&uid) {
             Some(tenant) => tenant.view = view,
-            None => {
-                drop(self.tenants.insert(uid.clone(), Tenant { view, life: None, reported: Stage::Unseen, turn: 0, ip: String::new() }))
-            }
+            None => drop(
+                self.tenants
+                    .insert(uid.clone(), Tenant { view, life: None, reported: Stage::Unseen, turn: 0, ip: String::new(), volumes: None }),
+            ),
         }
         self.attend(&uid, now);
     }
@@ -257,9 +333,12 @@ impl State {
     /// Brings a pod's life up to what its object says, if its node is ours.
     fn attend(&mut self, uid: &str, now: Timestamp) {
         let Some(tenant) = self.tenants.get_mut(uid) else { return };
-        let Some(unit) = self.names.get(&tenant.view.node).and_then(|id| self.units.get_mut(id)) else { return };
+        let Some(id) = self.names.get(&tenant.view.node) else { return };
+        let Some(unit) = self.units.get_mut(id) else { return };
         let Phase::Joined { network, .. } = unit.phase else { return };
         let view = &tenant.view;
+        let pressed = tenant.life.is_none() && !unit.short_of().is_empty();
+        let id = id.clone();
         let life = tenant.life.get_or_insert_with(|| {
             let mut stream = self.entropy.child("pod").stream(uid);
             if view.is_over() || view.phase == "Running" {
@@ -270,12 +349,22 @@ impl State {
                 };
                 tenant.ip = view.ip.clone();
                 self.addresses.claim(&view.node, &view.ip);
-                return Life::resume(&self.profile, &mut stream, now);
+                return Life::resume(view, &self.profile, &mut stream, now);
+            }
+            if let Some(message) = view.appetite.refusal(&unit.short_of()) {
+                return Life::refused(view, message, now);
+            }
+            if self.profile.volumes && !view.claims.is_empty() {
+                tenant.volumes = Some(now);
+                return Life::begin(view, &self.profile, &mut stream, now, network, |_| true).held();
             }
             Life::begin(view, &self.profile, &mut stream, now, network, |image| !unit.images.insert(image.to_owned()))
         });
         life.delete(view, now);
         self.timers.insert((now, Key::Pod(uid.to_owned())));
+        if pressed {
+            self.press(&id, now);
+        }
     }
 
     // Work
@@ -305,9 +394,18 @@ impl State {
         match key {
             Key::Pod(uid) => self.pod_effect(uid, now),
             Key::Machine(id) => self.machine_effect(id, now),
+            Key::Pressure(id) => {
+                self.relieve(id, now);
+                None
+            }
             Key::Lease(id) if self.silent.contains_key(id) => {
                 let (name, uid) = self.silent.get(id)?.clone();
                 Some(Effect::Lease { id: id.clone(), name, uid })
+            }
+            Key::Devices(id) => {
+                let unit = self.units.get(id).filter(|unit| unit.devices)?;
+                let (id, name) = (id.clone(), unit.machine.private_dns_name.clone());
+                Some(Effect::Devices { id, name, devices: capacity::devices(&unit.machine) })
             }
             Key::Lease(id) | Key::Status(id) => {
                 let unit = self.units.get(id)?;
@@ -333,8 +431,9 @@ impl State {
                 let node = node::node(machine, bootstrap, &self.profile, &boot_id, now);
                 Some(Effect::Join { id: id.to_owned(), provider_id: machine.provider_id(), node })
             }
-            Phase::Joined { network, ready: false, .. } if *network <= now => {
-                Some(Effect::Ready { id: id.to_owned(), name: machine.private_dns_name.clone() })
+            Phase::Joined { uid, network, ready: false } if *network <= now => {
+                let csi = self.profile.volumes.then(|| node::csi_node(machine, uid));
+                Some(Effect::Ready { id: id.to_owned(), name: machine.private_dns_name.clone(), csi })
             }
             _ => None,
         }
@@ -353,7 +452,12 @@ impl State {
             return Some(Effect::Remove { uid, namespace, name });
         }
         if stage < tenant.reported || (stage, turn) == (tenant.reported, tenant.turn) {
-            return None;
+            let look = tenant.volumes.filter(|_| life.ended.is_none())?;
+            if look > now {
+                self.timers.insert((look, Key::Pod(uid)));
+                return None;
+            }
+            return Some(Effect::Volumes { uid, namespace, node: view.node.clone(), claims: view.claims.clone() });
         }
         let unit = self.units.get(self.names.get(&view.node)?)?;
         let host = &unit.machine.private_ip;
@@ -381,10 +485,19 @@ impl State {
                 let name = self.units.get_mut(&id).map(|unit| {
                     if let Phase::Joined { ready, .. } = &mut unit.phase {
                         *ready = true;
+                        if !unit.machine.extended_resources.is_empty() {
+                            unit.devices = true;
+                            self.timers.insert((later(self.profile.devices.draw(&mut unit.stream)), Key::Devices(id.clone())));
+                        }
                     }
                     unit.machine.private_dns_name.clone()
                 });
                 tracing::debug!(id, name, "ready");
+            }
+            (Key::Devices(id), _) => {
+                if let Some(unit) = self.units.get_mut(&id) {
+                    unit.devices = false;
+                }
             }
             (Key::Lease(id), _) if self.silent.contains_key(&id) => drop(self.silent.remove(&id)),
             (Key::Machine(id) | Key::Lease(id) | Key::Status(id), Outcome::Gone) => {
@@ -408,10 +521,28 @@ impl State {
                 }
                 self.attend(&uid, now);
             }
+            (Key::Pod(uid), Outcome::Volumes(there)) => self.mounted(&uid, there, now),
             // The watch tells when the object is gone. Until then a refusal may be a conflict that passes.
             (Key::Pod(uid), Outcome::Gone) => drop(self.timers.insert((later(RETRY), Key::Pod(uid)))),
-            (Key::Pod(_), _) | (Key::Machine(_), Outcome::Told { .. }) => {}
+            (Key::Pod(_) | Key::Pressure(_), _) | (Key::Machine(_), Outcome::Told { .. } | Outcome::Volumes(_)) => {}
         }
+    }
+
+    /// Its volumes are there, so that the pod starts, or they are looked for again.
+    fn mounted(&mut self, uid: &str, there: bool, now: Timestamp) {
+        let Some(tenant) = self.tenants.get_mut(uid) else { return };
+        tenant.volumes = (!there).then(|| now.saturating_add(RETRY).unwrap_or(now));
+        let unit = self.names.get(&tenant.view.node).and_then(|id| self.units.get_mut(id));
+        if let (true, Some(unit), Some(life)) = (there, unit, tenant.life.as_mut().filter(|life| life.ended.is_none()))
+            && let Phase::Joined { network, .. } = unit.phase
+        {
+            let mut stream = self.entropy.child("pod").stream(uid);
+            let pulled = |image: &str| !unit.images.insert(image.to_owned());
+            let begun = Life::begin(&tenant.view, &self.profile, &mut stream, now, network, pulled);
+            *life = begun.accepted(life.accepted);
+        }
+        self.timers.insert((tenant.volumes.unwrap_or(now), Key::Pod(uid.to_owned())));
+        self.attend(uid, now);
     }
 
     fn joined(&mut self, id: &str, uid: String, now: Timestamp) {
@@ -441,15 +572,24 @@ impl State {
             let what = match &unit.phase {
                 Phase::Off | Phase::Booting { .. } => "boots",
                 Phase::Joined { ready: false, .. } => "has joined and is not ready yet",
+                Phase::Joined { .. } if unit.devices => "waits for its device plugins",
                 _ => continue,
             };
             moving.push(format!("machine {id} ({}) {what}", unit.machine.instance_type));
+        }
+        // Pods of DaemonSets come again and go again; that is no work that ends.
+        let short = self.units.values().filter(|unit| unit.evicts.is_some()).map(|unit| &unit.machine.private_dns_name);
+        for node in short {
+            let uids = self.bound.get(node).into_iter().flatten();
+            let left = uids.filter_map(|uid| self.tenants.get(uid)).any(|one| one.may_be_evicted() && !one.view.appetite.daemon);
+            moving.extend(left.then(|| format!("node {node} is short of something and evicts pods")));
         }
         for (uid, tenant) in self.tenants.iter().filter(|(_, tenant)| tenant.life.is_some()) {
             let view = &tenant.view;
             let writing = self.in_flight.contains(&Key::Pod(uid.clone()));
             let what = match tenant.reported {
                 _ if view.deletion.is_some() => "terminates",
+                _ if tenant.goes_round() => continue,
                 stage if stage < Stage::Ready => "starts",
                 _ if writing => "changes",
                 _ => continue,

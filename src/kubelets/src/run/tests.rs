@@ -55,6 +55,8 @@ fn words(effects: &[Effect]) -> Vec<String> {
         Effect::Lease { id, .. } => format!("lease {id}"),
         Effect::Forsake { id, .. } => format!("forsake {id}"),
         Effect::Status { id, .. } => format!("status {id}"),
+        Effect::Devices { id, devices, .. } => format!("devices of {id} {devices:?}"),
+        Effect::Volumes { uid, .. } => format!("volumes of {uid}"),
         Effect::Tell { name, stage, .. } => format!("tell {name} {stage:?}"),
         Effect::Remove { name, .. } => format!("remove {name}"),
     };
@@ -72,6 +74,8 @@ fn step(state: &mut State, second: i64) -> Vec<String> {
             Effect::Lease { id, .. } => (Key::Lease(id), Outcome::Written),
             Effect::Forsake { id, .. } => (Key::Machine(id), Outcome::Written),
             Effect::Status { id, .. } => (Key::Status(id), Outcome::Written),
+            Effect::Devices { id, .. } => (Key::Devices(id), Outcome::Written),
+            Effect::Volumes { uid, .. } => (Key::Pod(uid), Outcome::Volumes(second >= 45)),
             Effect::Tell { uid, stage, turn, .. } => (Key::Pod(uid), Outcome::Told { stage, turn, view: None }),
             Effect::Remove { uid, .. } => (Key::Pod(uid), Outcome::Written),
         };
@@ -93,6 +97,20 @@ fn a_machine_joins_after_its_boot_becomes_ready_and_is_settled() {
     assert_eq!(step(&mut state, 31), ["ready i-1"]);
     assert!(state.unsettled().is_empty());
     assert_eq!(state.next_due(), None, "computed heartbeats are none of ours");
+}
+
+#[test]
+fn devices_are_announced_a_while_after_the_node_is_ready() {
+    let mut state = state(Heartbeats::Computed);
+    let devices = [("nvidia.com/gpu".to_owned(), 4)].into();
+    state.synchronise(vec![Machine { extended_resources: devices, ..running() }], at(0));
+    step(&mut state, 30);
+    step(&mut state, 31);
+    assert_eq!(state.unsettled(), ["machine i-1 (m5.large) waits for its device plugins"]);
+    assert!(step(&mut state, 50).is_empty());
+    assert_eq!(step(&mut state, 51), [r#"devices of i-1 {"nvidia.com/gpu": "4"}"#]);
+    assert!(state.unsettled().is_empty());
+    assert!(step(&mut state, 100).is_empty());
 }
 
 #[test]
@@ -234,4 +252,63 @@ fn a_silent_kubelet_ends_no_pod_and_comes_back_when_it_is_woken() {
     state.trouble("i-1", problem("Ready", "True"), at(100)).expect("it wakes");
     assert_eq!(step(&mut state, 100), ["join i-1"]);
     assert_eq!(step(&mut state, 101), ["tell p Ended", "lease i-1", "ready i-1"], "its Lease is an object now, and the pod ends at last");
+}
+
+/// A pod that asks for `request` and uses 300Mi.
+fn hungry(uid: &str, request: &str) -> Option<View> {
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": { "name": uid, "namespace": "d", "uid": uid, "annotations": { "usage.dryfit.dev/memory": "300Mi" } },
+        "spec": { "nodeName": NODE, "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "memory": request } } }] },
+        "status": { "qosClass": "Burstable" },
+    }))
+    .expect("a pod");
+    View::of(&pod)
+}
+
+#[test]
+fn a_node_that_is_short_of_memory_evicts_one_pod_after_the_other_until_it_is_not() {
+    let mut state = ready(Heartbeats::Computed);
+    for (uid, request) in [("a", "500Mi"), ("b", "100Mi"), ("c", "200Mi"), ("d", "400Mi")] {
+        state.apply(hungry(uid, request), at(32));
+    }
+    (32..=39).for_each(|second| drop(step(&mut state, second)));
+    state.trouble("i-1", problem("MemoryPressure", "True"), at(40)).expect("a node that is ready");
+    assert_eq!(state.unsettled(), [format!("node {NODE} is short of something and evicts pods")]);
+    assert_eq!(step(&mut state, 40), ["status i-1"]);
+    assert_eq!(step(&mut state, 50), ["tell b Ended"], "it uses the most beyond what it asks for");
+    assert!(step(&mut state, 59).is_empty());
+    assert_eq!(step(&mut state, 60), ["tell c Ended"]);
+    state.trouble("i-1", problem("MemoryPressure", "False"), at(65)).expect("a node that is ready");
+    assert_eq!(step(&mut state, 65), ["status i-1"]);
+    assert!(step(&mut state, 100).is_empty());
+    assert!(state.unsettled().is_empty());
+}
+
+#[test]
+fn a_node_without_disk_takes_no_pod_and_says_so() {
+    let mut state = ready(Heartbeats::Computed);
+    state.trouble("i-1", problem("DiskPressure", "True"), at(40)).expect("a node that is ready");
+    state.apply(hungry("late", "100Mi"), at(41));
+    match state.due(at(41), 10).as_slice() {
+        [Effect::Status { .. }, Effect::Tell { patch, .. }] | [Effect::Tell { patch, .. }, Effect::Status { .. }] => {
+            assert_eq!(patch["status"]["message"], "Pod was rejected: The node had condition: [DiskPressure]. ");
+        }
+        other => panic!("{:?}", words(other)),
+    }
+}
+
+#[test]
+fn a_pod_starts_when_its_volumes_are_attached() {
+    let mut state = ready(Heartbeats::Computed);
+    let mut view = pod("a", None).expect("a pod");
+    view.claims = vec!["data".to_owned()];
+    state.apply(Some(view), at(40));
+    assert_eq!(step(&mut state, 40), ["tell a Accepted"]);
+    assert_eq!(step(&mut state, 40), ["volumes of a"]);
+    assert_eq!(state.unsettled(), ["pod d/a starts"]);
+    assert_eq!(step(&mut state, 41), ["volumes of a"]);
+    assert_eq!(step(&mut state, 45), ["volumes of a"], "and now they are there");
+    assert!(step(&mut state, 46).is_empty());
+    assert_eq!(step(&mut state, 47), ["tell a Ready"], "a second to pull, a second to start");
+    assert!(state.unsettled().is_empty());
 }
