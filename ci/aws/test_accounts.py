@@ -165,7 +165,7 @@ def test_an_image_is_shared_with_an_account_and_taken_back(account, other):
         launched = theirs.run_instances(ImageId=own, InstanceType="m5.large", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
         theirs.terminate_instances(InstanceIds=[launched])
     # A third account, and one that is first spoken of later, see it as soon as it is everybody's.
-    third = boto3.Session(aws_access_key_id=f"{int(number) % 10**11 + 10**11:012}", aws_secret_access_key="test", region_name="us-west-2")
+    third = boto3.Session(aws_access_key_id=f"{(int(number) + 1) % 10**12:012}", aws_secret_access_key="test", region_name="us-west-2")
     third = account.client("ec2", session=third)
     refused("InvalidAMIID.NotFound", 400, third.describe_images, ImageIds=[own])
     ours.modify_image_attribute(ImageId=own, LaunchPermission={"Add": [{"Group": "all"}], "Remove": [{"UserId": number}]})
