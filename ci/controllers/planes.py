@@ -60,8 +60,8 @@ def ready(address, token):
         return False
 
 
-def real(children, work, controllers=True):
-    """With a scheduler; with `controllers`, a controller manager and a metrics server as well."""
+def real(children, work, controllers=True, rate=1000):
+    """With a scheduler; with `controllers`, a controller manager and a metrics server as well. `rate`: their requests a second."""
     run = lambda *command: subprocess.run([str(part) for part in command], check=True, capture_output=True, cwd=work)
     run("openssl", "genrsa", "-out", "sa.key", "2048")
     run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "metrics.key", "-out", "metrics.crt", "-subj", "/CN=localhost", "-days", "2")
@@ -83,13 +83,13 @@ def real(children, work, controllers=True):
         "users: [{name: r, user: {token: token}}]\ncontexts: [{name: r, context: {cluster: r, user: r}}]\n"
     )
     until("kube-apiserver", lambda: ready(address, "token"))
-    start(children, work, "kube-scheduler", JUDGES / "kube-scheduler", f"--kubeconfig={config}", "--leader-elect=false", "--secure-port=0", "--kube-api-qps=1000", "--kube-api-burst=2000")
+    start(children, work, "kube-scheduler", JUDGES / "kube-scheduler", f"--kubeconfig={config}", "--leader-elect=false", "--secure-port=0", f"--kube-api-qps={rate}", f"--kube-api-burst={2 * rate}")
     side = Side("kubernetes", work, config, address, "token")
     if not controllers:
         return side
     start(
         children, work, "kube-controller-manager", JUDGES / "kube-controller-manager", f"--kubeconfig={config}", "--service-account-private-key-file=sa.key",
-        "--leader-elect=false", "--secure-port=0", "--controllers=*,-nodeipam", "--kube-api-qps=1000", "--kube-api-burst=2000",
+        "--leader-elect=false", "--secure-port=0", "--controllers=*,-nodeipam", f"--kube-api-qps={rate}", f"--kube-api-burst={2 * rate}",
     )  # fmt: skip
     metrics = Metrics(address, "token", work / "metrics.crt", work / "metrics.key")
     metrics.start()
