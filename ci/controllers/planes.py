@@ -74,7 +74,7 @@ def real(children, work, controllers=True, rate=1000):
         children, work, "kube-apiserver", JUDGES / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}", f"--secure-port={port}",
         "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", "--cert-dir=certs", "--service-account-issuer=https://x",
         "--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key", "--token-auth-file=tokens", "--authorization-mode=RBAC",
-        "--service-cluster-ip-range=10.100.0.0/16", "--disable-admission-plugins=ServiceAccount", "--watch-cache=true",
+        "--service-cluster-ip-range=10.100.0.0/16", "--watch-cache=true",
     )  # fmt: skip
     address = f"127.0.0.1:{port}"
     config = work / "real.kubeconfig"

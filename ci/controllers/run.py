@@ -44,6 +44,8 @@ REFUSED = re.compile(r'pods "([a-z0-9-]+-)[a-z0-9]{5}" is forbidden')
 # A claim that waits is told so when it comes, or when its pod has come by then, and again every fifteen seconds: which of these words
 # the real controller says depends on where its own clock stands.
 WAITS = re.compile(r"Normal (WaitForFirstConsumer: waiting for first consumer to be created before binding|WaitForPodScheduled: waiting for pod \S+ to be scheduled)")
+# The volume of a service account's token has a drawn name.
+TOKEN = re.compile(r"kube-api-access-[a-z0-9]{5}\b")
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -106,7 +108,7 @@ def normal(value, names, key=None):
     if isinstance(value, str):
         value = UID.sub("UID", TIME.sub("TIME", value))
         # Which of equal nodes is drawn.
-        value = PLACE.sub("PLACE", value)
+        value = TOKEN.sub("kube-api-access-*", PLACE.sub("PLACE", value))
         return words(value, names)
     return value
 

@@ -28,6 +28,7 @@ PRIVATE = [
     (re.compile(r"resourceVersion: \"\d+\""), "resourceVersion: N"),
     (re.compile(r"\b\d+(ms|s|m\d*s?)\b"), "AGE"),
     (re.compile(r"10\.\d+\.\d+\.\d+"), "ADDRESS"),
+    (re.compile(r"kube-api-access-[a-z0-9]{5}\b"), "kube-api-access-*"),
     (re.compile(r"https://127\.0\.0\.1:\d+"), "SERVER"),
 ]
 
@@ -75,7 +76,7 @@ def real(children, work):
         children, work, "kube-apiserver", JUDGES / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}", f"--secure-port={port}",
         "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", "--cert-dir=certs", "--service-account-issuer=https://x",
         "--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key", "--token-auth-file=tokens", "--authorization-mode=RBAC",
-        "--service-cluster-ip-range=10.100.0.0/16", "--disable-admission-plugins=ServiceAccount",
+        "--service-cluster-ip-range=10.100.0.0/16",
     )  # fmt: skip
     config = work / "real.kubeconfig"
     config.write_text(
@@ -83,6 +84,8 @@ def real(children, work):
         "users: [{name: r, user: {token: token}}]\ncontexts: [{name: r, context: {cluster: r, user: r}}]\n"
     )
     until("kube-apiserver", lambda: kubectl(config, "kubectl get --raw /readyz", work)[1].strip() == "ok")
+    # No controller manager makes it.
+    until("the account of pods", lambda: kubectl(config, "kubectl create serviceaccount default", work)[0] == 0)
     return config
 
 

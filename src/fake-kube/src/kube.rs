@@ -48,6 +48,9 @@ pub struct Config {
     /// Whether `metadata.managedFields` are kept from each object's creation on, as a real server does. Otherwise they begin with the
     /// first server-side apply: where nobody looks at them, most of the work would be theirs.
     pub managed_fields: bool,
+    /// Whether pods' service accounts must exist and bring the token's volume, as on a real server. Otherwise pods have only the name of
+    /// their account: the volume would be half of what a small pod weighs, and nobody opens it in virtual time.
+    pub service_accounts: bool,
     /// Who may ask, by bearer token. Empty: everybody is the administrator. A request without a token is the administrator's in any
     /// case: whoever serves a socket lets none through.
     pub tokens: Vec<(String, crate::User)>,
@@ -83,6 +86,7 @@ impl Default for Config {
             history: 16_384,
             latency: Latency::default(),
             managed_fields: false,
+            service_accounts: false,
             tokens: Vec::new(),
             secret: Vec::new(),
             rbac: false,
@@ -91,6 +95,18 @@ impl Default for Config {
             rules: Vec::new(),
         }
     }
+}
+
+/// How often the server looks for a namespace's `default` account before it refuses a pod, and how long it waits in between: upstream
+/// draws 100 to 200 ms (`plugin/pkg/admission/serviceaccount/admission.go`, getServiceAccount).
+const ACCOUNT_LOOKS: u32 = 10;
+const ACCOUNT_WAIT: SignedDuration = SignedDuration::from_millis(150);
+
+/// A request with what it will be delayed by, and how often it was looked at.
+struct Waiting {
+    request: Request,
+    delay: SignedDuration,
+    looks: u32,
 }
 
 /// An embedded Kubernetes.
@@ -104,6 +120,8 @@ pub struct Kube {
     /// Replies by when they are due, then by order.
     replies: BTreeMap<(Timestamp, u64), (Ticket, Response)>,
     watchers: BTreeMap<Ticket, Watcher>,
+    /// Pods for whose namespace's `default` account the server waits, by when it looks again.
+    waiting: BTreeMap<(Timestamp, u64), Waiting>,
     /// When each resourceVersion becomes visible to watchers; the oldest first.
     visible_at: VecDeque<(Timestamp, u64)>,
     visible: u64,
@@ -119,6 +137,7 @@ impl Kube {
             api.register(kind);
         }
         api.track(config.managed_fields);
+        api.look_at_accounts(config.service_accounts);
         api.set_root_ca(config.root_ca);
         api.set_auth(crate::auth::Auth::new(&config.tokens, config.secret, config.rbac));
         bootstrap::fill(&mut api, start);
@@ -134,6 +153,7 @@ impl Kube {
             next_ticket: 1,
             replies: BTreeMap::new(),
             watchers: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             visible_at: VecDeque::new(),
             visible: 0,
         };
@@ -196,11 +216,26 @@ impl Kube {
         let mut delay = if read { self.latency.read } else { self.latency.write };
         let (fault, more) = self.rules.meet(now, &request);
         delay += more;
-        let answer = match fault {
-            Some(status) => Answer::Reply(crate::http::refused(&status)),
-            None => self.server.serve(&mut self.api, now, &request),
-        };
+        match fault {
+            Some(status) => self.take_answer(now, ticket, delay, Answer::Reply(crate::http::refused(&status))),
+            None => self.serve(now, ticket, Waiting { request, delay, looks: 1 }),
+        }
+        ticket
+    }
+
+    fn serve(&mut self, now: Timestamp, ticket: Ticket, asked: Waiting) {
+        self.api.take_missed_default();
+        let answer = self.server.serve(&mut self.api, now, &asked.request);
         self.note(now);
+        if self.api.take_missed_default() && asked.looks < ACCOUNT_LOOKS {
+            let next = now.checked_add(ACCOUNT_WAIT).unwrap_or(Timestamp::MAX);
+            self.waiting.insert((next, ticket.0), Waiting { looks: asked.looks + 1, ..asked });
+        } else {
+            self.take_answer(now, ticket, asked.delay, answer);
+        }
+    }
+
+    fn take_answer(&mut self, now: Timestamp, ticket: Ticket, delay: SignedDuration, answer: Answer) {
         match answer {
             Answer::Reply(response) => {
                 let due = now.checked_add(delay).unwrap_or(Timestamp::MAX);
@@ -210,30 +245,35 @@ impl Kube {
                 self.watchers.insert(ticket, *watcher);
             }
         }
-        ticket
     }
 
     /// The peer went away: nothing more is said to it. What its request changed stays.
     pub fn cancel(&mut self, _now: Timestamp, ticket: Ticket) {
         self.watchers.remove(&ticket);
         self.replies.retain(|_, (one, _)| *one != ticket);
+        self.waiting.retain(|(_, one), _| *one != ticket.0);
     }
 
     /// When [`Kube::advance`] has something to do; not later than `now` means at once.
     pub fn next_due(&self) -> Option<Timestamp> {
         let last = self.api.last_write();
         let replies = self.replies.keys().next().map(|(due, _)| *due);
+        let waiting = self.waiting.keys().next().map(|(due, _)| *due);
         let changes = self.visible_at.front().map(|(due, _)| *due).filter(|_| !self.watchers.is_empty());
         let watchers = self.watchers.values().map(|watcher| {
             if watcher.has_news(self.api.store()) && self.visible_at.is_empty() { last } else { watcher.next_due(self.visible) }
         });
-        replies.into_iter().chain(changes).chain(watchers).chain(self.drive.next_due(&self.api, last)).min()
+        replies.into_iter().chain(waiting).chain(changes).chain(watchers).chain(self.drive.next_due(&self.api, last)).min()
     }
 
     /// Lets the controllers run, then hands out everything that is due: replies by due time and order, then streams by ticket.
     pub fn advance(&mut self, now: Timestamp) -> Vec<Out> {
         self.drive.settle(&mut self.api, now);
         self.note(now);
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 <= now) {
+            let ((_, ticket), asked) = entry.remove_entry();
+            self.serve(now, Ticket(ticket), asked);
+        }
         while let Some((_, version)) = self.visible_at.pop_front_if(|(due, _)| *due <= now) {
             self.visible = version;
         }

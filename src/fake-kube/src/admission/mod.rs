@@ -1,6 +1,7 @@
 //! What the server does to an object beside storing it: defaults, admission, validation. The list of what is done, by kind, is in
 //! each module's header; what is not on a list is stored as it comes.
 
+mod accounts;
 mod defaults;
 mod limits;
 mod others;

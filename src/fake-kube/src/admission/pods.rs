@@ -1,27 +1,24 @@
-//! Pods: status at birth, quality of service, priority, default tolerations, service account, default requests of LimitRange,
-//! RuntimeClass overhead.
+//! Pods: status at birth, quality of service, priority, default tolerations, default requests of LimitRange, RuntimeClass overhead;
+//! service accounts are [`accounts`]'.
 //!
-//! Source: `k8s.io/kubernetes/plugin/pkg/admission/{priority,defaulttolerationseconds,serviceaccount,limitranger,runtimeclass}`,
-//! `pkg/registry/core/pod/strategy.go`, `pkg/apis/core/v1/helper/qos`. The token volume that a service account brings is left out.
+//! Source: `k8s.io/kubernetes/plugin/pkg/admission/{priority,defaulttolerationseconds,limitranger,runtimeclass}`,
+//! `pkg/registry/core/pod/strategy.go`, `pkg/apis/core/v1/helper/qos`; the order is `pkg/kubeapiserver/options/plugins.go`'s.
 
 use serde_json::{Map, Value, json};
 
-use super::limits;
+use super::{accounts, limits};
 use crate::api::Api;
 use crate::kinds::Kind;
 use crate::quantity::Quantity;
 use crate::status::Status;
 
-pub(super) fn on_create(api: &Api, kind: &Kind, pod: &mut Value) -> Result<(), Status> {
+pub(super) fn on_create(api: &mut Api, kind: &Kind, pod: &mut Value) -> Result<(), Status> {
     limits::defaults(api, pod);
-    runtime_class(api, kind, pod)?;
-    tolerate_failing_nodes(pod);
+    accounts::admit(api, kind, pod)?;
     priority(api, kind, pod)?;
+    tolerate_failing_nodes(pod);
+    runtime_class(api, kind, pod)?;
     merge_label_keys(pod);
-    if pod["spec"]["serviceAccountName"].as_str().unwrap_or_default().is_empty() {
-        pod["spec"]["serviceAccountName"] = json!("default");
-        pod["spec"]["serviceAccount"] = json!("default");
-    }
     pod["status"] = json!({ "phase": "Pending" });
     if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
         pod["status"]["conditions"] = json!([{

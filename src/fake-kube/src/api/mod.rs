@@ -26,6 +26,10 @@ pub struct Api {
     /// Of objects that come with a namespace: what they are called must not depend on how many there are.
     aside: Chance,
     root_ca: String,
+    /// Whether pods' service accounts must exist and bring their token.
+    accounts: bool,
+    /// Whether a pod was refused since somebody last asked because its namespace has no `default` account yet.
+    missed_default: bool,
     last_write: Timestamp,
     /// Whether fields are followed from an object's creation on, not only from its first apply on.
     tracking: bool,
@@ -56,6 +60,8 @@ impl Api {
             chance: Chance::new(seed),
             aside: Chance::new(seed ^ 0x6173_6964_6500_0001),
             root_ca: String::new(),
+            accounts: false,
+            missed_default: false,
             last_write: Timestamp::UNIX_EPOCH,
             tracking: false,
             acting: "kube-apiserver",
@@ -89,6 +95,23 @@ impl Api {
 
     pub(crate) fn set_auth(&mut self, auth: crate::auth::Auth) {
         self.auth = auth;
+    }
+
+    pub(crate) fn looks_at_accounts(&self) -> bool {
+        self.accounts
+    }
+
+    pub(crate) fn look_at_accounts(&mut self, yes: bool) {
+        self.accounts = yes;
+    }
+
+    pub(crate) fn miss_default_account(&mut self) {
+        self.missed_default = true;
+    }
+
+    /// Whether a pod was refused since the last call for want of its namespace's `default` account.
+    pub(crate) fn take_missed_default(&mut self) -> bool {
+        std::mem::take(&mut self.missed_default)
     }
 
     pub(crate) fn track(&mut self, always: bool) {

@@ -130,6 +130,7 @@ async fn run(options: &KubeOptions) -> Result<(), ServeError> {
         seed: options.seed,
         start: clock.now(),
         managed_fields: true,
+        service_accounts: true,
         tokens,
         secret,
         rbac: options.rbac,

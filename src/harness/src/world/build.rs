@@ -133,11 +133,21 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
         None => {
             let seed = entropy.stream("fake-kube").next_u64();
             let version = format!("{}.3", scenario.given.kubernetes.version);
-            let managed_fields = mode == Mode::Wire;
+            // Somebody else's eyes are on what is served; in virtual time both would cost memory and time for nobody.
+            let served_whole = mode == Mode::Wire;
             let (tokens, secret) = served.as_ref().map(|(server, _)| server.users()).unwrap_or_default();
             let root_ca = served.as_ref().map(|(server, _)| server.root_ca()).unwrap_or_default();
-            let config =
-                fake_kube::Config { seed, start: clock.now(), version, managed_fields, tokens, secret, root_ca, ..Default::default() };
+            let config = fake_kube::Config {
+                seed,
+                start: clock.now(),
+                version,
+                managed_fields: served_whole,
+                service_accounts: served_whole,
+                tokens,
+                secret,
+                root_ca,
+                ..Default::default()
+            };
             let mut kube = fake_kube::Kube::new(config);
             for controller in fake_kube::controllers::all(seed) {
                 kube.add_controller(controller);
