@@ -12,6 +12,7 @@
 //! - [`capacity`]: what a machine offers, and what is left for pods
 //! - [`node`]: the Node object
 //! - [`pod`]: a pod's life by the clock, and the status that tells it
+//! - `words`: what kubelets say, as events
 //! - [`run`]: the loop that watches, waits and writes
 
 pub mod boot;
@@ -22,6 +23,7 @@ pub mod pod;
 pub mod profile;
 mod quantity;
 pub mod run;
+mod words;
 
 pub use machine::{Architecture, ImageFamily, Machine, Machines, State};
 pub use node::Problem;

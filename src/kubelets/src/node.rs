@@ -12,6 +12,7 @@ use crate::boot::Bootstrap;
 use crate::capacity;
 use crate::machine::{Architecture, ImageFamily, Machine};
 use crate::profile::Profile;
+use crate::words::Word;
 
 /// The whole object, as it is at the moment of joining: not ready. `boot_id` is a UUID that is new at each boot.
 ///
@@ -185,6 +186,37 @@ pub fn conditions(existing: &[NodeCondition], ready: bool, now: Timestamp) -> Ve
         }
     }
     conditions
+}
+
+/// What a kubelet says when it starts (kubernetes `pkg/kubelet/{kubelet.go,nodestatus/setters.go,cm/node_container_manager_linux.go}`).
+pub fn starts(name: &str, now: Timestamp) -> [Word; 5] {
+    [
+        Word::normal(now, "Starting", "Starting kubelet."),
+        turned(name, "NodeHasSufficientMemory", now),
+        turned(name, "NodeHasNoDiskPressure", now),
+        turned(name, "NodeHasSufficientPID", now),
+        Word::normal(now, "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods"),
+    ]
+}
+
+/// A condition of the node is another (`pkg/kubelet/kubelet_node_status.go`, recordNodeStatusEvent).
+pub fn turned(name: &str, reason: &'static str, now: Timestamp) -> Word {
+    Word::normal(now, reason, format!("Node {name} status is now: {reason}"))
+}
+
+/// The reason for which a kubelet speaks of a condition; it is silent about those of others.
+pub fn turn(condition: &str, status: &str) -> Option<&'static str> {
+    Some(match (condition, status == "True") {
+        ("Ready", true) => "NodeReady",
+        ("Ready", false) => "NodeNotReady",
+        ("MemoryPressure", true) => "NodeHasInsufficientMemory",
+        ("MemoryPressure", false) => "NodeHasSufficientMemory",
+        ("DiskPressure", true) => "NodeHasDiskPressure",
+        ("DiskPressure", false) => "NodeHasNoDiskPressure",
+        ("PIDPressure", true) => "NodeHasInsufficientPID",
+        ("PIDPressure", false) => "NodeHasSufficientPID",
+        _ => return None,
+    })
 }
 
 /// The driver of the cluster's volumes.

@@ -23,6 +23,8 @@ pub struct Profile {
     /// From SIGTERM to the end of a container that does not linger (`pause` does not).
     pub stop: Range,
     pub heartbeats: Heartbeats,
+    /// Whether kubelets say what they do, as events. In virtual time nobody reads five events per pod.
+    pub events: bool,
     /// `v1.36.1-eks-…`.
     pub kubelet_version: String,
     /// What the API is, if a wrong name or endpoint in the user data is to keep a machine from joining.
@@ -47,6 +49,7 @@ impl Default for Profile {
             init: Range::millis(300, 1_500),
             stop: Range::millis(100, 900),
             heartbeats: Heartbeats::Renewed,
+            events: true,
             kubelet_version: "v1.36.1-eks-113cf36".to_owned(),
             cluster: None,
             roles: None,

@@ -291,6 +291,7 @@ async fn profile(scenario: &Scenario, mode: Mode, aws: &Line<fake_ec2::Cloud>) -
         ready: kubelets::Range::new(ready, ready),
         devices: kubelets::Range::new(devices, devices),
         heartbeats: if mode == Mode::Sim { kubelets::Heartbeats::Computed } else { kubelets::Heartbeats::Renewed },
+        events: mode != Mode::Sim,
         cluster: Some(kubelets::Cluster { name: scenario.given.aws.cluster.clone(), endpoint }),
         kubelet_version: format!("v{}.3-eks-dryfit", scenario.given.kubernetes.version),
         ..Default::default()

@@ -32,6 +32,14 @@ pub struct Life {
     pub init: Vec<Span>,
     /// Its node ended or refused it.
     pub evicted: Option<Eviction>,
+    /// When its containers are told to stop, whoever wants that.
+    pub stopping: Option<Timestamp>,
+    /// It had to wait for its node's network.
+    pub offline: bool,
+    /// Init containers', then containers'; none for a pod that ran before its kubelet knew it.
+    pub pulls: Vec<Pull>,
+    /// When each container first starts.
+    pub starts: Vec<Timestamp>,
     /// From SIGTERM to the end, when nothing else holds it up; drawn with the rest, so that the order of events changes no draw.
     stop: SignedDuration,
 }
@@ -41,6 +49,14 @@ pub struct Life {
 pub struct Span {
     pub start: Timestamp,
     pub done: Timestamp,
+}
+
+/// An image is looked for, and pulled if it is not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pull {
+    pub from: Timestamp,
+    pub until: Timestamp,
+    pub fetched: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,18 +78,21 @@ impl Life {
     ) -> Life {
         let begin = if view.host_network { now } else { now.max(network) };
         let after = |time: Timestamp, more: SignedDuration| time.saturating_add(more).unwrap_or(Timestamp::MAX);
+        // Drawn in any case: an image that is there already must not move the draws that follow.
+        let all = view.init.iter().chain(&view.containers);
+        let waits: Vec<_> = all.map(|container| (profile.image_pull.draw(stream), !pulled(&container.image))).collect();
+        let mut pulls = Vec::with_capacity(waits.len());
+        let mut pull = |from: Timestamp| {
+            let (wait, fetched) = waits.get(pulls.len()).copied().unwrap_or_default();
+            let until = if fetched { after(from, wait) } else { from };
+            pulls.push(Pull { from, until, fetched });
+            until
+        };
         let mut time = begin;
-        for container in view.init.iter().chain(&view.containers) {
-            // Drawn in any case: an image that is there already must not move the draws that follow.
-            let pull = profile.image_pull.draw(stream);
-            if !pulled(&container.image) {
-                time = after(time, pull);
-            }
-        }
         let mut init = Vec::with_capacity(view.init.len());
         for container in &view.init {
             let (start, run) = (profile.start.draw(stream), profile.init.draw(stream));
-            let start = after(time, start);
+            let start = after(pull(time), start);
             // The next one waits for an init container to succeed, and for a sidecar to have started. An init container's own program
             // says how long it takes and whether it does.
             time = match container.program {
@@ -84,23 +103,55 @@ impl Life {
             };
             init.push(Span { start, done: time });
         }
+        let mut starts = Vec::with_capacity(view.containers.len());
         for _ in &view.containers {
-            time = after(time, profile.start.draw(stream));
+            time = after(pull(time), profile.start.draw(stream));
+            starts.push(time);
         }
         let probes = view.containers.iter().map(|container| container.readiness).max().unwrap_or_default();
         let stop = profile.stop.draw(stream);
-        Life { accepted: now, running: time, ready: after(time, probes), ended: None, init, evicted: None, stop }
+        Life {
+            accepted: now,
+            running: time,
+            ready: after(time, probes),
+            ended: None,
+            init,
+            evicted: None,
+            stopping: None,
+            offline: begin > now,
+            pulls,
+            starts,
+            stop,
+        }
     }
 
     /// The same, as long as its volumes are not there: nothing starts.
     pub fn held(self) -> Life {
         let never = Span { start: Timestamp::MAX, done: Timestamp::MAX };
-        Life { running: Timestamp::MAX, ready: Timestamp::MAX, init: vec![never; self.init.len()], ..self }
+        let init = vec![never; self.init.len()];
+        Life { running: Timestamp::MAX, ready: Timestamp::MAX, init, pulls: Vec::new(), starts: Vec::new(), ..self }
     }
 
-    /// The same, accepted at another time.
-    pub fn accepted(self, accepted: Timestamp) -> Life {
-        Life { accepted, ..self }
+    /// The same, after it was held.
+    pub fn after(self, held: &Life) -> Life {
+        Life { accepted: held.accepted, offline: held.offline, ..self }
+    }
+
+    /// A life without a beginning that is to be told.
+    fn plain(now: Timestamp, running: Timestamp, stop: SignedDuration) -> Life {
+        Life {
+            accepted: now,
+            running,
+            ready: running,
+            ended: None,
+            init: Vec::new(),
+            evicted: None,
+            stopping: None,
+            offline: false,
+            pulls: Vec::new(),
+            starts: Vec::new(),
+            stop,
+        }
     }
 
     /// A pod that its node does not take.
@@ -108,18 +159,19 @@ impl Life {
         let never = Span { start: Timestamp::MAX, done: Timestamp::MAX };
         let init = vec![never; view.init.len()];
         let evicted = Some(Eviction { message, refused: true });
-        Life { accepted: now, running: Timestamp::MAX, ready: Timestamp::MAX, ended: Some(now), init, evicted, stop: SignedDuration::ZERO }
+        Life { ended: Some(now), init, evicted, ..Life::plain(now, Timestamp::MAX, SignedDuration::ZERO) }
     }
 
     /// A pod that runs already, when the kubelet comes to know it.
     pub fn resume(view: &View, profile: &Profile, stream: &mut Stream, now: Timestamp) -> Life {
         let init = vec![Span { start: now, done: now }; view.init.len()];
-        Life { accepted: now, running: now, ready: now, ended: None, init, evicted: None, stop: profile.stop.draw(stream) }
+        Life { init, ..Life::plain(now, now, profile.stop.draw(stream)) }
     }
 
     /// Its node is short of something and ends it at once.
     pub fn evict(&mut self, message: String, now: Timestamp) {
         self.ended = Some(self.ended.map_or(now, |before| before.min(now)));
+        self.stopping.get_or_insert(now);
         self.evicted = Some(Eviction { message, refused: false });
     }
 
@@ -132,6 +184,7 @@ impl Life {
         // The deadline counts in whole seconds of the API server's clock: the grace period from now on is what is left at most.
         let end = now.saturating_add(wanted.min(deletion.grace)).unwrap_or(Timestamp::MAX).min(deletion.deadline.max(now));
         self.ended = Some(self.ended.map_or(end, |before| before.min(end)));
+        self.stopping.get_or_insert(now);
     }
 
     /// How a container is at `now`; nobody asks before the pod runs.
@@ -143,16 +196,23 @@ impl Life {
 
     /// How an init container or a sidecar is at `now`; `None` before it starts, and where it just does what it shall.
     pub fn initial(&self, view: &View, place: usize, now: Timestamp) -> Option<runs::State> {
-        let (container, span) = (view.init.get(place)?, self.init.get(place)?);
-        let program = container.program.filter(|program| container.sidecar || program.exit != 0)?;
+        let (span, restart) = self.restarts(view, place)?;
         let now = self.ended.map_or(now, |ended| now.min(ended));
+        let program = view.init.get(place)?.program;
+        (span.start <= now).then(|| runs::state(program, restart, span.start, now))
+    }
+
+    /// An init container or a sidecar that may run more than once, with the policy that decides.
+    pub(super) fn restarts(&self, view: &View, place: usize) -> Option<(Span, Restart)> {
+        let (container, span) = (view.init.get(place)?, self.init.get(place)?);
+        container.program.filter(|program| container.sidecar || program.exit != 0)?;
         // An init container that has succeeded does not run again, whatever the pod's policy says of its others.
         let restart = match view.restart {
             _ if container.sidecar => Restart::Always,
             Restart::Never => Restart::Never,
             _ => Restart::OnFailure,
         };
-        (span.start <= now).then(|| runs::state(Some(program), restart, span.start, now))
+        Some((*span, restart))
     }
 
     /// Whether an init container has failed for good.

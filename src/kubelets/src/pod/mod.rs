@@ -9,11 +9,13 @@ pub mod runs;
 mod status;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use life::{Life, Stage};
 pub use pressure::{Appetite, Shortage};
 pub use runs::{Program, Restart};
 pub use status::status;
+pub use words::{next as next_word, words};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Lifecycle, Pod, PodCondition, Probe, Volume};
@@ -24,6 +26,8 @@ pub struct View {
     pub namespace: String,
     pub name: String,
     pub uid: String,
+    /// Of the object as it was last seen.
+    pub version: String,
     pub node: String,
     pub host_network: bool,
     /// In order; sidecars among them.
@@ -55,6 +59,8 @@ pub struct Deletion {
 pub struct ContainerView {
     pub name: String,
     pub image: String,
+    /// `imagePullPolicy: Always`.
+    pub always_pulls: bool,
     /// An init container that keeps running (`restartPolicy: Always`).
     pub sidecar: bool,
     /// From the container's start to its readiness, by its probes.
@@ -82,6 +88,7 @@ impl View {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             name: pod.metadata.name.clone()?,
             uid: pod.metadata.uid.clone()?,
+            version: pod.metadata.resource_version.clone().unwrap_or_default(),
             node: spec.node_name.clone().filter(|name| !name.is_empty())?,
             host_network: spec.host_network.unwrap_or(false),
             init: spec.init_containers.iter().flatten().map(ContainerView::of).collect(),
@@ -122,6 +129,7 @@ impl ContainerView {
         ContainerView {
             name: container.name.clone(),
             image: container.image.clone().unwrap_or_default(),
+            always_pulls: container.image_pull_policy.as_deref() == Some("Always"),
             sidecar: container.restart_policy.as_deref() == Some("Always"),
             readiness: startup.saturating_add(readiness),
             pre_stop: container.lifecycle.as_ref().map_or(SignedDuration::ZERO, pre_stop),

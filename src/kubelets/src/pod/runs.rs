@@ -77,6 +77,11 @@ pub struct State {
 
 /// How a container that first started at `started` is at `now`.
 pub fn state(program: Option<Program>, restart: Restart, started: Timestamp, now: Timestamp) -> State {
+    walk(program, restart, started, now, |_, _| {})
+}
+
+/// The same; `seen` is told of each wait and of each start after the first, with its time.
+pub fn walk(program: Option<Program>, restart: Restart, started: Timestamp, now: Timestamp, mut seen: impl FnMut(Timestamp, Now)) -> State {
     let (mut since, mut restarts, mut last, mut wait) = (started, 0, None, SignedDuration::ZERO);
     loop {
         let running = State { now: Now::Running { since }, restarts, last, next: None };
@@ -95,10 +100,14 @@ pub fn state(program: Option<Program>, restart: Restart, started: Timestamp, now
             wait => wait.saturating_add(wait).min(LONGEST_WAIT),
         };
         since = later(finished, wait);
+        if !wait.is_zero() {
+            seen(finished, Now::Waits { wait });
+        }
         if since > now {
             return State { now: Now::Waits { wait }, restarts, last, next: Some(since) };
         }
         restarts += 1;
+        seen(since, Now::Running { since });
         // Whatever ends at once and starts at once would do so for ever within one instant.
         if since == started && restarts > 1 {
             return State { now: Now::Waits { wait: FIRST_WAIT }, restarts, last, next: Some(later(started, FIRST_WAIT)) };

@@ -285,3 +285,91 @@ fn an_evicted_pod_has_failed_and_says_why() {
     let target = told["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "DisruptionTarget").unwrap();
     assert_eq!((&target["reason"], &target["message"]), (&json!("TerminationByKubelet"), &told["message"]));
 }
+
+/// `5 Reason spec.…`, by seconds.
+fn told_until(view: &View, life: &Life, second: i64) -> Vec<String> {
+    let line = |word: &crate::words::Word| format!("{} {} {}", word.at.as_second() - at(0).as_second(), word.reason, word.field);
+    words(view, life, at(second)).iter().map(line).collect()
+}
+
+#[test]
+fn containers_are_spoken_of_in_the_order_in_which_they_start() {
+    let view = view(
+        json!({ "initContainers": [{ "name": "i", "image": "a" }], "containers": [{ "name": "c", "image": "b", "imagePullPolicy": "Always" }] }),
+    );
+    let life = life(&view, false);
+    let said = told_until(&view, &life, 60);
+    let (init, main) = ("spec.initContainers{i}", "spec.containers{c}");
+    let expect = [
+        "0 NetworkNotReady ".to_owned(),
+        format!("10 Pulling {init}"),
+        format!("11 Pulled {init}"),
+        format!("12 Created {init}"),
+        format!("12 Started {init}"),
+        format!("13 Pulling {main}"),
+        format!("14 Pulled {main}"),
+        format!("15 Created {main}"),
+        format!("15 Started {main}"),
+    ];
+    assert_eq!(said, expect);
+    // What was said stays said.
+    for second in 0..60 {
+        let before = told_until(&view, &life, second);
+        assert_eq!(before, said[..before.len()]);
+    }
+    assert_eq!(next_word(&life, at(11)), Some(at(12)));
+    assert_eq!(next_word(&life, at(15)), None);
+}
+
+#[test]
+fn a_container_that_fails_again_and_again_is_spoken_of_each_time() {
+    let mut view = view(json!({ "containers": [{ "name": "c", "image": "b", "command": ["false"] }] }));
+    let mut life = life(&view, true);
+    let said = told_until(&view, &life, 40);
+    let c = "spec.containers{c}";
+    let expect = ["0 NetworkNotReady ".to_owned()]
+        .into_iter()
+        .chain(
+            [(10, "Pulled"), (11, "Created"), (11, "Started"), (11, "Pulled"), (11, "Created"), (11, "Started"), (11, "BackOff")]
+                .map(|(at, what)| format!("{at} {what} {c}")),
+        )
+        .chain([(21, "Pulled"), (21, "Created"), (21, "Started"), (21, "BackOff")].map(|(at, what)| format!("{at} {what} {c}")));
+    assert_eq!(said, expect.collect::<Vec<_>>());
+    let back_off = words(&view, &life, at(40)).into_iter().find(|word| word.reason == "BackOff").expect("it failed twice");
+    assert_eq!(back_off.message, "Back-off restarting failed container c in pod p_d(u)");
+    // It waits when its deletion comes: there is nothing to stop.
+    view.deletion = Some(Deletion { deadline: at(60), grace: SignedDuration::from_secs(30) });
+    life.delete(&view, at(30));
+    assert!(!told_until(&view, &life, 99).iter().any(|line| line.contains("Killing") || line.starts_with("41")));
+}
+
+#[test]
+fn an_evicted_pod_is_told_why_and_then_stopped() {
+    let view = view(one());
+    let mut life = life(&view, true);
+    life.evict("The node was low on resource: memory. ".to_owned(), at(50));
+    let last: Vec<_> = words(&view, &life, at(50))
+        .into_iter()
+        .filter(|word| word.at == at(50))
+        .map(|word| (word.warning, word.reason, word.message))
+        .collect();
+    let expect = [(true, "Evicted", "The node was low on resource: memory. "), (false, "Killing", "Stopping container c")];
+    assert_eq!(last, expect.map(|(warning, reason, message)| (warning, reason, message.to_owned())));
+}
+
+#[test]
+fn of_a_pod_that_ran_before_only_its_end_is_told() {
+    let view = view(one());
+    let mut life = Life::resume(&view, &profile(), &mut Entropy::from_seed(1).stream("pod"), at(5));
+    assert!(words(&view, &life, at(50)).is_empty());
+    life.evict("m".to_owned(), at(60));
+    assert_eq!(told_until(&view, &life, 60), ["60 Evicted ", "60 Killing spec.containers{c}"]);
+}
+
+#[test]
+fn a_refusal_is_told_without_what_the_status_adds() {
+    let view = view(one());
+    let life = Life::refused(&view, "Pod was rejected: The node had condition: [DiskPressure]. ".to_owned(), at(5));
+    let said = words(&view, &life, at(5));
+    assert_eq!((said[0].reason, said[0].message.as_str()), ("Evicted", "The node had condition: [DiskPressure]. "));
+}

@@ -2,7 +2,7 @@
 
 use ambient::Clock;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::{CSINode, VolumeAttachment};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
@@ -12,6 +12,7 @@ use super::state::Key;
 use crate::capacity::Resources;
 use crate::node::{self, Problem};
 use crate::pod::{Stage, View};
+use crate::words::Telling;
 
 pub enum Effect {
     Join {
@@ -65,6 +66,13 @@ pub enum Effect {
         node: String,
         claims: Vec<String>,
     },
+    /// Say something of a pod or of a node.
+    Say {
+        key: Key,
+        tellings: Vec<Telling>,
+        /// How much was said of it then.
+        spoken: usize,
+    },
     /// Confirm a pod's deletion.
     Remove {
         uid: String,
@@ -90,6 +98,8 @@ pub enum Outcome {
     },
     /// Whether the volumes are there.
     Volumes(bool),
+    /// How much was said by now.
+    Said(usize),
     /// The object is not there any more, or is another of the same name.
     Gone,
     /// Worth another attempt.
@@ -102,6 +112,7 @@ pub async fn perform(client: Client, clock: Clock, effect: Effect) -> Done {
         Effect::Lease { id, .. } => Key::Lease(id.clone()),
         Effect::Status { id, .. } => Key::Status(id.clone()),
         Effect::Devices { id, .. } => Key::Devices(id.clone()),
+        Effect::Say { key, .. } => key.clone(),
         Effect::Tell { uid, .. } | Effect::Volumes { uid, .. } | Effect::Remove { uid, .. } => Key::Pod(uid.clone()),
     };
     let result = match effect {
@@ -113,6 +124,7 @@ pub async fn perform(client: Client, clock: Clock, effect: Effect) -> Done {
         Effect::Lease { name, uid, .. } => renew(client, &clock, &name, &uid).await,
         Effect::Tell { namespace, name, stage, turn, patch, .. } => tell(client, &namespace, &name, (stage, turn), patch).await,
         Effect::Forsake { name, uid, .. } => forsake(client, &name, uid).await,
+        Effect::Say { tellings, spoken, .. } => say(client, &tellings, spoken).await,
         Effect::Remove { uid, namespace, name } => remove(client, &namespace, &name, uid).await,
     };
     let outcome = result.unwrap_or_else(|error| match code(&error) {
@@ -226,6 +238,29 @@ async fn tell(client: Client, namespace: &str, name: &str, (stage, turn): (Stage
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let pod = pods.patch_status(name, &written_by(), &Patch::Merge(patch)).await?;
     Ok(Outcome::Told { stage, turn, view: View::of(&pod).map(Box::new) })
+}
+
+/// Events that the server refuses are lost, as everywhere; one that has expired meanwhile is written again
+/// (`k8s.io/client-go/tools/record/event.go`, recordEvent).
+async fn say(client: Client, tellings: &[Telling], spoken: usize) -> Result<Outcome, kube::Error> {
+    for telling in tellings {
+        let events: Api<Event> = Api::namespaced(client.clone(), &telling.namespace);
+        if telling.again {
+            let patch = json!({ "count": telling.event["count"], "lastTimestamp": telling.event["lastTimestamp"] });
+            match events.patch(&telling.name, &written_by(), &Patch::Merge(patch)).await {
+                Err(error) if code(&error) == 404 => {}
+                Err(error) if code(&error) == 0 => return Err(error),
+                _ => continue,
+            }
+        }
+        let event: Event = serde_json::from_value(telling.event.clone()).map_err(kube::Error::SerdeError)?;
+        let parameters = PostParams { field_manager: Some("kubelet".to_owned()), ..Default::default() };
+        match events.create(&parameters, &event).await {
+            Err(error) if code(&error) == 0 => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(Outcome::Said(spoken))
 }
 
 async fn forsake(client: Client, name: &str, uid: String) -> Result<Outcome, kube::Error> {

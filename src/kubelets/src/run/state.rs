@@ -14,6 +14,7 @@ use crate::machine::{Machine, State as MachineState};
 use crate::node::{self, Problem};
 use crate::pod::{self, Life, Restart, Shortage, Stage, View};
 use crate::profile::{Heartbeats, Profile};
+use crate::words::{self, About, Word};
 
 /// `nodeLeaseDurationSeconds` / 4, and `nodeStatusReportFrequency`.
 const LEASE_EVERY: SignedDuration = SignedDuration::from_secs(node::LEASE_SECONDS / 4);
@@ -36,6 +37,9 @@ pub enum Key {
     Devices(String),
     /// A node that is short of something looks whom to end; by machine id.
     Pressure(String),
+    /// What is said of a pod, by uid, and of a node, by machine id.
+    PodWords(String),
+    NodeWords(String),
 }
 
 pub struct State {
@@ -70,6 +74,9 @@ struct Unit {
     evicts: Option<Timestamp>,
     /// Its device plugins have not spoken yet.
     devices: bool,
+    /// What its kubelet has had to say of the node, and how much of that is written.
+    words: Vec<Word>,
+    spoken: usize,
     /// It was silent once: its Lease is an object now, and has to be renewed.
     renews: bool,
 }
@@ -100,6 +107,8 @@ struct Tenant {
     /// What was last told of that stage.
     turn: u32,
     ip: String,
+    /// How much of what there is to say is written.
+    spoken: usize,
     /// It waits for its volumes; when they are looked for next.
     volumes: Option<Timestamp>,
 }
@@ -174,7 +183,18 @@ impl State {
             };
             self.units.insert(
                 id,
-                Unit { machine, stream, images: BTreeSet::new(), phase, problems: Vec::new(), evicts: None, devices: false, renews: false },
+                Unit {
+                    machine,
+                    stream,
+                    images: BTreeSet::new(),
+                    phase,
+                    problems: Vec::new(),
+                    evicts: None,
+                    devices: false,
+                    words: Vec::new(),
+                    spoken: 0,
+                    renews: false,
+                },
             );
         }
         consoles
@@ -238,8 +258,12 @@ impl State {
             Phase::Joined { ready: true, .. } => {}
             _ => return Err(format!("the node of machine {id} is not ready")),
         }
+        let before = unit.problems.iter().find(|known| known.condition == problem.condition).map(|known| known.status.clone());
+        let changes = before.unwrap_or_else(|| if ready { "True".to_owned() } else { "False".to_owned() }) != problem.status;
         unit.problems.retain(|known| known.condition != problem.condition);
         let shortage = Shortage::of(&problem.condition).is_some();
+        let words = node::turn(&problem.condition, &problem.status).filter(|_| changes);
+        let words = words.map(|reason| node::turned(&unit.machine.private_dns_name, reason, now));
         // What the kubelet says by itself, it says again by itself.
         if !(ready && problem.status == "True" || shortage && problem.status != "True") {
             unit.problems.push(problem);
@@ -248,6 +272,7 @@ impl State {
             unit.evicts = None;
         }
         self.timers.insert((now, Key::Status(id.to_owned())));
+        self.say(id, words, now);
         // The node says so first; who goes is decided when it is looked at again.
         self.press(id, now);
         Ok(())
@@ -258,11 +283,13 @@ impl State {
         let Some(unit) = self.units.get_mut(id).filter(|unit| unit.evicts.is_some_and(|at| at <= now)) else { return };
         unit.evicts = None;
         let Some(shortage) = unit.short_of().first().copied() else { return };
-        let node = &unit.machine.private_dns_name;
-        if self.names.get(node).is_none_or(|owner| owner != id) {
+        let node = unit.machine.private_dns_name.clone();
+        let threshold = Word::warning(now, "EvictionThresholdMet", format!("Attempting to reclaim {}", shortage.resource()));
+        self.say(id, [threshold], now);
+        if self.names.get(&node).is_none_or(|owner| owner != id) {
             return;
         }
-        let here = self.bound.get(node).into_iter().flatten().filter_map(|uid| Some((uid, self.tenants.get(uid)?)));
+        let here = self.bound.get(&node).into_iter().flatten().filter_map(|uid| Some((uid, self.tenants.get(uid)?)));
         let mut candidates: Vec<_> = here.filter(|(_, tenant)| tenant.may_be_evicted()).map(|(uid, tenant)| (&tenant.view, uid)).collect();
         let name = |view: &View| (view.namespace.clone(), view.name.clone());
         candidates
@@ -271,6 +298,7 @@ impl State {
         if let Some(Tenant { view, life: Some(life), .. }) = self.tenants.get_mut(&uid) {
             life.evict(view.appetite.farewell(shortage, now), now);
         }
+        self.mark(now, &uid);
         self.timers.insert((now, Key::Pod(uid)));
         self.press(id, now);
     }
@@ -293,10 +321,10 @@ impl State {
         self.bound.entry(view.node.clone()).or_default().insert(uid.clone());
         match self.tenants.get_mut(&uid) {
             Some(tenant) => tenant.view = view,
-            None => drop(
-                self.tenants
-                    .insert(uid.clone(), Tenant { view, life: None, reported: Stage::Unseen, turn: 0, ip: String::new(), volumes: None }),
-            ),
+            None => {
+                let tenant = Tenant { view, life: None, reported: Stage::Unseen, turn: 0, ip: String::new(), spoken: 0, volumes: None };
+                self.tenants.insert(uid.clone(), tenant);
+            }
         }
         self.attend(&uid, now);
     }
@@ -362,6 +390,7 @@ impl State {
         });
         life.delete(view, now);
         self.timers.insert((now, Key::Pod(uid.to_owned())));
+        self.mark(now, uid);
         if pressed {
             self.press(&id, now);
         }
@@ -398,6 +427,8 @@ impl State {
                 self.relieve(id, now);
                 None
             }
+            Key::PodWords(uid) => self.speak_of_pod(uid, now),
+            Key::NodeWords(id) => self.speak_of_node(id),
             Key::Lease(id) if self.silent.contains_key(id) => {
                 let (name, uid) = self.silent.get(id)?.clone();
                 Some(Effect::Lease { id: id.clone(), name, uid })
@@ -446,6 +477,9 @@ impl State {
         let (stage, turn, next) = life.progress(view, now);
         if let Some(next) = next {
             self.timers.insert((next, Key::Pod(uid.to_owned())));
+            if self.profile.events {
+                self.timers.insert((next, Key::PodWords(uid.to_owned())));
+            }
         }
         let (uid, namespace, name) = (uid.to_owned(), view.namespace.clone(), view.name.clone());
         if stage == Stage::Ended && tenant.reported == Stage::Ended && view.deletion.is_some() {
@@ -466,6 +500,44 @@ impl State {
         }
         let patch = pod::status(view, life, stage, &tenant.ip, host, now);
         Some(Effect::Tell { uid, namespace, name, stage, turn, patch })
+    }
+
+    /// There may be something to say of the pod.
+    fn mark(&mut self, at: Timestamp, uid: &str) {
+        if self.profile.events {
+            self.timers.insert((at, Key::PodWords(uid.to_owned())));
+        }
+    }
+
+    fn speak_of_pod(&mut self, uid: &str, now: Timestamp) -> Option<Effect> {
+        let tenant = self.tenants.get(uid)?;
+        let (view, life) = (&tenant.view, tenant.life.as_ref()?);
+        if let Some(next) = pod::next_word(life, now) {
+            self.timers.insert((next, Key::PodWords(uid.to_owned())));
+        }
+        let words = pod::words(view, life, now);
+        let about =
+            About { kind: "Pod", namespace: &view.namespace, name: &view.name, uid: &view.uid, version: &view.version, node: &view.node };
+        let tellings = words::tellings(&about, &words, tenant.spoken);
+        (!tellings.is_empty()).then(|| Effect::Say { key: Key::PodWords(uid.to_owned()), tellings, spoken: words.len() })
+    }
+
+    fn speak_of_node(&self, id: &str) -> Option<Effect> {
+        let unit = self.units.get(id)?;
+        let name = &unit.machine.private_dns_name;
+        let about = About { kind: "Node", namespace: "", name, uid: "", version: "", node: name };
+        let tellings = words::tellings(&about, &unit.words, unit.spoken);
+        (!tellings.is_empty()).then(|| Effect::Say { key: Key::NodeWords(id.to_owned()), tellings, spoken: unit.words.len() })
+    }
+
+    /// A kubelet says something of its node.
+    fn say(&mut self, id: &str, words: impl IntoIterator<Item = Word>, now: Timestamp) {
+        if self.profile.events
+            && let Some(unit) = self.units.get_mut(id)
+        {
+            unit.words.extend(words);
+            self.timers.insert((now, Key::NodeWords(id.to_owned())));
+        }
     }
 
     /// Takes the result of an effect.
@@ -493,6 +565,7 @@ impl State {
                     unit.machine.private_dns_name.clone()
                 });
                 tracing::debug!(id, name, "ready");
+                self.say(&id, name.map(|name| node::turned(&name, "NodeReady", now)), now);
             }
             (Key::Devices(id), _) => {
                 if let Some(unit) = self.units.get_mut(&id) {
@@ -521,10 +594,26 @@ impl State {
                 }
                 self.attend(&uid, now);
             }
+            (Key::PodWords(uid), Outcome::Said(spoken)) => {
+                if let Some(tenant) = self.tenants.get_mut(&uid) {
+                    tenant.spoken = spoken;
+                }
+                // There may have been more to say meanwhile.
+                self.mark(now, &uid);
+            }
+            (Key::NodeWords(id), Outcome::Said(spoken)) => {
+                if let Some(unit) = self.units.get_mut(&id) {
+                    unit.spoken = spoken;
+                    if spoken < unit.words.len() {
+                        self.timers.insert((now, Key::NodeWords(id)));
+                    }
+                }
+            }
             (Key::Pod(uid), Outcome::Volumes(there)) => self.mounted(&uid, there, now),
             // The watch tells when the object is gone. Until then a refusal may be a conflict that passes.
             (Key::Pod(uid), Outcome::Gone) => drop(self.timers.insert((later(RETRY), Key::Pod(uid)))),
-            (Key::Pod(_) | Key::Pressure(_), _) | (Key::Machine(_), Outcome::Told { .. } | Outcome::Volumes(_)) => {}
+            (Key::Pod(_) | Key::Pressure(_) | Key::PodWords(_) | Key::NodeWords(_), _)
+            | (Key::Machine(_), Outcome::Told { .. } | Outcome::Volumes(_) | Outcome::Said(_)) => {}
         }
     }
 
@@ -539,7 +628,7 @@ impl State {
             let mut stream = self.entropy.child("pod").stream(uid);
             let pulled = |image: &str| !unit.images.insert(image.to_owned());
             let begun = Life::begin(&tenant.view, &self.profile, &mut stream, now, network, pulled);
-            *life = begun.accepted(life.accepted);
+            *life = begun.after(life);
         }
         self.timers.insert((tenant.volumes.unwrap_or(now), Key::Pod(uid.to_owned())));
         self.attend(uid, now);
@@ -558,6 +647,7 @@ impl State {
             let status = now.saturating_add(STATUS_EVERY).unwrap_or(now);
             self.timers.insert((status, Key::Status(id.to_owned())));
         }
+        self.say(id, node::starts(&name, now), now);
         let waiting: Vec<String> = self.bound.get(&name).into_iter().flatten().cloned().collect();
         self.names.insert(name, id.to_owned());
         waiting.iter().for_each(|uid| self.attend(uid, now));

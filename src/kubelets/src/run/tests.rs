@@ -12,6 +12,7 @@ use crate::machine::{Machine, State as MachineState};
 use crate::node::Problem;
 use crate::pod::{Stage, View};
 use crate::profile::{Heartbeats, Profile, Range};
+use crate::words::Telling;
 
 const NODE: &str = "i-1.us-west-2.compute.internal";
 
@@ -20,10 +21,22 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn state(heartbeats: Heartbeats) -> State {
+    state_with(heartbeats, false)
+}
+
+fn state_with(heartbeats: Heartbeats, events: bool) -> State {
     let second = Range::millis(1000, 1000);
     let fixed = Range::millis(30_000, 30_000);
-    let profile =
-        Profile { registered: fixed, ready: second, image_pull: second, start: second, stop: second, heartbeats, ..Default::default() };
+    let profile = Profile {
+        registered: fixed,
+        ready: second,
+        image_pull: second,
+        start: second,
+        stop: second,
+        heartbeats,
+        events,
+        ..Default::default()
+    };
     let mut state = State::new(Entropy::from_seed(1), profile);
     state.end_list();
     state
@@ -58,9 +71,20 @@ fn words(effects: &[Effect]) -> Vec<String> {
         Effect::Devices { id, devices, .. } => format!("devices of {id} {devices:?}"),
         Effect::Volumes { uid, .. } => format!("volumes of {uid}"),
         Effect::Tell { name, stage, .. } => format!("tell {name} {stage:?}"),
+        Effect::Say { tellings, .. } => format!("say {}", said(tellings)),
         Effect::Remove { name, .. } => format!("remove {name}"),
     };
     effects.iter().map(word).collect()
+}
+
+/// `Pulled: …, BackOff x3: …`
+fn said(tellings: &[Telling]) -> String {
+    let one = |telling: &Telling| {
+        let (event, count) = (&telling.event, telling.event["count"].as_i64().unwrap_or(0));
+        let count = if count > 1 { format!(" x{count}") } else { String::new() };
+        format!("{}{count}: {}", event["reason"].as_str().unwrap_or_default(), event["message"].as_str().unwrap_or_default())
+    };
+    tellings.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Does what is due at `second`, all with success; says what it was.
@@ -76,6 +100,7 @@ fn step(state: &mut State, second: i64) -> Vec<String> {
             Effect::Status { id, .. } => (Key::Status(id), Outcome::Written),
             Effect::Devices { id, .. } => (Key::Devices(id), Outcome::Written),
             Effect::Volumes { uid, .. } => (Key::Pod(uid), Outcome::Volumes(second >= 45)),
+            Effect::Say { key, spoken, .. } => (key, Outcome::Said(spoken)),
             Effect::Tell { uid, stage, turn, .. } => (Key::Pod(uid), Outcome::Told { stage, turn, view: None }),
             Effect::Remove { uid, .. } => (Key::Pod(uid), Outcome::Written),
         };
@@ -311,4 +336,73 @@ fn a_pod_starts_when_its_volumes_are_attached() {
     assert!(step(&mut state, 46).is_empty());
     assert_eq!(step(&mut state, 47), ["tell a Ready"], "a second to pull, a second to start");
     assert!(state.unsettled().is_empty());
+}
+
+/// What is said between two seconds, both included.
+fn heard(state: &mut State, from: i64, to: i64) -> Vec<String> {
+    let all = (from..=to).flat_map(|second| step(state, second).into_iter().chain(step(state, second)).collect::<Vec<_>>());
+    all.filter_map(|one| one.strip_prefix("say ").map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_kubelet_says_what_happens_to_its_node() {
+    let mut state = state_with(Heartbeats::Computed, true);
+    state.synchronise(vec![running()], at(0));
+    let now = |reason: &str| format!("{reason}: Node {NODE} status is now: {reason}");
+    let start = [
+        "Starting: Starting kubelet.".to_owned(),
+        now("NodeHasSufficientMemory"),
+        now("NodeHasNoDiskPressure"),
+        now("NodeHasSufficientPID"),
+        "NodeAllocatableEnforced: Updated Node Allocatable limit across pods".to_owned(),
+    ];
+    assert_eq!(heard(&mut state, 0, 31), [start.join(", "), now("NodeReady")]);
+    state.trouble("i-1", problem("MemoryPressure", "True"), at(40)).expect("a node that is ready");
+    let threshold = "EvictionThresholdMet: Attempting to reclaim memory".to_owned();
+    assert_eq!(heard(&mut state, 40, 50), [now("NodeHasInsufficientMemory"), threshold]);
+    state.trouble("i-1", problem("MemoryPressure", "False"), at(55)).expect("a node that is ready");
+    let again = now("NodeHasSufficientMemory").replace("Memory: N", "Memory x2: N");
+    assert_eq!(heard(&mut state, 55, 60), [again], "the event that is there is counted");
+    state.trouble("i-1", problem("KernelReady", "False"), at(70)).expect("a node that is ready");
+    assert!(heard(&mut state, 70, 71).is_empty(), "that is the monitoring agent's");
+}
+
+#[test]
+fn a_kubelet_says_what_happens_to_its_pods() {
+    let mut state = state_with(Heartbeats::Computed, true);
+    state.synchronise(vec![running()], at(0));
+    heard(&mut state, 0, 39);
+    state.apply(pod("a", None), at(40));
+    assert_eq!(
+        heard(&mut state, 40, 45),
+        [
+            "Pulling: Pulling image \"i\"",
+            "Pulled: Successfully pulled image \"i\" in 1s (1s including waiting). Image size: 0 bytes.",
+            "Created: Container created, Started: Container started",
+        ]
+    );
+    state.apply(pod("b", None), at(50));
+    let heard_of_b = heard(&mut state, 50, 55);
+    assert_eq!(
+        heard_of_b.first().map(String::as_str),
+        Some("Pulled: Container image \"i\" already present on machine and can be accessed by the pod")
+    );
+    state.apply(pod("a", Some(60)), at(60));
+    assert_eq!(heard(&mut state, 60, 61), ["Killing: Stopping container c"]);
+}
+
+#[test]
+fn what_could_not_be_said_is_said_again() {
+    let mut state = state_with(Heartbeats::Computed, true);
+    state.synchronise(vec![running()], at(0));
+    let said = |state: &mut State, second: i64| {
+        state.due(at(second), 100).into_iter().find_map(|effect| match effect {
+            Effect::Say { key, tellings, .. } => Some((key, said(&tellings))),
+            _ => None,
+        })
+    };
+    step(&mut state, 30);
+    let (key, first) = said(&mut state, 30).expect("it starts");
+    state.done(Done { key, outcome: Outcome::Failed }, at(30));
+    assert_eq!(said(&mut state, 31).map(|(_, again)| again), Some(first));
 }
