@@ -14,6 +14,7 @@ TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": POD}
 ENDING = {"metadata": {"labels": {"a": "b"}}, "spec": {**POD, "restartPolicy": "Never"}}
 CA = "Cg=="
 WEBHOOK = {"name": "a.example.com", "clientConfig": {"service": {"namespace": "default", "name": "w"}, "caBundle": CA}, "admissionReviewVersions": ["v1"], "sideEffects": "None", "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}]}
+RULE = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
 # Path (NS where the namespace goes), object, a merge patch; and an object that is refused.
 KINDS = [
     ("/api/v1/namespaces", {}, {"metadata": {"labels": {"x": "y"}}}, {"metadata": {"name": "Upper"}}),
@@ -56,10 +57,17 @@ KINDS = [
     ("/apis/networking.k8s.io/v1/ingressclasses", {"spec": {"controller": "example.com/c"}}, {"metadata": {"labels": {"x": "y"}}}, {"spec": {"controller": ""}}),
     ("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations", {"webhooks": [WEBHOOK]}, {"webhooks": []}, {"webhooks": [{**WEBHOOK, "sideEffects": "Some"}]}),
     ("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", {"webhooks": [WEBHOOK]}, {"webhooks": []}, {"webhooks": [{**WEBHOOK, "name": "a"}]}),
+    ("/apis/storage.k8s.io/v1/volumeattributesclasses", {"driverName": "ebs.csi.aws.com", "parameters": {"iops": "4000"}}, {"parameters": {"iops": "5000"}}, {"driverName": "a b", "parameters": {}}),
+    ("/apis/networking.k8s.io/v1/ipaddresses", {"spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "s"}}}, {"spec": {"parentRef": {"name": "other"}}}, {"spec": {"parentRef": {"resource": "", "name": "a/b"}}}),
+    ("/apis/networking.k8s.io/v1/servicecidrs", {"spec": {"cidrs": ["10.101.0.0/24"]}}, {"spec": {"cidrs": ["10.102.0.0/24"]}}, {"spec": {"cidrs": []}}),
+    ("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", {"spec": {"matchConstraints": {"resourceRules": [RULE]}, "validations": [{"expression": "object.spec.replicas <= 5"}]}}, {"spec": {"failurePolicy": "Ignore"}}, {"spec": {"failurePolicy": "Sometimes"}}),
+    ("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", {"spec": {"policyName": "p", "validationActions": ["Deny"], "paramRef": {"name": "x", "parameterNotFoundAction": "Deny"}}}, {"spec": {"validationActions": ["Warn"]}}, {"spec": {"paramRef": {}, "validationActions": ["Never"]}}),
 ]  # fmt: skip
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 NAME = "probe"
+# Of kinds whose names say something.
+NAMES = {"ipaddresses": "10.100.9.9"}
 # What is asked of each, by the number of the step within its kind.
 NULL = "no limits at all stand there as null"
 PARTIAL_SET = "rows and partial objects there are without the annotation that a conversion adds"
@@ -78,8 +86,9 @@ DIFFERS = {
 
 def life(path, body, patch, bad):
     base = path.replace("NS", "namespaces/default")
-    one = f"{base}/{NAME}"
-    named = {**body, "metadata": {"name": NAME, "labels": {"probe": "yes"}, **body.get("metadata", {})}}
+    name = NAMES.get(base.rsplit("/", 1)[1], NAME)
+    one = f"{base}/{name}"
+    named = {**body, "metadata": {"name": name, "labels": {"probe": "yes"}, **body.get("metadata", {})}}
     merge = {"type": "application/merge-patch+json"}
     yield {"do": f"POST {base}", "body": {"metadata": {"name": "bad"}, **bad}}
     yield {"do": f"POST {base}?dryRun=All&fieldValidation=Strict", "body": {**named, "nonsense": 1}}
@@ -89,7 +98,7 @@ def life(path, body, patch, bad):
     yield {"do": f"GET {base}?labelSelector=probe%3Dyes&resourceVersion=0", "accept": PARTIAL}
     yield {"do": f"PATCH {one}", "body": patch, **merge}
     yield {"do": f"PATCH {one}", "body": {"metadata": {"labels": {"probe": "no"}, "annotations": {"example.com/a": "b"}}}, "type": "application/strategic-merge-patch+json"}
-    yield {"do": f"PATCH {one}?fieldManager=helm&force=true", "body": {"apiVersion": version(base), "kind": KIND[base.rsplit("/", 1)[1]], "metadata": {"name": NAME, "labels": {"owner": "helm"}}}, "type": "application/apply-patch+yaml", "managed": True}
+    yield {"do": f"PATCH {one}?fieldManager=helm&force=true", "body": {"apiVersion": version(base), "kind": KIND[base.rsplit("/", 1)[1]], "metadata": {"name": name, "labels": {"owner": "helm"}}}, "type": "application/apply-patch+yaml", "managed": True}
     yield {"do": f"PUT {one}", "body": {**named, "metadata": {**named["metadata"], "resourceVersion": "1"}}}
     yield {"do": f"GET {one}"}
     yield {"do": f"GET {one}", "accept": TABLE}
@@ -144,6 +153,11 @@ ingresses Ingress
 ingressclasses IngressClass
 mutatingwebhookconfigurations MutatingWebhookConfiguration
 validatingwebhookconfigurations ValidatingWebhookConfiguration
+volumeattributesclasses VolumeAttributesClass
+ipaddresses IPAddress
+servicecidrs ServiceCIDR
+validatingadmissionpolicies ValidatingAdmissionPolicy
+validatingadmissionpolicybindings ValidatingAdmissionPolicyBinding
 """.strip().splitlines())
 
 

@@ -1,6 +1,6 @@
 //! What a server makes of itself at its start, and the namespaces' end.
 //!
-//! Source: `k8s.io/kubernetes/pkg/controlplane/controller/{systemnamespaces,kubernetesservice}`, `pkg/registry/scheduling/rest`,
+//! Source: `k8s.io/kubernetes/pkg/controlplane/controller/{systemnamespaces,kubernetesservice,defaultservicecidr}`, `pkg/registry/scheduling/rest`,
 //! `pkg/controller/namespace/deletion`.
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use crate::controller::Controller;
 use crate::status::Status;
 use crate::store::Change;
 
-/// Namespaces, system priority classes, the `kubernetes` Service. An object that is there already stays.
+/// Namespaces, system priority classes, the range of services, the `kubernetes` Service. An object that is there already stays.
 pub(crate) fn fill(api: &mut Api, now: Timestamp) {
     let mut make = |plural: &str, namespace: &str, object: Value| {
         // What exists is left alone: a server starts on the store that it finds.
@@ -30,10 +30,19 @@ pub(crate) fn fill(api: &mut Api, now: Timestamp) {
     ] {
         make("scheduling.k8s.io/priorityclasses", "", json!({ "metadata": { "name": name }, "value": value, "description": description }));
     }
+    make(SERVICE_RANGES, "", json!({ "metadata": { "name": "kubernetes" }, "spec": { "cidrs": ["10.100.0.0/16"] } }));
     let labels = json!({ "component": "apiserver", "provider": "kubernetes" });
     let spec = json!({ "clusterIP": "10.100.0.1", "ports": [{ "name": "https", "port": 443, "protocol": "TCP", "targetPort": 443 }] });
     make("services", "default", json!({ "metadata": { "name": "kubernetes", "labels": labels }, "spec": spec }));
+    let ready = json!({
+        "type": "Ready", "status": "True", "lastTransitionTime": crate::time::seconds(now), "reason": "",
+        "message": "Kubernetes default Service CIDR is ready",
+    });
+    let _: Result<_, Status> =
+        api.update_with(now, SERVICE_RANGES, "", "kubernetes", Some("status"), |range| range["status"] = json!({ "conditions": [ready] }));
 }
+
+const SERVICE_RANGES: &str = "networking.k8s.io/servicecidrs";
 
 /// The roles and bindings of a server that has just started.
 pub(crate) fn roles(api: &mut Api, now: Timestamp) {

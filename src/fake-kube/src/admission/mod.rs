@@ -21,6 +21,7 @@ use crate::status::{FieldError, Status};
 pub(crate) use defaults::default;
 pub(crate) use others::check_data;
 pub(crate) use pods::quality;
+pub(crate) use services::{addresses, free_addresses};
 pub(crate) use validation::{validate_create, validate_update};
 
 /// Mutating admission and the strategies' `PrepareForCreate`.
@@ -49,6 +50,7 @@ pub(crate) fn on_create(api: &mut Api, now: Timestamp, kind: &Arc<Kind>, object:
             }
             protect(object, if kind.key == "persistentvolumes" { "kubernetes.io/pv-protection" } else { "kubernetes.io/pvc-protection" });
         }
+        "storage.k8s.io/volumeattributesclasses" => protect(object, "kubernetes.io/vac-protection"),
         "batch/jobs" => {
             own_pods_of_job(object);
             object["status"] = json!({});

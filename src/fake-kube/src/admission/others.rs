@@ -2,6 +2,7 @@
 //!
 //! - ConfigMaps' and Secrets' keys and data, volumes and claims, quotas, controller revisions, replication controllers, pod templates
 //! - leases, storage classes, CSINodes, VolumeAttachments, storage capacities, runtime classes, endpoint slices
+//! - classes of volume attributes, service ranges and their addresses, admission policies and their bindings (CEL is not compiled)
 //! - autoscalers, roles and bindings, network policies, ingresses and their classes, webhook configurations
 //!
 //! Source: `k8s.io/kubernetes/pkg/apis/*/{v1/defaults.go,validation/validation.go}`; ci/generate/replay_kinds.py asks a real server.
@@ -85,7 +86,26 @@ pub(super) fn default(kind: &Kind, map: &mut Fields) {
                 }
             });
         }
+        "admissionregistration.k8s.io/validatingadmissionpolicies" => {
+            if let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut) {
+                set(spec, "failurePolicy", json!("Fail"));
+                match_resources(spec.get_mut("matchConstraints"));
+            }
+        }
+        "admissionregistration.k8s.io/validatingadmissionpolicybindings" => {
+            match_resources(map.get_mut("spec").and_then(|spec| spec.get_mut("matchResources")));
+        }
         _ => {}
+    }
+}
+
+fn match_resources(value: Option<&mut Value>) {
+    let Some(map) = value.and_then(Value::as_object_mut) else { return };
+    for (key, plain) in [("matchPolicy", json!("Equivalent")), ("namespaceSelector", json!({})), ("objectSelector", json!({}))] {
+        set(map, key, plain);
+    }
+    for rules in ["resourceRules", "excludeResourceRules"] {
+        each(map.get_mut(rules), &mut |rule| set(rule, "scope", json!("*")));
     }
 }
 
@@ -151,13 +171,18 @@ pub(super) fn validate(kind: &Kind, object: &Value, errors: &mut Errors) {
             errors.push(FieldError::invalid("spec.leaseDurationSeconds", &spec["leaseDurationSeconds"], "must be greater than 0"));
         }
         "storage.k8s.io/storageclasses" => {
-            let provisioner = text(&object["provisioner"]);
-            if provisioner.is_empty() {
-                errors.push(FieldError::required("provisioner", ""));
-            } else if !is_label_key(&provisioner.to_lowercase()) {
-                errors.push(FieldError::invalid("provisioner", &object["provisioner"], QUALIFIED));
+            driver_name(&object["provisioner"], "provisioner", errors);
+        }
+        "storage.k8s.io/volumeattributesclasses" => {
+            driver_name(&object["driverName"], "driverName", errors);
+            if object["parameters"].as_object().is_none_or(Map::is_empty) {
+                errors.push(FieldError::required("parameters", "must contain at least one key/value pair"));
             }
         }
+        "networking.k8s.io/ipaddresses" => parent_reference(&spec["parentRef"], errors),
+        "networking.k8s.io/servicecidrs" => service_range(&spec["cidrs"], errors),
+        "admissionregistration.k8s.io/validatingadmissionpolicies" => policy(spec, errors),
+        "admissionregistration.k8s.io/validatingadmissionpolicybindings" => policy_binding(spec, errors),
         "storage.k8s.io/csinodes" => {
             for (at, driver) in list(&spec["drivers"]).iter().enumerate() {
                 for key in ["name", "nodeID"] {
@@ -203,6 +228,135 @@ pub(super) fn validate(kind: &Kind, object: &Value, errors: &mut Errors) {
         _ if kind.group == "rbac.authorization.k8s.io" => rbac(kind, object, errors),
         _ if kind.group == "admissionregistration.k8s.io" => webhooks(object, errors),
         _ => {}
+    }
+}
+
+fn driver_name(name: &Value, field: &str, errors: &mut Errors) {
+    match name.as_str().unwrap_or_default() {
+        "" => errors.push(FieldError::required(field, "")),
+        driver if !is_label_key(&driver.to_lowercase()) => errors.push(FieldError::invalid(field, name, QUALIFIED)),
+        _ => {}
+    }
+}
+
+/// `content.IsPathSegmentName`: anything that can stand in a URL.
+fn path_segment(value: &Value, field: String, errors: &mut Errors) {
+    let name = value.as_str().unwrap_or_default();
+    if matches!(name, "." | "..") {
+        errors.push(FieldError::invalid(field, value, format!("may not be '{name}'")));
+    } else if let Some(bad) = ['/', '%'].into_iter().find(|bad| name.contains(*bad)) {
+        errors.push(FieldError::invalid(field, value, format!("may not contain '{bad}'")));
+    }
+}
+
+fn parent_reference(parent: &Value, errors: &mut Errors) {
+    if parent.is_null() {
+        return errors.push(FieldError::required("spec.parentRef", ""));
+    }
+    let group = &parent["group"];
+    if !matches!(group.as_str(), None | Some("")) && !is_subdomain(group.as_str().unwrap_or_default()) {
+        errors.push(FieldError::invalid("spec.parentRef.group", group, SUBDOMAIN));
+    }
+    for key in ["resource", "name", "namespace"] {
+        let field = format!("spec.parentRef.{key}");
+        match parent[key].as_str().unwrap_or_default() {
+            "" if key == "namespace" => {}
+            "" => errors.push(FieldError::required(field, "")),
+            _ => path_segment(&parent[key], field, errors),
+        }
+    }
+}
+
+fn service_range(ranges: &Value, errors: &mut Errors) {
+    let blocks: Vec<&str> = ranges.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if blocks.is_empty() {
+        return errors.push(FieldError::required("spec.cidrs", "at least one CIDR required"));
+    }
+    if blocks.len() > 2 {
+        return errors.push(FieldError::invalid("spec.cidrs", &json!({ "CIDRs": ranges }), "may only hold up to 2 values"));
+    }
+    for (at, block) in blocks.iter().enumerate() {
+        if !is_block(block) {
+            let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+            errors.push(FieldError::invalid(format!("spec.cidrs[{at}]"), &json!(block), why));
+        }
+    }
+    if let [one, other] = blocks[..]
+        && is_block(one)
+        && is_block(other)
+        && one.contains(':') == other.contains(':')
+    {
+        let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        errors.push(FieldError::invalid("spec.cidrs", ranges, why));
+    }
+}
+
+fn is_block(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let most = if address.contains(':') { 128 } else { 32 };
+    address.parse::<std::net::IpAddr>().is_ok() && length.parse::<u8>().is_ok_and(|length| length <= most)
+}
+
+/// Without its expressions: whether they are CEL is not looked at.
+fn policy(spec: &Value, errors: &mut Errors) {
+    let none = |value: &Value| value.as_array().is_none_or(Vec::is_empty);
+    one_of(&spec["failurePolicy"], "spec.failurePolicy", &["Fail", "Ignore"], errors);
+    let constraints = &spec["matchConstraints"];
+    if constraints.is_null() {
+        errors.push(FieldError::required("spec.matchConstraints", ""));
+    } else if none(&constraints["resourceRules"]) {
+        errors.push(FieldError::required("spec.matchConstraints.resourceRules", ""));
+    }
+    if none(&spec["validations"]) && none(&spec["auditAnnotations"]) {
+        for field in ["spec.validations", "spec.auditAnnotations"] {
+            errors.push(FieldError::required(field, "validations or auditAnnotations must contain at least one item"));
+        }
+    }
+    for (at, validation) in spec["validations"].as_array().into_iter().flatten().enumerate() {
+        if validation["expression"].as_str().unwrap_or_default().trim().is_empty() {
+            errors.push(FieldError::required(format!("spec.validations[{at}].expression"), "expression is not specified"));
+        }
+    }
+}
+
+fn policy_binding(spec: &Value, errors: &mut Errors) {
+    match spec["policyName"].as_str().unwrap_or_default() {
+        "" => errors.push(FieldError::required("spec.policyName", "")),
+        name if !is_subdomain(name) => errors.push(FieldError::invalid("spec.policyName", &spec["policyName"], SUBDOMAIN)),
+        _ => {}
+    }
+    if let Some(parameters) = spec.get("paramRef") {
+        let named = !parameters["name"].as_str().unwrap_or_default().is_empty();
+        path_segment(&parameters["name"], "spec.paramRef.name".to_owned(), errors);
+        match (named, parameters["selector"].is_null()) {
+            (true, false) => {
+                for field in ["spec.paramRef.name", "spec.paramRef.selector"] {
+                    errors.push(FieldError::forbidden(field, "name and selector are mutually exclusive"));
+                }
+            }
+            (false, true) => errors.push(FieldError::required("spec.paramRef", "one of name or selector must be specified")),
+            _ => {}
+        }
+        let action = &parameters["parameterNotFoundAction"];
+        match action.as_str().unwrap_or_default() {
+            "" => errors.push(FieldError::required("spec.paramRef.parameterNotFoundAction", "")),
+            _ => one_of(action, "spec.paramRef.parameterNotFoundAction", &["Deny", "Allow"], errors),
+        }
+    }
+    let actions = spec["validationActions"].as_array().map_or(&[][..], Vec::as_slice);
+    for (at, action) in actions.iter().enumerate() {
+        let field = format!("spec.validationActions[{at}]");
+        one_of(action, &field, &["Audit", "Deny", "Warn"], errors);
+        if actions[..at].contains(action) {
+            errors.push(FieldError::duplicate(field, action));
+        }
+    }
+    if ["Deny", "Warn"].iter().all(|action| actions.iter().any(|one| one == action)) {
+        let why = "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)";
+        errors.push(FieldError::invalid("spec.validationActions", &spec["validationActions"], why));
+    }
+    if actions.is_empty() {
+        errors.push(FieldError::required("spec.validationActions", "at least one validation action is required"));
     }
 }
 
@@ -262,7 +416,7 @@ fn rbac(kind: &Kind, object: &Value, errors: &mut Errors) {
     }
 }
 
-/// A binding is for one role for ever.
+/// What stays as it was made: a binding's role, a class's driver and parameters, an address's owner, a range.
 pub(super) fn immutable(kind: &Kind, old: &Value, new: &Value, errors: &mut Errors) {
     let binding = matches!(kind.plural.as_str(), "rolebindings" | "clusterrolebindings") && kind.group == "rbac.authorization.k8s.io";
     if binding && old["roleRef"] != new["roleRef"] {
@@ -270,6 +424,37 @@ pub(super) fn immutable(kind: &Kind, old: &Value, new: &Value, errors: &mut Erro
         let shown = json!({ "APIGroup": of["apiGroup"], "Kind": of["kind"], "Name": of["name"] });
         errors.push(FieldError::invalid("roleRef", &shown, "cannot change roleRef"));
     }
+    const IMMUTABLE: &str = "field is immutable";
+    match kind.key.as_str() {
+        "storage.k8s.io/volumeattributesclasses" => {
+            for key in ["driverName", "parameters"].into_iter().filter(|key| old[*key] != new[*key]) {
+                errors.push(FieldError::forbidden(key, format!("updates to {key} are forbidden.")));
+            }
+        }
+        "networking.k8s.io/ipaddresses" if old["spec"]["parentRef"] != new["spec"]["parentRef"] => {
+            let of = &new["spec"]["parentRef"];
+            let part = |key: &str| of[key].as_str().unwrap_or_default().to_owned();
+            let shown =
+                json!({ "Group": part("group"), "Resource": part("resource"), "Namespace": part("namespace"), "Name": part("name") });
+            errors.push(FieldError::invalid("spec.parentRef", &shown, IMMUTABLE));
+        }
+        "networking.k8s.io/servicecidrs" => {
+            let (before, after) = (list(&old["spec"]["cidrs"]), list(&new["spec"]["cidrs"]));
+            // A second family may be added.
+            let fixed = if after.len() == before.len() || (before.len(), after.len()) == (1, 2) { before.len() } else { 0 };
+            if fixed == 0 {
+                errors.push(FieldError::invalid("spec.cidrs", &new["spec"]["cidrs"], IMMUTABLE));
+            }
+            for (at, (_, now)) in before.iter().zip(after).enumerate().take(fixed).filter(|(_, (one, other))| one != other) {
+                errors.push(FieldError::invalid(format!("spec.cidrs[{at}]"), now, IMMUTABLE));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn webhooks(object: &Value, errors: &mut Errors) {

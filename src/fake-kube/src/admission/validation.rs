@@ -120,6 +120,11 @@ fn name_errors(kind: &Kind, name: &str) -> Option<String> {
             _ if name.contains('%') => Some("may not contain '%'".to_owned()),
             _ => None,
         },
+        "networking.k8s.io/ipaddresses" => match name.parse::<std::net::IpAddr>() {
+            Ok(address) if address.to_string() == name => None,
+            Ok(address) => Some(format!("must be in canonical form (\"{address}\")")),
+            Err(_) => Some("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()),
+        },
         "namespaces" if name.len() > 63 => Some("must be no more than 63 bytes".to_owned()),
         "namespaces" => (!is_label(name)).then(|| LABEL.to_owned()),
         "services" => (!is_label(name) || name.starts_with(|c: char| c.is_ascii_digit())).then(|| DNS1035.to_owned()),

@@ -43,6 +43,8 @@ pub(crate) fn has_generation(kind: &Kind) -> bool {
                 | "discovery.k8s.io/endpointslices"
                 | "admissionregistration.k8s.io/mutatingwebhookconfigurations"
                 | "admissionregistration.k8s.io/validatingwebhookconfigurations"
+                | "admissionregistration.k8s.io/validatingadmissionpolicies"
+                | "admissionregistration.k8s.io/validatingadmissionpolicybindings"
                 | "apiextensions.k8s.io/customresourcedefinitions"
         )
 }
@@ -61,6 +63,8 @@ pub(crate) fn unconditional_update(kind: &Kind) -> bool {
                 | "storage.k8s.io/volumeattachments"
                 | "admissionregistration.k8s.io/mutatingwebhookconfigurations"
                 | "admissionregistration.k8s.io/validatingwebhookconfigurations"
+                | "admissionregistration.k8s.io/validatingadmissionpolicies"
+                | "admissionregistration.k8s.io/validatingadmissionpolicybindings"
                 | "apiextensions.k8s.io/customresourcedefinitions"
         )
 }

@@ -163,12 +163,14 @@ impl Api {
         Ok(object)
     }
 
-    /// Stores, and lets what depends on the kind follow: a CRD registers its kind.
+    /// Stores, and lets what depends on the kind follow: a CRD registers its kind, a service takes its address.
     pub(super) fn put(&mut self, now: Timestamp, kind: &Arc<Kind>, object: Value) -> Arc<Object> {
         self.last_write = now;
         let object = self.store.put(kind, object);
-        if kind.key == "apiextensions.k8s.io/customresourcedefinitions" {
-            crate::crd::changed(self, &object);
+        match kind.key.as_str() {
+            "apiextensions.k8s.io/customresourcedefinitions" => crate::crd::changed(self, &object),
+            "services" => admission::addresses(self, now, &object),
+            _ => {}
         }
         object
     }
@@ -176,8 +178,10 @@ impl Api {
     pub(super) fn take_away(&mut self, now: Timestamp, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
         self.last_write = now;
         let object = self.store.remove(&kind.key, namespace, name)?;
-        if kind.key == "apiextensions.k8s.io/customresourcedefinitions" {
-            crate::crd::removed(self, &object);
+        match kind.key.as_str() {
+            "apiextensions.k8s.io/customresourcedefinitions" => crate::crd::removed(self, &object),
+            "services" => admission::free_addresses(self, now, &object),
+            _ => {}
         }
         Some(object)
     }

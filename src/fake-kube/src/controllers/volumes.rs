@@ -29,6 +29,8 @@ const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const PVC_PROTECTION: &str = "kubernetes.io/pvc-protection";
 const PV_PROTECTION: &str = "kubernetes.io/pv-protection";
+const VAC_PROTECTION: &str = "kubernetes.io/vac-protection";
+const ATTRIBUTES: &str = "storage.k8s.io/volumeattributesclasses";
 
 pub(super) struct Volumes {
     recorder: Recorder,
@@ -80,6 +82,9 @@ impl Controller for Volumes {
         }
         for key in claims {
             self.claim(api, now, &key);
+        }
+        if changed.iter().any(|change| matches!(change.plural(), CLAIMS | VOLUMES | ATTRIBUTES)) {
+            let_attributes_go(api, now);
         }
     }
 
@@ -353,6 +358,22 @@ fn set_phase(api: &mut Api, now: Timestamp, plural: &str, namespace: &str, name:
         }
         object["status"]["phase"] = json!(phase);
     })
+}
+
+/// A class of attributes goes when no claim and no volume has it (`pkg/controller/volume/vacprotection`).
+fn let_attributes_go(api: &mut Api, now: Timestamp) {
+    let going: Vec<Arc<Object>> = api.store().list(ATTRIBUTES).filter(|class| class.meta.deletion.is_some()).cloned().collect();
+    for class in going {
+        let has = |object: &Arc<Object>| {
+            let value = object.value();
+            [&value["spec"]["volumeAttributesClassName"], &value["status"]["currentVolumeAttributesClassName"]]
+                .into_iter()
+                .any(|name| *name == class.meta.name.as_str())
+        };
+        if !api.store().list(CLAIMS).chain(api.store().list(VOLUMES)).any(has) {
+            drop_finalizer(api, now, &class, VAC_PROTECTION);
+        }
+    }
 }
 
 fn drop_finalizer(api: &mut Api, now: Timestamp, object: &Object, finalizer: &str) {

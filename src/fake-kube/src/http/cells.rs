@@ -55,6 +55,11 @@ pub(super) fn columns(key: &str) -> Option<&'static [&'static str]> {
         "admissionregistration.k8s.io/mutatingwebhookconfigurations" | "admissionregistration.k8s.io/validatingwebhookconfigurations" => {
             &["Name", "Webhooks#", "Age"]
         }
+        "storage.k8s.io/volumeattributesclasses" => &["Name", "DriverName", "Age"],
+        "networking.k8s.io/ipaddresses" => &["Name", "ParentRef"],
+        "networking.k8s.io/servicecidrs" => &["Name", "CIDRs", "Age"],
+        "admissionregistration.k8s.io/validatingadmissionpolicies" => &["Name", "Validations#", "ParamKind", "Age"],
+        "admissionregistration.k8s.io/validatingadmissionpolicybindings" => &["Name", "PolicyName", "ParamRef", "Age"],
         _ => return None,
     })
 }
@@ -74,6 +79,16 @@ pub(super) fn cell(now: Timestamp, key: &str, column: &str, object: &Value) -> V
         (_, "VolumeBindingMode") => json!(object["volumeBindingMode"].as_str().unwrap_or("Immediate")),
         (_, "AllowVolumeExpansion") => json!(object["allowVolumeExpansion"] == true),
         ("storage.k8s.io/csidrivers", column) => driver(column, spec),
+        (_, "DriverName") => object["driverName"].clone(),
+        (_, "ParentRef") => json!(parent(&spec["parentRef"])),
+        (_, "CIDRs") => json!(crate::schema::strings(&spec["cidrs"]).join(",")),
+        (_, "Validations") => count(&spec["validations"]),
+        (_, "ParamKind") => match &spec["paramKind"] {
+            Value::Null => json!("<unset>"),
+            of => json!(format!("{}/{}", text(&of["apiVersion"]), text(&of["kind"]))),
+        },
+        (_, "PolicyName") => spec["policyName"].clone(),
+        (_, "ParamRef") => json!(parameters(&spec["paramRef"])),
         (_, "Drivers") => count(&spec["drivers"]),
         (_, "Webhooks") => count(&object["webhooks"]),
         (_, "Attacher") => spec["attacher"].clone(),
@@ -123,6 +138,22 @@ pub(super) fn cell(now: Timestamp, key: &str, column: &str, object: &Value) -> V
         (_, "Groups") => json!(subjects(object, "Group")),
         (_, "ServiceAccounts") => json!(subjects(object, "ServiceAccount")),
         _ => json!("<none>"),
+    }
+}
+
+/// `services/default/web`, with the group behind the resource if there is one.
+fn parent(of: &Value) -> String {
+    let part = |key: &str| of[key].as_str().filter(|text| !text.is_empty());
+    let Some(resource) = part("resource") else { return "<none>".to_owned() };
+    let resource = part("group").map_or_else(|| resource.to_owned(), |group| format!("{resource}.{group}")).to_lowercase();
+    [Some(resource.as_str()), part("namespace"), part("name")].into_iter().flatten().collect::<Vec<_>>().join("/")
+}
+
+/// Whether the parameters are cluster-scoped cannot be told, so a name without a namespace stands for any.
+fn parameters(of: &Value) -> String {
+    match (of["name"].as_str().filter(|name| !name.is_empty()), of["namespace"].as_str()) {
+        (Some(name), namespace) => format!("{}/{name}", namespace.filter(|text| !text.is_empty()).unwrap_or("*")),
+        (None, _) => "<unset>".to_owned(),
     }
 }
 

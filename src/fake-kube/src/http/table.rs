@@ -154,7 +154,9 @@ fn cells(now: Timestamp, kind: &Kind, version: &str, object: &Value) -> Vec<Valu
             "Age" => json!(age(now, &object["metadata"]["creationTimestamp"])),
             column => cells::cell(now, &kind.key, column, object),
         };
-        return own.iter().map(one).collect();
+        // Upstream's rows of this kind have an age that no column names.
+        let age = (kind.key == "networking.k8s.io/ipaddresses").then_some(&"Age");
+        return own.iter().chain(age).map(one).collect();
     }
     let (plain, wide) = names(kind);
     plain.iter().chain(wide).map(|column| built_in(now, kind, column, object)).collect()

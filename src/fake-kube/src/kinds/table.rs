@@ -46,6 +46,7 @@ const ROWS: &[Row] = &[
     ("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", "", S),
     ("storage.k8s.io", "v1", "CSIDriver", "csidrivers", "", 0),
     ("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities", "", N),
+    ("storage.k8s.io", "v1", "VolumeAttributesClass", "volumeattributesclasses", "vac", 0),
     ("resource.k8s.io", "v1", "DeviceClass", "deviceclasses", "", 0),
     ("resource.k8s.io", "v1", "ResourceClaim", "resourceclaims", "", N | S),
     ("resource.k8s.io", "v1", "ResourceClaimTemplate", "resourceclaimtemplates", "", N),
@@ -61,9 +62,13 @@ const ROWS: &[Row] = &[
     ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "netpol", N),
     ("networking.k8s.io", "v1", "Ingress", "ingresses", "ing", N | S),
     ("networking.k8s.io", "v1", "IngressClass", "ingressclasses", "", 0),
+    ("networking.k8s.io", "v1", "IPAddress", "ipaddresses", "ip", 0),
+    ("networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", "", S),
     ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "crd,crds", S),
     ("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "", 0),
     ("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "", 0),
+    ("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "", S),
+    ("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", "", 0),
     ("apiregistration.k8s.io", "v1", "APIService", "apiservices", "", S),
 ];
 
