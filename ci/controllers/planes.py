@@ -86,6 +86,8 @@ def real(children, work, controllers=True, rate=1000):
     start(children, work, "kube-scheduler", JUDGES / "kube-scheduler", f"--kubeconfig={config}", "--leader-elect=false", "--secure-port=0", f"--kube-api-qps={rate}", f"--kube-api-burst={2 * rate}")
     side = Side("kubernetes", work, config, address, "token")
     if not controllers:
+        # Nobody else makes it.
+        side.client().ask("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
         return side
     start(
         children, work, "kube-controller-manager", JUDGES / "kube-controller-manager", f"--kubeconfig={config}", "--service-account-private-key-file=sa.key",
