@@ -159,10 +159,21 @@ impl Queue {
 
     /// Wakes the refused pods that the change may have helped.
     pub fn on_event(&mut self, event: Event<'_>, view: &ClusterView, now: Timestamp) {
+        self.wake_those(event, view, now, |_| true);
+    }
+
+    /// A pod that was promised a node has that promise no more. To whom counts no more than that pod it is as if the pod had left the node
+    /// (`eventhandlers.go`, hasNominatedNodeNameChanged, getLEPriorityPreCheck); it may be the pod itself.
+    pub fn on_void_promise(&mut self, had: &PodInfo, view: &ClusterView, now: Timestamp) {
+        self.wake_those(Event::PodRemoved(had), view, now, |pod| pod.priority <= had.priority);
+    }
+
+    fn wake_those(&mut self, event: Event<'_>, view: &ClusterView, now: Timestamp, concerns: impl Fn(&PodInfo) -> bool) {
+        let waits = |place: Place, queued: &QueuedPod| place == Place::Unschedulable && concerns(&queued.pod);
         let woken: Vec<String> = self
             .pods
             .iter()
-            .filter(|(_, (place, queued))| *place == Place::Unschedulable && worth_retry(&queued.pod, queued.by, event, view))
+            .filter(|(_, (place, queued))| waits(*place, queued) && worth_retry(&queued.pod, queued.by, event, view))
             .map(|(key, _)| key.clone())
             .collect();
         for key in woken {

@@ -328,6 +328,24 @@ fn a_refused_pod_waits_for_a_change_that_concerns_it() {
 }
 
 #[test]
+fn a_void_promise_wakes_those_who_count_no_more() {
+    let at = |seconds: i64| jiff::Timestamp::from_second(seconds).unwrap();
+    let cluster = view([node("n", "1", "1Gi", json!({}))]);
+    let mut queue = Queue::new();
+    let of = |name: &str, priority: i32| Arc::new(pod(name, "2", "1Gi", json!({ "spec": { "priority": priority } })));
+    [of("low", 1), of("same", 5), of("high", 9)].into_iter().for_each(|pod| queue.set(pod, false, at(0)));
+    let mut popped = Vec::new();
+    popped.extend(std::iter::from_fn(|| queue.pop(at(0))));
+    for queued in popped {
+        let why = refusal(&cluster, &queued.pod);
+        queue.refused(queued, why.plugins, at(0));
+    }
+    assert!(queue.about_to_try().next().is_none());
+    queue.on_void_promise(&of("other", 5), &cluster, at(5));
+    assert_eq!(std::iter::from_fn(|| queue.pop(at(5))).map(|queued| queued.pod.name.clone()).collect::<Vec<_>>(), ["same", "low"]);
+}
+
+#[test]
 fn back_off_doubles_up_to_ten_seconds_and_failed_requests_wait_for_it() {
     let at = |seconds: i64| jiff::Timestamp::from_second(seconds).unwrap();
     let mut queue = Queue::new();

@@ -35,6 +35,8 @@ pub(super) struct Scheduling {
     /// Pods that have a node and wait for their volumes, by key.
     waiting: BTreeMap<String, Waiting>,
     recorder: Recorder,
+    /// Waiting pods that are promised a node, as the last change of each said.
+    promised: BTreeMap<String, Arc<PodInfo>>,
     /// Versions of pods that were bound here: what they say is in the view already.
     bound: BTreeSet<u64>,
 }
@@ -74,6 +76,7 @@ impl Scheduling {
             dice,
             waiting: BTreeMap::new(),
             recorder,
+            promised: BTreeMap::new(),
             bound: BTreeSet::new(),
         }
     }
@@ -189,12 +192,18 @@ impl Scheduling {
                 }
                 let touched =
                     self.queue.get(&key).is_some_and(|queued| queued.pod.labels != pod.labels || queued.pod.tolerations != pod.tolerations);
-                self.queue.set(pod, touched, now);
+                self.queue.set(pod.clone(), touched, now);
             }
+            self.note_promise(&key, Some(&pod), now);
             return;
         }
         self.queue.remove(&key);
         self.waiting.remove(&key);
+        if pod.node_name.is_empty() {
+            self.note_promise(&key, None, now);
+        } else {
+            self.promised.remove(&key);
+        }
         if gone {
             if let Some(had) = self.view_mut().remove_pod(&key) {
                 self.queue.on_event(Event::PodRemoved(&had), &self.view, now);
@@ -209,6 +218,18 @@ impl Scheduling {
                 self.queue.on_event(Event::PodRelabelled { before: &before, after: &pod }, &self.view, now);
             }
             Some(_) => {}
+        }
+    }
+
+    /// A promise that is kept or given first changes nothing; one that is taken back, or goes with its pod, gives others room.
+    fn note_promise(&mut self, key: &str, pod: Option<&Arc<PodInfo>>, now: Timestamp) {
+        let had = self.promised.remove(key);
+        if let Some(pod) = pod.filter(|pod| !pod.nominated_node_name.is_empty()) {
+            self.promised.insert(key.to_owned(), pod.clone());
+        }
+        let now_promised = pod.map_or("", |pod| pod.nominated_node_name.as_str());
+        if let Some(had) = had.filter(|had| had.nominated_node_name != now_promised) {
+            self.queue.on_void_promise(&had, &self.view, now);
         }
     }
 
@@ -313,6 +334,7 @@ impl Scheduling {
             return;
         };
         self.bound.insert(bound.meta.resource_version);
+        self.promised.remove(&queued.pod.key());
         let pod = Arc::new(PodInfo {
             node_name: node.to_owned(),
             nominated_node_name: String::new(),
