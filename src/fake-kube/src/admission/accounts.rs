@@ -109,7 +109,7 @@ fn check_secrets(account: &Value, spec: &Value) -> Result<(), String> {
     for (containers, what) in [("initContainers", "init container"), ("containers", "container")] {
         for container in list(&spec[containers]) {
             let whose = format!("{what} {}", text(&container["name"]));
-            for (variable, name) in secrets_of(container).filter(|(_, name)| !named("secrets", name)) {
+            if let Some((variable, name)) = secrets_of(container).find(|(_, name)| !named("secrets", name)) {
                 let how = variable.map_or_else(|| "envFrom".to_owned(), |variable| format!("envVar {variable}"));
                 return Err(format!("{whose} with {how} referencing secret.secretName={name:?} {denied} secret"));
             }
