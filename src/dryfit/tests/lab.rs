@@ -48,6 +48,19 @@ fn two_processes_give_the_same_bytes_and_the_timeline_reads_well() {
 }
 
 #[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    let shown = readme.split("\n## ").find(|part| part.starts_with("What it prints")).expect("what is printed");
+    let told = ["lab.yaml", "consolidation.yaml"].map(|file| dryfit(&["test".as_ref(), lab().join(file).as_os_str()]).out).concat();
+    let printed: BTreeSet<&str> = told.lines().collect();
+    let lines: Vec<&str> =
+        shown.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !matches!(line.trim(), "" | "…")).collect();
+    assert!(lines.len() > 30, "{shown}");
+    let never: Vec<&&str> = lines.iter().filter(|line| !printed.contains(**line)).collect();
+    assert!(never.is_empty(), "nobody prints {never:#?}");
+}
+
+#[test]
 fn another_seed_is_another_run_with_the_same_verdict() {
     let file = lab().join("lab.yaml");
     let run = |seed: &str| dryfit(&["test".as_ref(), file.as_os_str(), "--seed".as_ref(), seed.as_ref()]);
