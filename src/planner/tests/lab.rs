@@ -2,9 +2,10 @@
 
 mod support;
 
+use planner::input::{PodTerm, SelectorTerm};
 use planner::output::{PodOutcome, Refusal};
-use support::{World, launches, outcome};
-use vocabulary::{CapacityType, labels};
+use support::{World, launches, outcome, pod};
+use vocabulary::{CapacityType, Operator, labels};
 
 #[test]
 fn five_pods_are_one_m5_large() {
@@ -108,4 +109,19 @@ fn a_pool_that_leaves_no_type_is_told_of() {
     let few = World::lab().with_pool(|pool| pool.requirements[1].min_values = Some(4)).inflate(0, 1);
     assert_eq!(few.plan().1.barren.iter().map(|b| b.min_values).collect::<Vec<_>>(), [true]);
     assert!(World::lab().inflate(0, 1).plan().1.barren.is_empty());
+}
+
+/// `C/pkg/controllers/provisioning/scheduling/topology.go`, Record: once for each group that the pod owns.
+#[test]
+fn who_says_twice_whom_it_keeps_away_is_counted_once() {
+    let quiet = [SelectorTerm { key: "app".into(), operator: Operator::In, values: vec!["noisy".into()] }];
+    let apart = PodTerm { key: labels::ZONE.into(), selector: Some(quiet.to_vec()), namespaces: Vec::new(), namespace_selector: None };
+    let mut first = pod("first", "1", "1Gi");
+    first.pod_anti_affinity.required = vec![apart.clone(), apart];
+    let mut second = pod("second", "100m", "1Gi");
+    second.labels.insert("app".into(), "noisy".into());
+    let (_, explanation) = World::lab().with_pods([first, second]).plan();
+    assert!(matches!(outcome(&explanation, "first"), PodOutcome::Launch(0)));
+    let words = planner::words::of(outcome(&explanation, "second")).expect("a refusal");
+    assert!(words.contains("(counts = us-west-2a: 1, us-west-2b: 1, us-west-2c: 1, "), "{words}");
 }

@@ -108,12 +108,19 @@ impl Rules {
         rules
     }
 
-    /// Required anti-affinity, as it keeps others away.
+    /// Required anti-affinity, as it keeps others away; a pod is counted once, however often it says so.
     pub fn both_ways(&mut self, pod: &Pod, table: &RequirementTable) -> Vec<usize> {
         let terms = pod.pod_anti_affinity.required.iter();
         let rules: Vec<Definition> =
             terms.map(|term| Definition::term(Kind::AntiAffinity, term, pod, &pod.tolerations, &self.classes)).collect();
-        rules.into_iter().map(|rule| self.number(rule, table)).collect()
+        let mut numbers: Vec<usize> = Vec::new();
+        for rule in rules {
+            let number = self.number(rule, table);
+            if numbers.iter().all(|known| self.identities[*known] != self.identities[number]) {
+                numbers.push(number);
+            }
+        }
+        numbers
     }
 }
 
