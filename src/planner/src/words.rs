@@ -120,7 +120,6 @@ fn with_volumes(place: &mut Place<'_>, asking: &Asking<'_>, joined: Requirements
     let joined = match place.topology.narrow(asking.shape, asking.stage, site, joined, place.table) {
         Ok(joined) => joined,
         Err(_) => {
-            let site = Site { host: place.host, taints: &taints, undefined: Undefined::WellKnown };
             let conflict = place.topology.conflict(asking.shape, asking.stage, site, joined, place.table).err()?;
             return Some(match *conflict {
                 Conflict::Rule(rule) => {
