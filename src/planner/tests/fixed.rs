@@ -196,6 +196,9 @@ fn balanced(other: f64, policy: ConsolidationPolicy) -> Option<Why> {
     }
     let later = now() + SignedDuration::from_mins(10);
     let proposal = propose(&world.snapshot, &world.offerings, later, &world.options, &none(), Method::SingleNode);
+    // The move is announced, whether or not it is worth its disruption.
+    assert_eq!(proposal.announced.iter().map(|a| a.nodes.iter().map(|n| &**n).collect()).collect::<Vec<Vec<_>>>(), [["node-0"]]);
+    assert!((proposal.announced[0].savings - (0.096 - other)).abs() < 1e-9, "{:?}", proposal.announced);
     assert_eq!(proposal.command.is_some(), proposal.stays.iter().all(|stays| &*stays.node != "node-0"));
     proposal.stays.into_iter().find(|stays| &*stays.node == "node-0").map(|stays| stays.why)
 }

@@ -15,7 +15,7 @@ use crate::work::Work;
 use crate::world::{TYPE_CHECK, instance_id, provider_id};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use planner::disruption::{self, Command, Method, Proposal, Score, Search, Weighed, Why};
+use planner::disruption::{self, Announced, Command, Method, Proposal, Score, Search, Weighed, Why};
 use planner::{Offerings, Snapshot};
 use std::sync::Arc;
 
@@ -89,7 +89,6 @@ impl Controller {
                 let step = self.start(command, now);
                 return Step { notes: notes.into_iter().chain(step.notes).collect(), ..step };
             }
-            notes.extend(self.candidate_events(&command));
             let until = later(now, VALIDATION_DELAY);
             self.record(What::Proposed { command: Arc::new(command.clone()), until });
             self.world.disruption.pass = Pass::Waiting { command, until, next: position + 1 };
@@ -243,6 +242,7 @@ impl Controller {
             event.dedupe.push(method.reason().to_owned());
             notes.push(event.into());
         }
+        notes.extend(proposal.announced.iter().flat_map(|announced| self.candidate_events(announced)));
         notes.extend(proposal.weighed.iter().flat_map(|weighed| self.scores(weighed)));
         notes
     }
@@ -299,25 +299,30 @@ impl Controller {
         of_node.into_iter().chain(of_claim).map(Note::from).collect()
     }
 
-    /// Only replacing is announced (`consolidation.go`, EmitCandidateEvents).
-    fn candidate_events(&self, command: &Command) -> Vec<Note> {
-        if command.replacements.is_empty() {
-            return Vec::new();
-        }
-        let text = |name: &str| format!("Consolidation candidate: {} (savings: ${:.2})", about(command, name), command.savings);
-        self.command_events(command, "ConsolidationCandidate", text)
+    fn candidate_events(&self, announced: &Announced) -> Vec<Note> {
+        let nodes = &announced.nodes;
+        let about = |node: &str| of_node("replace", nodes.len(), 1, node);
+        let text = |about: &str| format!("Consolidation candidate: {about} (savings: ${:.2})", announced.savings);
+        nodes.iter().flat_map(|node| self.command_event(node, "ConsolidationCandidate", about(node), text)).collect()
     }
 
     fn rejected_events(&self, command: &Command, invalid: disruption::Invalid) -> Vec<Note> {
         let reason = invalid.as_str();
-        let text =
-            |name: &str| format!("Consolidation rejected: {}, reason: {reason} (savings: ${:.2})", about(command, name), command.savings);
-        self.command_events(command, "ConsolidationRejected", text)
+        let about = |node: &str| of_node(command.decision(), command.nodes.len(), command.replacements.len(), node);
+        let text = |about: &str| format!("Consolidation rejected: {about}, reason: {reason} (savings: ${:.2})", command.savings);
+        let of = |node: &disruption::Removed| self.command_event(&node.node, "ConsolidationRejected", about(&node.node), text);
+        command.nodes.iter().flat_map(of).collect()
     }
 
-    fn command_events(&self, command: &Command, reason: &'static str, text: impl Fn(&str) -> String) -> Vec<Note> {
-        let of = |node: &disruption::Removed| self.on_node(&node.node, reason, &text(&node.node), SignedDuration::from_mins(2));
-        command.nodes.iter().flat_map(of).collect()
+    /// The same command about the same node is told again after two minutes, whatever it would save by then (`events.go`).
+    fn command_event(&self, node: &str, reason: &'static str, about: String, text: impl Fn(&str) -> String) -> Vec<Note> {
+        let mut notes = self.on_node(node, reason, &text(&about), SignedDuration::from_mins(2));
+        for note in &mut notes {
+            if let Note::Event(event) = note {
+                event.dedupe.push(about.clone());
+            }
+        }
+        notes
     }
 
     /// Keeps why nodes stay, and records it where it is news.
@@ -389,15 +394,11 @@ impl Controller {
     }
 }
 
-/// The command from the point of view of one of its nodes.
-fn about(command: &Command, node: &str) -> String {
-    if command.nodes.len() == 1 {
-        let into = if command.replacements.len() == 1 {
-            "1 replacement".to_owned()
-        } else {
-            format!("{} replacements", command.replacements.len())
-        };
-        return format!("{}: [{node}] -> [{into}]", command.decision());
+/// A command from the point of view of one of its nodes.
+fn of_node(decision: &str, nodes: usize, replacements: usize, node: &str) -> String {
+    match (nodes, replacements) {
+        (1, 1) => format!("{decision}: [{node}] -> [1 replacement]"),
+        (1, _) => format!("{decision}: [{node}] -> [{replacements} replacements]"),
+        _ => format!("{decision}: [{node}] (part of {nodes}-node consolidation)"),
     }
-    format!("{}: [{node}] (part of {}-node consolidation)", command.decision(), command.nodes.len())
 }

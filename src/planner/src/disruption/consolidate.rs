@@ -4,8 +4,8 @@ use super::balanced::Totals;
 use super::bench::{Bench, Picture};
 use super::budget::allowances;
 use super::candidate::Candidate;
-use super::simulate::{Simulation, simulate, simulate_up_to};
-use super::{Blocker, Command, Invalid, Method, Proposal, Stays, Unconsolidatable, Why};
+use super::simulate::{Simulation, least_price, simulate, simulate_up_to};
+use super::{Announced, Blocker, Command, Invalid, Method, Proposal, Stays, Unconsolidatable, Why};
 use crate::claim::Claim;
 use crate::fixed::{self, Census};
 use crate::input::{ConsolidationPolicy, Offering, Offerings, Options, Snapshot};
@@ -295,6 +295,8 @@ impl Pass<'_, '_> {
                 draft.requirements.add(Requirement::is_in(labels::CAPACITY_TYPE, CapacityType::Spot.as_str()));
             }
         }
+        let nodes = candidates.iter().map(|candidate| candidate.node.name.clone()).collect();
+        self.proposal.announced.push(Announced { nodes, savings: price - least_price(template, &draft) });
         if candidates.len() > 1 {
             drop_same_types(candidates, template, claim, &mut draft)?;
         }

@@ -205,6 +205,18 @@ pub struct Proposal {
     /// Moves of consolidation that could be made, in the order in which they were judged.
     #[serde(default)]
     pub weighed: Vec<Weighed>,
+    /// Moves to one cheaper node that were found on the way, whatever became of them.
+    #[serde(default)]
+    pub announced: Vec<Announced>,
+}
+
+/// Nodes that one cheaper node could stand in for: the Event `ConsolidationCandidate`, which says so before anything is weighed
+/// (`consolidation.go`, EmitCandidateEvents).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Announced {
+    pub nodes: Vec<Arc<str>>,
+    /// USD per hour.
+    pub savings: f64,
 }
 
 /// Why a command does not hold any more (`validation.go`). The text is the reason in the Event `ConsolidationRejected`.

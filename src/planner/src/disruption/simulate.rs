@@ -8,6 +8,7 @@ use crate::input::{Node, Pod, Snapshot};
 use crate::launch::{self, Draft, full_name};
 use crate::output::{Explanation, NodeClaimPlan, Nomination, PodOutcome, PodVerdict, Refusal};
 use crate::schedule::{Placement, Scheduler};
+use crate::template::Template;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -200,13 +201,18 @@ impl<'a> Simulation<'_, 'a> {
         for (position, draft) in drafts {
             let claim = &self.scheduler.claims[position];
             let template = &self.scheduler.templates[claim.template];
-            let first = draft.chosen.first().and_then(|(t, _)| {
-                let offerings = template.types[*t].offerings.iter().filter(|o| crate::template::buyable(o, &draft.requirements));
-                offerings.map(|o| o.price).min()
-            });
-            least += first.map_or(0.0, UsdPerHour::dollars);
+            least += least_price(template, &draft);
             plans.push(launch::write(self.scheduler, claim, draft).0);
         }
         (plans, least)
     }
+}
+
+/// What the cheapest launch of the draft's first type costs, in USD per hour; nothing if it cannot be bought (`types.go`, EstimatedSavings).
+pub fn least_price(template: &Template, draft: &Draft) -> f64 {
+    let first = draft.chosen.first().and_then(|(t, _)| {
+        let offerings = template.types[*t].offerings.iter().filter(|o| crate::template::buyable(o, &draft.requirements));
+        offerings.map(|o| o.price).min()
+    });
+    first.map_or(0.0, UsdPerHour::dollars)
 }
