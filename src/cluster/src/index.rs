@@ -134,7 +134,8 @@ pub struct Index {
     overlays: Store<NodeOverlay>,
     expects_overlays: bool,
 
-    pods_by_node: BTreeMap<Arc<str>, BTreeSet<Key>>,
+    /// Each with its planned form as long as it holds room: finished pods hold nothing.
+    pods_by_node: BTreeMap<Arc<str>, BTreeMap<Key, Option<Arc<Pod>>>>,
     nodes_by_provider: Names,
     claims_by_provider: Names,
 
@@ -298,9 +299,6 @@ impl Index {
                 self.pods_by_node.remove(was);
             }
         }
-        if let Some(is) = &nodes[1] {
-            self.pods_by_node.entry(is.clone()).or_default().insert(key.clone());
-        }
         let bound = new.as_deref().is_some_and(|pod| nodes[1].is_some() && !pod::is_terminal(pod));
         if new.is_none() || bound && nodes[0] != nodes[1] {
             self.churn += 1;
@@ -319,6 +317,10 @@ impl Index {
                 Some(planned) => self.planned_pods.insert(key.clone(), Arc::new(planned)),
                 None => self.planned_pods.remove(&key),
             };
+        }
+        if let Some(is) = &nodes[1] {
+            let room = self.planned_pods.get(&key).filter(|_| new.as_deref().is_some_and(machine::holds_room)).cloned();
+            self.pods_by_node.entry(is.clone()).or_default().insert(key.clone(), room);
         }
         let was_pending = if provisionable { !self.pending.insert(key.clone()) } else { self.pending.remove(&key) };
         if was_pending != provisionable || (provisionable && !same) {
@@ -365,11 +367,15 @@ impl Index {
             if self.planned_pods.get(&key).is_some_and(|known| **known == planned) {
                 continue;
             }
-            self.planned_pods.insert(key.clone(), Arc::new(planned));
+            let planned = Arc::new(planned);
+            self.planned_pods.insert(key.clone(), planned.clone());
             if self.pending.contains(&key) {
                 self.version += 1;
             }
             if let Some(node) = pod::node_name(&pod).map(Arc::<str>::from) {
+                if let Some(Some(room)) = self.pods_by_node.get_mut(&node).and_then(|pods| pods.get_mut(&key)) {
+                    *room = planned;
+                }
                 self.touch_node(&node);
             }
         }
@@ -600,7 +606,7 @@ impl Index {
     }
 
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Arc<core::Pod>> {
-        self.pods_by_node.get(node).into_iter().flatten().filter_map(|key| self.pods.get(key))
+        self.pods_by_node.get(node).into_iter().flatten().filter_map(|(key, _)| self.pods.get(key))
     }
 
     /// Provisionable pods, in order of namespace and name.
@@ -757,10 +763,7 @@ impl Index {
             }
         };
         let pods = node.and_then(|n| self.pods_by_node.get(n.metadata.name.as_deref()?)).into_iter().flatten();
-        let pods = pods
-            .filter(|key| self.pods.get(key).is_some_and(|pod| machine::holds_room(pod)))
-            .filter_map(|key| self.planned_pods.get(key).cloned())
-            .collect();
+        let pods = pods.filter_map(|(_, room)| room.clone()).collect();
         let marked = matches!(key, MachineKey::Claim(name) if self.marked.contains(name));
         let nominated_until = self.nominations.get(key).copied();
         let csi_node = node.and_then(|n| self.csi_nodes.get(&Key::new("", n.metadata.name.as_deref()?)));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use planner::input::{HostPort, Labels, Owner, Pod, Volumes};
+use planner::input::{DeletionCost, HostPort, Labels, Owner, Pod, Volumes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{Effect, Operator, Quantity, Requirement, Requirements, Resources, Taint, Toleration, labels, resources};
@@ -71,7 +71,7 @@ pub fn convert(pod: &core::Pod, created: Timestamp) -> Pod {
         deletion_cost: annotations
             .and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"))
             .and_then(|cost| cost.parse().ok())
-            .unwrap_or(0.0),
+            .map_or(DeletionCost::default(), DeletionCost),
         terminating: meta.deletion_timestamp.is_some(),
         terminal: is_terminal(pod),
         stateful: is_owned_by(&pod.metadata, "apps/v1", "StatefulSet"),

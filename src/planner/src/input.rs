@@ -157,8 +157,21 @@ pub struct Node {
     pub volume_limits: BTreeMap<Arc<str>, i64>,
 }
 
+/// `controller.kubernetes.io/pod-deletion-cost`, any number. Each is equal to itself, so that shared pods are compared by their address.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeletionCost(pub f64);
+
+impl PartialEq for DeletionCost {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.total_cmp(&other.0).is_eq()
+    }
+}
+
+impl Eq for DeletionCost {}
+
 /// A pod, bound or pending.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     pub uid: Arc<str>,
     pub namespace: Arc<str>,
@@ -196,7 +209,7 @@ pub struct Pod {
     #[serde(default)]
     pub do_not_disrupt_until: Option<Timestamp>,
     pub priority: i32,
-    pub deletion_cost: f64,
+    pub deletion_cost: DeletionCost,
     pub terminating: bool,
     pub terminal: bool,
     /// Phase Pending, bound or not.

@@ -98,7 +98,7 @@ fn what_a_replacement_saves() {
 
 #[test]
 fn pods_that_cost_nothing_to_move_leave_a_node_empty() {
-    let world = change_pod(keep(lab(5), &[1]), 0, |pod| pod.deletion_cost = f64::from(i32::MIN));
+    let world = change_pod(keep(lab(5), &[1]), 0, |pod| pod.deletion_cost = DeletionCost(f64::from(i32::MIN)));
     assert_eq!(first(&world).map(|c| told(&c)).as_deref(), Some(r#"Empty delete ["node-000"] []"#));
 }
 

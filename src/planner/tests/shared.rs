@@ -66,7 +66,7 @@ fn age(dice: &mut Dice, node: &mut Node) {
         let pod = Arc::make_mut(pod);
         pod.do_not_disrupt = dice.percent(2);
         pod.do_not_disrupt_until = dice.percent(3).then(|| later() + SignedDuration::from_mins(dice.between(-5, 5)));
-        pod.deletion_cost = if dice.percent(10) { f64::from(i32::MIN) } else { 0.0 };
+        pod.deletion_cost = DeletionCost(if dice.percent(10) { f64::from(i32::MIN) } else { 0.0 });
         pod.priority = i32::try_from(dice.between(0, 3)).unwrap() * 1_000_000;
         pod.terminating = dice.percent(3);
     }

@@ -67,6 +67,6 @@ fn selects(selector: Option<&[SelectorTerm]>, pod: &Pod) -> bool {
 
 /// What evicting the pod counts, from -10 to 10, 1 for an ordinary pod.
 pub fn eviction_cost(pod: &Pod) -> f64 {
-    let cost = 1.0 + pod.deletion_cost / f64::from(1 << 27) + f64::from(pod.priority) / f64::from(1 << 25);
+    let cost = 1.0 + pod.deletion_cost.0 / f64::from(1 << 27) + f64::from(pod.priority) / f64::from(1 << 25);
     cost.clamp(-10.0, 10.0)
 }

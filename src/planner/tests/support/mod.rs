@@ -48,7 +48,7 @@ pub fn pod(name: &str, cpu: &str, memory: &str) -> Pod {
         do_not_disrupt: false,
         do_not_disrupt_until: None,
         priority: 0,
-        deletion_cost: 0.0,
+        deletion_cost: DeletionCost::default(),
         terminating: false,
         terminal: false,
         stateful: false,
