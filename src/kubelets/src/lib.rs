@@ -2,7 +2,8 @@
 //!
 //! Machines come through a port ([`Machines`]); everything else goes through a [`kube::Client`], so the same code serves a real API
 //! server and an embedded one. A machine joins only if its user data would make a real one join; its console says why when it does
-//! not. Nothing is executed: pods go through their life by the clock, with times drawn from named streams.
+//! not. By themselves they execute nothing: pods go through their life by the clock, with times drawn from named streams. A container that is
+//! a real process is run by a second port ([`Processes`]), and its status tells what became of it.
 //!
 //! May touch: `kube`, `ambient`. Must never touch: the controller, the planner, any cloud.
 //!
@@ -12,6 +13,7 @@
 //! - [`capacity`]: what a machine offers, and what is left for pods
 //! - [`node`]: the Node object
 //! - [`pod`]: a pod's life by the clock, and the status that tells it
+//! - [`process`]: containers that are real processes, and the port that runs them
 //! - `words`: what kubelets say, as events
 //! - [`run`]: the loop that watches, waits and writes
 
@@ -20,6 +22,7 @@ pub mod capacity;
 pub mod machine;
 pub mod node;
 pub mod pod;
+pub mod process;
 pub mod profile;
 mod quantity;
 pub mod run;
@@ -27,5 +30,6 @@ mod words;
 
 pub use machine::{Architecture, ImageFamily, Machine, Machines, State};
 pub use node::Problem;
+pub use process::Processes;
 pub use profile::{Cluster, Heartbeats, Profile, Range};
 pub use run::{Handle, Kubelets};

@@ -1,10 +1,14 @@
 //! When what happens to a pod.
 
+use std::collections::BTreeMap;
+
 use ambient::Stream;
 use jiff::{SignedDuration, Timestamp};
 
+use super::process::Process;
 use super::runs::{self, Now, Restart};
 use super::{ContainerView, View};
+use crate::process::Exit;
 use crate::profile::Profile;
 
 /// How far a pod has come. Only ever further.
@@ -40,6 +44,8 @@ pub struct Life {
     pub pulls: Vec<Pull>,
     /// When each container first starts.
     pub starts: Vec<Timestamp>,
+    /// Of the containers that are real processes, by name. Then `running` and `ready` are what they make them.
+    pub processes: BTreeMap<String, Process>,
     /// From SIGTERM to the end, when nothing else holds it up; drawn with the rest, so that the order of events changes no draw.
     stop: SignedDuration,
 }
@@ -110,7 +116,7 @@ impl Life {
         }
         let probes = view.containers.iter().map(|container| container.readiness).max().unwrap_or_default();
         let stop = profile.stop.draw(stream);
-        Life {
+        let life = Life {
             accepted: now,
             running: time,
             ready: after(time, probes),
@@ -121,15 +127,29 @@ impl Life {
             offline: begin > now,
             pulls,
             starts,
+            processes: BTreeMap::new(),
             stop,
+        };
+        life.with_processes(view)
+    }
+
+    /// The same, with processes that start when the hollow containers in their places would.
+    fn with_processes(mut self, view: &View) -> Life {
+        let soon = self.accepted;
+        for (place, container) in view.containers.iter().enumerate().filter(|(_, one)| one.real.is_some()) {
+            let start = self.starts.get_mut(place).map_or(soon, |start| std::mem::replace(start, Timestamp::MAX));
+            self.processes.insert(container.name.clone(), Process::new(start));
+            (self.running, self.ready) = (Timestamp::MAX, Timestamp::MAX);
         }
+        self
     }
 
     /// The same, as long as its volumes are not there: nothing starts.
     pub fn held(self) -> Life {
         let never = Span { start: Timestamp::MAX, done: Timestamp::MAX };
         let init = vec![never; self.init.len()];
-        Life { running: Timestamp::MAX, ready: Timestamp::MAX, init, pulls: Vec::new(), starts: Vec::new(), ..self }
+        let processes = BTreeMap::new();
+        Life { running: Timestamp::MAX, ready: Timestamp::MAX, init, pulls: Vec::new(), starts: Vec::new(), processes, ..self }
     }
 
     /// The same, after it was held.
@@ -150,6 +170,7 @@ impl Life {
             offline: false,
             pulls: Vec::new(),
             starts: Vec::new(),
+            processes: BTreeMap::new(),
             stop,
         }
     }
@@ -165,7 +186,7 @@ impl Life {
     /// A pod that runs already, when the kubelet comes to know it.
     pub fn resume(view: &View, profile: &Profile, stream: &mut Stream, now: Timestamp) -> Life {
         let init = vec![Span { start: now, done: now }; view.init.len()];
-        Life { init, ..Life::plain(now, now, profile.stop.draw(stream)) }
+        Life { init, ..Life::plain(now, now, profile.stop.draw(stream)) }.with_processes(view)
     }
 
     /// Its node is short of something and ends it at once.
@@ -173,12 +194,21 @@ impl Life {
         self.ended = Some(self.ended.map_or(now, |before| before.min(now)));
         self.stopping.get_or_insert(now);
         self.evicted = Some(Eviction { message, refused: false });
+        self.dismiss(now, now);
     }
 
     /// The deletion was asked for, or its grace period made shorter. The end is after the hooks and the time to stop, by the deadline
     /// at the latest, and at once for a pod that had nothing running.
     pub fn delete(&mut self, view: &View, now: Timestamp) {
         let Some(deletion) = view.deletion else { return };
+        let deadline = deletion.deadline.min(now.saturating_add(deletion.grace).unwrap_or(Timestamp::MAX)).max(now);
+        if self.ended.is_none() && self.processes.values().any(Process::lives) {
+            // It ends when its processes have.
+            let hooks = view.containers.iter().map(|container| container.pre_stop).max().unwrap_or_default();
+            self.dismiss(now.saturating_add(hooks).unwrap_or(deadline), deadline);
+            self.stopping.get_or_insert(now);
+            return;
+        }
         let hooks = view.containers.iter().map(|container| container.pre_stop).max().unwrap_or_default();
         let wanted = if now < self.running { self.stop } else { hooks.saturating_add(self.stop) };
         // The deadline counts in whole seconds of the API server's clock: the grace period from now on is what is left at most.
@@ -187,8 +217,64 @@ impl Life {
         self.stopping.get_or_insert(now);
     }
 
+    /// The container's process, if it is one.
+    pub fn process(&self, name: &str) -> Option<&Process> {
+        self.processes.get(name)
+    }
+
+    fn dismiss(&mut self, at: Timestamp, deadline: Timestamp) {
+        self.processes.values_mut().for_each(|process| process.dismiss(at, deadline));
+    }
+
+    /// A container's process runs.
+    pub fn process_starts(&mut self, view: &View, name: &str, now: Timestamp) {
+        let Some(place) = view.containers.iter().position(|container| container.name == name) else { return };
+        let Some((process, real)) = self.processes.get_mut(name).zip(view.containers[place].real.as_deref()) else { return };
+        process.starts(&view.containers[place], real, now);
+        if let Some(start) = self.starts.get_mut(place).filter(|start| **start == Timestamp::MAX) {
+            *start = now;
+        }
+        // Whoever wanted its end meanwhile gets it.
+        if self.stopping.is_some() || self.ended.is_some() {
+            self.dismiss(now, now);
+        }
+        if self.running == Timestamp::MAX && self.processes.values().all(|one| one.lives() || one.has_failed()) {
+            self.running = self.starts.iter().copied().filter(|start| *start < Timestamp::MAX).max().map_or(now, |start| start.max(now));
+        }
+        self.probes_agree(now);
+    }
+
+    /// A container's process has ended.
+    pub fn process_ends(&mut self, view: &View, name: &str, exit: Exit) {
+        let said = format!("{name} in pod {}_{}({})", view.name, view.namespace, view.uid);
+        let Some(process) = self.processes.get_mut(name) else { return };
+        process.ends(exit, view.restart, &said);
+        if self.stopping.is_some() && self.ended.is_none() && !self.processes.values().any(Process::lives) {
+            self.ended = Some(exit.at);
+        }
+    }
+
+    /// A probe has answered.
+    pub fn process_probed(&mut self, view: &View, (name, kind): (&str, super::ProbeKind), answer: Result<(), String>, now: Timestamp) {
+        let real = view.containers.iter().find(|one| one.name == name).and_then(|one| one.real.as_deref());
+        if let Some((process, real)) = self.processes.get_mut(name).zip(real) {
+            process.probed(kind, answer, (name, real), now);
+        }
+        self.probes_agree(now);
+    }
+
+    /// The pod is ready for the first time when all its processes are.
+    fn probes_agree(&mut self, now: Timestamp) {
+        if self.ready == Timestamp::MAX && self.running <= now && self.processes.values().all(Process::is_ready) {
+            self.ready = now;
+        }
+    }
+
     /// How a container is at `now`; nobody asks before the pod runs.
     pub fn container(&self, view: &View, container: &ContainerView, now: Timestamp) -> runs::State {
+        if let Some(process) = self.processes.get(&container.name) {
+            return process.state();
+        }
         // What a deletion stopped does not start again.
         let now = self.ended.map_or(now, |ended| now.min(ended));
         runs::state(container.program, view.restart, self.running, now)
@@ -223,6 +309,9 @@ impl Life {
 
     /// Whether a container is ready at `now`.
     pub fn is_ready(&self, view: &View, container: &ContainerView, now: Timestamp) -> bool {
+        if let Some(process) = self.processes.get(&container.name) {
+            return process.is_ready();
+        }
         let state = self.container(view, container, now);
         let Now::Running { since } = state.now else { return false };
         let ready = if state.restarts == 0 { self.ready } else { since.saturating_add(container.readiness).unwrap_or(Timestamp::MAX) };
@@ -243,7 +332,11 @@ impl Life {
             turn += told;
             next = next.into_iter().chain(later).min();
         }
-        if stage < Stage::Running || stage == Stage::Ended || view.containers.iter().all(|container| container.program.is_none()) {
+        turn += u32::try_from(self.processes.values().filter(|process| process.refusal.is_some()).count()).unwrap_or(0);
+        if self.processes.is_empty() && view.containers.iter().all(|container| container.program.is_none()) {
+            return (stage, turn, next);
+        }
+        if stage < Stage::Running || stage == Stage::Ended {
             return (stage, turn, next);
         }
         let mut over = true;
@@ -253,7 +346,9 @@ impl Life {
             over &= state.now == Now::Over;
             turn += 3 * state.restarts + if matches!(state.now, Now::Running { .. }) { u32::from(ready) } else { 2 };
             let probes = match state.now {
-                Now::Running { since } if !ready => since.saturating_add(container.readiness).ok().filter(|at| *at > now),
+                Now::Running { since } if !ready && container.real.is_none() => {
+                    since.saturating_add(container.readiness).ok().filter(|at| *at > now)
+                }
                 _ => None,
             };
             next = next.into_iter().chain(state.next).chain(probes).min();

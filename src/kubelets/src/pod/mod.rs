@@ -3,8 +3,10 @@
 //! [`View`] is the little of a Pod that its kubelet needs; [`Life`] is when what happens to it, drawn once; [`Life::stage`] is pure.
 //! [`Appetite`] is what decides who goes when a node is short of something.
 
+pub mod environment;
 mod life;
 mod pressure;
+mod process;
 pub mod runs;
 mod status;
 #[cfg(test)]
@@ -13,6 +15,7 @@ mod words;
 
 pub use life::{Life, Stage};
 pub use pressure::{Appetite, Shortage};
+pub use process::{Kind as ProbeKind, Process, Real};
 pub use runs::{Program, Restart};
 pub use status::status;
 pub use words::{next as next_word, words};
@@ -69,6 +72,8 @@ pub struct ContainerView {
     pub pre_stop: SignedDuration,
     /// When it ends by itself.
     pub program: Option<Program>,
+    /// Of one that is a real process.
+    pub real: Option<Box<Real>>,
 }
 
 impl View {
@@ -105,6 +110,15 @@ impl View {
         })
     }
 
+    /// The same, with those containers as real processes whose image is meant by `runs`. Init containers stay hollow.
+    pub fn with_processes(mut self, pod: &Pod, runs: impl Fn(&str) -> bool) -> View {
+        let specs = pod.spec.iter().flat_map(|spec| &spec.containers);
+        for (container, spec) in self.containers.iter_mut().zip(specs).filter(|(container, _)| runs(&container.image)) {
+            (container.real, container.program) = (Some(Box::new(Real::of(pod, spec))), None);
+        }
+        self
+    }
+
     /// It has come to its end; only its deletion is left to confirm.
     pub fn is_over(&self) -> bool {
         self.phase == "Succeeded" || self.phase == "Failed"
@@ -134,6 +148,7 @@ impl ContainerView {
             readiness: startup.saturating_add(readiness),
             pre_stop: container.lifecycle.as_ref().map_or(SignedDuration::ZERO, pre_stop),
             program: runs::program(container),
+            real: None,
         }
     }
 }

@@ -94,11 +94,7 @@ pub fn walk(program: Option<Program>, restart: Restart, started: Timestamp, now:
         if restart == Restart::Never || restart == Restart::OnFailure && program.exit == 0 {
             return State { now: Now::Over, restarts, last, next: None };
         }
-        wait = match wait {
-            _ if restarts == 0 || program.runs >= FORGIVEN => SignedDuration::ZERO,
-            SignedDuration::ZERO => FIRST_WAIT,
-            wait => wait.saturating_add(wait).min(LONGEST_WAIT),
-        };
+        wait = self::wait(wait, restarts, program.runs);
         since = later(finished, wait);
         if !wait.is_zero() {
             seen(finished, Now::Waits { wait });
@@ -112,6 +108,15 @@ pub fn walk(program: Option<Program>, restart: Restart, started: Timestamp, now:
         if since == started && restarts > 1 {
             return State { now: Now::Waits { wait: FIRST_WAIT }, restarts, last, next: Some(later(started, FIRST_WAIT)) };
         }
+    }
+}
+
+/// How long a container that has ended waits: after `before` it is twice as long, unless it ran long enough.
+pub(super) fn wait(before: SignedDuration, restarts: u32, ran: SignedDuration) -> SignedDuration {
+    match before {
+        _ if restarts == 0 || ran >= FORGIVEN => SignedDuration::ZERO,
+        SignedDuration::ZERO => FIRST_WAIT,
+        before => before.saturating_add(before).min(LONGEST_WAIT),
     }
 }
 

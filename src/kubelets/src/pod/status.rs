@@ -103,20 +103,29 @@ fn container(view: &View, container: &ContainerView, life: &Life, (stage, now): 
         Stage::Ended if life.ended.is_none() && life.running > now => (json!({ "waiting": { "reason": "PodInitializing" } }), false),
         Stage::Unseen | Stage::Accepted => {
             let reason = if view.init.is_empty() { "ContainerCreating" } else { "PodInitializing" };
-            (json!({ "waiting": { "reason": reason } }), false)
+            let refusal = life.process(&container.name).and_then(|process| process.refusal.as_ref());
+            match refusal {
+                Some((reason, message)) => (json!({ "waiting": { "reason": reason, "message": message } }), false),
+                None => (json!({ "waiting": { "reason": reason } }), false),
+            }
         }
         Stage::Running | Stage::Ready | Stage::Ended if history.is_some_and(|history| !matches!(history.now, Now::Running { .. })) => {
             match history.map(|history| (history.now, history.last)) {
+                // It is about to start again, without a wait.
+                Some((Now::Waits { wait }, Some(run))) if wait.is_zero() => (ended(&run, &id), false),
                 Some((Now::Waits { wait }, _)) if stage != Stage::Ended => (crash_loop(view, container, wait), false),
                 Some((_, Some(run))) => (ended(&run, &id), false),
                 _ => (json!({}), false),
             }
         }
-        Stage::Running | Stage::Ready if restarts > 0 => {
+        Stage::Running | Stage::Ready if restarts > 0 || container.real.is_some() => {
             let since = history.and_then(|history| if let Now::Running { since } = history.now { Some(since) } else { None });
             (json!({ "running": { "startedAt": Time(since.unwrap_or(life.running)) } }), life.is_ready(view, container, now))
         }
-        Stage::Running | Stage::Ready => (json!({ "running": { "startedAt": Time(life.running) } }), stage == Stage::Ready),
+        Stage::Running | Stage::Ready => {
+            let ready = stage == Stage::Ready && life.is_ready(view, container, now);
+            (json!({ "running": { "startedAt": Time(life.running) } }), ready)
+        }
         Stage::Ended if life.never_ran() => (unknown(), false),
         Stage::Ended => {
             let finished = life.ended.unwrap_or(life.running);

@@ -78,6 +78,10 @@ fn begins_again(
     words: &mut Vec<Word>,
     field: &str,
 ) {
+    if let Some(process) = life.process(&container.name) {
+        words.extend(process.words().map(|word| word.of(field)));
+        return;
+    }
     let (started_at, restart) = match place.checked_sub(view.init.len()) {
         None => match life.restarts(view, place) {
             Some((span, restart)) => (span.start, restart),
@@ -103,7 +107,7 @@ fn begins_again(
 }
 
 /// `done`: when the image was there, if it was not before.
-fn pulled(container: &ContainerView, from: Timestamp, done: Option<Timestamp>, words: &mut Vec<Word>, field: &str) {
+pub(super) fn pulled(container: &ContainerView, from: Timestamp, done: Option<Timestamp>, words: &mut Vec<Word>, field: &str) {
     let image = &container.image;
     if done.is_none() && !container.always_pulls {
         let message = format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
@@ -118,7 +122,7 @@ fn pulled(container: &ContainerView, from: Timestamp, done: Option<Timestamp>, w
     words.push(Word::normal(until, "Pulled", message).of(field));
 }
 
-fn started(at: Timestamp, words: &mut Vec<Word>, field: &str) {
+pub(super) fn started(at: Timestamp, words: &mut Vec<Word>, field: &str) {
     words.push(Word::normal(at, "Created", "Container created").of(field));
     words.push(Word::normal(at, "Started", "Container started").of(field));
 }
@@ -127,6 +131,9 @@ fn started(at: Timestamp, words: &mut Vec<Word>, field: &str) {
 fn runs_at(view: &View, life: &Life, place: usize, at: Timestamp) -> bool {
     let Some(container) = view.init.get(place) else {
         let container = view.containers.get(place - view.init.len());
+        if let Some(process) = container.and_then(|one| life.process(&one.name)) {
+            return process.dismissed;
+        }
         let here = life.starts.get(place - view.init.len()).is_none_or(|start| *start <= at);
         let running = |one| matches!(runs::state(one, view.restart, life.running, at).now, Now::Running { .. });
         return here && (life.running > at || container.is_some_and(|one| running(one.program)));

@@ -1,8 +1,11 @@
 //! The writes. Each is small, may be repeated, and touches nothing that is not the kubelet's.
 
 use ambient::Clock;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, Probe, Secret};
 use k8s_openapi::api::storage::v1::{CSINode, VolumeAttachment};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
@@ -11,7 +14,9 @@ use serde_json::{Value, json};
 use super::state::Key;
 use crate::capacity::Resources;
 use crate::node::{self, Problem};
-use crate::pod::{Stage, View};
+use crate::pod::environment::{self, Sources};
+use crate::pod::{ProbeKind, Stage, View};
+use crate::process::{Id, Order, Processes};
 use crate::words::Telling;
 
 pub enum Effect {
@@ -73,6 +78,27 @@ pub enum Effect {
         /// How much was said of it then.
         spoken: usize,
     },
+    /// Start a container's process.
+    Start {
+        id: Id,
+        namespace: String,
+        name: String,
+        /// The pod's address and its node's.
+        addresses: (String, String),
+    },
+    /// Tell a process to end.
+    Stop {
+        id: Id,
+        grace: SignedDuration,
+    },
+    /// Ask a process' probe.
+    Probe {
+        id: Id,
+        kind: ProbeKind,
+        probe: Box<Probe>,
+        /// When the run began that is asked.
+        since: Timestamp,
+    },
     /// Confirm a pod's deletion.
     Remove {
         uid: String,
@@ -98,6 +124,14 @@ pub enum Outcome {
     },
     /// Whether the volumes are there.
     Volumes(bool),
+    /// A process runs, or why it could not be started: reason and message.
+    Started(Result<(), (&'static str, String)>),
+    Stopped,
+    /// What the run that began then says to a probe.
+    Probed {
+        since: Timestamp,
+        answer: Result<(), String>,
+    },
     /// How much was said by now.
     Said(usize),
     /// The object is not there any more, or is another of the same name.
@@ -106,13 +140,15 @@ pub enum Outcome {
     Failed,
 }
 
-pub async fn perform(client: Client, clock: Clock, effect: Effect) -> Done {
+pub async fn perform(client: Client, clock: Clock, processes: Arc<dyn Processes>, effect: Effect) -> Done {
     let key = match &effect {
         Effect::Join { id, .. } | Effect::Ready { id, .. } | Effect::Forsake { id, .. } => Key::Machine(id.clone()),
         Effect::Lease { id, .. } => Key::Lease(id.clone()),
         Effect::Status { id, .. } => Key::Status(id.clone()),
         Effect::Devices { id, .. } => Key::Devices(id.clone()),
         Effect::Say { key, .. } => key.clone(),
+        Effect::Start { id, .. } | Effect::Stop { id, .. } => Key::Process(id.clone()),
+        Effect::Probe { id, kind, .. } => Key::Probe(id.clone(), *kind),
         Effect::Tell { uid, .. } | Effect::Volumes { uid, .. } | Effect::Remove { uid, .. } => Key::Pod(uid.clone()),
     };
     let result = match effect {
@@ -122,9 +158,17 @@ pub async fn perform(client: Client, clock: Clock, effect: Effect) -> Done {
         Effect::Volumes { namespace, node, claims, .. } => volumes(client, &namespace, &node, &claims).await,
         Effect::Status { name, ready, problems, .. } => post_status(client, &clock, &name, ready, &problems).await,
         Effect::Lease { name, uid, .. } => renew(client, &clock, &name, &uid).await,
-        Effect::Tell { namespace, name, stage, turn, patch, .. } => tell(client, &namespace, &name, (stage, turn), patch).await,
+        Effect::Tell { namespace, name, stage, turn, patch, .. } => {
+            tell(client, &*processes, (&namespace, &name), (stage, turn), patch).await
+        }
         Effect::Forsake { name, uid, .. } => forsake(client, &name, uid).await,
         Effect::Say { tellings, spoken, .. } => say(client, &tellings, spoken).await,
+        Effect::Start { id, namespace, name, addresses } => start(client, &*processes, id, (&namespace, &name), addresses).await,
+        Effect::Stop { id, grace } => {
+            processes.stop(&id, grace);
+            Ok(Outcome::Stopped)
+        }
+        Effect::Probe { id, probe, since, .. } => Ok(Outcome::Probed { since, answer: processes.probe(&id, &probe).await }),
         Effect::Remove { uid, namespace, name } => remove(client, &namespace, &name, uid).await,
     };
     let outcome = result.unwrap_or_else(|error| match code(&error) {
@@ -234,10 +278,54 @@ async fn renew(client: Client, clock: &Clock, name: &str, uid: &str) -> Result<O
     Ok(Outcome::Written)
 }
 
-async fn tell(client: Client, namespace: &str, name: &str, (stage, turn): (Stage, u32), patch: Value) -> Result<Outcome, kube::Error> {
+async fn tell(
+    client: Client,
+    processes: &dyn Processes,
+    (namespace, name): (&str, &str),
+    (stage, turn): (Stage, u32),
+    patch: Value,
+) -> Result<Outcome, kube::Error> {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let pod = pods.patch_status(name, &written_by(), &Patch::Merge(patch)).await?;
-    Ok(Outcome::Told { stage, turn, view: View::of(&pod).map(Box::new) })
+    let view = View::of(&pod).map(|view| Box::new(view.with_processes(&pod, |image| processes.runs(image))));
+    Ok(Outcome::Told { stage, turn, view })
+}
+
+/// Looks up what the process' environment is made of, and starts it.
+async fn start(
+    client: Client,
+    processes: &dyn Processes,
+    id: Id,
+    (namespace, name): (&str, &str),
+    (pod_ip, host_ip): (String, String),
+) -> Result<Outcome, kube::Error> {
+    let pod = Api::<Pod>::namespaced(client.clone(), namespace).get(name).await?;
+    let spec = pod.spec.clone().unwrap_or_default();
+    let container = spec.containers.iter().find(|one| one.name == id.container).cloned().unwrap_or_default();
+    if pod.metadata.uid.as_deref() != Some(&id.uid) {
+        return Ok(Outcome::Gone);
+    }
+    let (maps, secrets) = environment::wanted(&container);
+    let mut sources = Sources { pod_ip, host_ip, ..Default::default() };
+    for name in maps {
+        if let Some(found) = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(&name).await? {
+            sources.config_maps.insert(name, found.data.unwrap_or_default());
+        }
+    }
+    for name in secrets {
+        if let Some(found) = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(&name).await? {
+            let entries = found.data.unwrap_or_default().into_iter();
+            sources.secrets.insert(name, entries.map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())).collect());
+        }
+    }
+    let node = Api::<Node>::all(client).get_opt(spec.node_name.as_deref().unwrap_or_default()).await?;
+    sources.allocatable = node.and_then(|node| node.status?.allocatable).unwrap_or_default();
+    let environment = match environment::environment(&pod, &container, &sources) {
+        Ok(environment) => environment,
+        Err(message) => return Ok(Outcome::Started(Err(("CreateContainerConfigError", message)))),
+    };
+    let order = Order::of(id, &pod, container, environment);
+    Ok(Outcome::Started(processes.start(order).await.map_err(|message| ("RunContainerError", message))))
 }
 
 /// Events that the server refuses are lost, as everywhere; one that has expired meanwhile is written again

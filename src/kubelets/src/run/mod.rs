@@ -24,6 +24,7 @@ use kube::{Api, Client};
 use crate::machine::Machines;
 use crate::node::Problem;
 use crate::pod::View;
+use crate::process::{Hollow, Processes};
 use crate::profile::Profile;
 use state::State;
 use tokio::sync::Notify;
@@ -38,6 +39,7 @@ const RETRY: SignedDuration = SignedDuration::from_secs(1);
 pub struct Kubelets {
     client: Client,
     machines: Arc<dyn Machines>,
+    processes: Arc<dyn Processes>,
     clock: Clock,
     state: Arc<Mutex<State>>,
     woken: Arc<Notify>,
@@ -72,7 +74,12 @@ impl Kubelets {
         let state = Arc::new(Mutex::new(State::new(entropy, profile)));
         let woken = Arc::new(Notify::new());
         let handle = Handle { state: state.clone(), woken: woken.clone(), clock: clock.clone() };
-        (Kubelets { client, machines, clock, state, woken }, handle)
+        (Kubelets { client, machines, processes: Arc::new(Hollow), clock, state, woken }, handle)
+    }
+
+    /// The same, with some containers as real processes.
+    pub fn with_processes(self, processes: Arc<dyn Processes>) -> Kubelets {
+        Kubelets { processes, ..self }
     }
 
     /// Runs until it is dropped.
@@ -81,6 +88,7 @@ impl Kubelets {
         let mut writes = FuturesUnordered::new();
         let mut watch_again: Option<Timestamp> = None;
         let mut changed = self.machines.changed();
+        let mut ended = self.processes.changed();
         self.synchronise();
         loop {
             let now = self.clock.now();
@@ -90,7 +98,8 @@ impl Kubelets {
                 // With all slots taken, a finished write is what goes on next.
                 (due, if writes.len() < AT_ONCE { state.next_due() } else { None })
             };
-            writes.extend(due.into_iter().map(|effect| effects::perform(self.client.clone(), self.clock.clone(), effect)));
+            let perform = |effect| effects::perform(self.client.clone(), self.clock.clone(), self.processes.clone(), effect);
+            writes.extend(due.into_iter().map(perform));
             if watch_again.is_some_and(|again| again <= now) {
                 watch_again = None;
             }
@@ -108,6 +117,10 @@ impl Kubelets {
                     changed = self.machines.changed();
                     self.synchronise();
                 }
+                () = &mut ended => {
+                    ended = self.processes.changed();
+                    self.bury();
+                }
                 () = self.woken.notified() => {}
                 () = self.clock.sleep_until(wake), if wake < Timestamp::MAX => {}
             }
@@ -122,15 +135,28 @@ impl Kubelets {
         }
     }
 
+    /// Takes note of the processes that have ended.
+    fn bury(&self) {
+        let now = self.clock.now();
+        let mut state = lock(&self.state);
+        for (id, exit) in self.processes.ended() {
+            state.process_ended(&id, exit, now);
+        }
+    }
+
+    fn view(&self, pod: &Pod) -> Option<View> {
+        Some(View::of(pod)?.with_processes(pod, |image| self.processes.runs(image)))
+    }
+
     fn observe(&self, event: Option<Result<Event<Pod>, watcher::Error>>) -> Result<(), watcher::Error> {
         let Some(event) = event else { return Ok(()) };
         let now = self.clock.now();
         let mut state = lock(&self.state);
         match event? {
-            Event::Apply(pod) => state.apply(View::of(&pod), now),
+            Event::Apply(pod) => state.apply(self.view(&pod), now),
             Event::Delete(pod) => state.forget(pod.metadata.uid.as_deref().unwrap_or_default()),
             Event::Init => state.begin_list(),
-            Event::InitApply(pod) => state.list(View::of(&pod), now),
+            Event::InitApply(pod) => state.list(self.view(&pod), now),
             Event::InitDone => state.end_list(),
         }
         Ok(())

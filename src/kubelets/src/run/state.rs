@@ -12,7 +12,8 @@ use crate::boot::{Bootstrap, boot};
 use crate::capacity;
 use crate::machine::{Machine, State as MachineState};
 use crate::node::{self, Problem};
-use crate::pod::{self, Life, Restart, Shortage, Stage, View};
+use crate::pod::{self, Life, ProbeKind, Restart, Shortage, Stage, View};
+use crate::process::{Exit, Id};
 use crate::profile::{Heartbeats, Profile};
 use crate::words::{self, About, Word};
 
@@ -40,6 +41,9 @@ pub enum Key {
     /// What is said of a pod, by uid, and of a node, by machine id.
     PodWords(String),
     NodeWords(String),
+    /// A container's process starts or ends, and is asked.
+    Process(Id),
+    Probe(Id, ProbeKind),
 }
 
 pub struct State {
@@ -58,6 +62,8 @@ pub struct State {
     /// Machines that ended before their node was ready: the Node and its UID, to be removed.
     forsaken: BTreeMap<String, (String, String)>,
     addresses: Addresses,
+    /// Processes whose pods are none of ours any more, and which are to end at once.
+    strays: BTreeSet<Id>,
     /// Uids of the list that is coming in.
     listed: BTreeSet<String>,
     synced: bool,
@@ -127,7 +133,8 @@ impl Tenant {
 
     /// It starts for ever, since an init container fails again and again.
     fn goes_round(&self) -> bool {
-        let never = self.life.as_ref().is_some_and(|life| life.ended.is_none() && life.running == Timestamp::MAX);
+        let never =
+            self.life.as_ref().is_some_and(|life| life.ended.is_none() && life.running == Timestamp::MAX && life.processes.is_empty());
         never && self.volumes.is_none() && self.view.restart != Restart::Never
     }
 }
@@ -146,6 +153,7 @@ impl State {
             silent: BTreeMap::new(),
             forsaken: BTreeMap::new(),
             addresses: Addresses::default(),
+            strays: BTreeSet::new(),
             listed: BTreeSet::new(),
             synced: false,
         }
@@ -226,7 +234,8 @@ impl State {
             self.addresses.forget(name);
             for uid in self.bound.get(name).into_iter().flatten() {
                 if let Some(tenant) = self.tenants.get_mut(uid) {
-                    tenant.life = None;
+                    let life = tenant.life.take();
+                    stray(&mut self.strays, &mut self.timers, uid, life);
                 }
             }
         }
@@ -298,6 +307,7 @@ impl State {
         if let Some(Tenant { view, life: Some(life), .. }) = self.tenants.get_mut(&uid) {
             life.evict(view.appetite.farewell(shortage, now), now);
         }
+        self.tend(&uid);
         self.mark(now, &uid);
         self.timers.insert((now, Key::Pod(uid)));
         self.press(id, now);
@@ -331,6 +341,7 @@ impl State {
 
     pub fn forget(&mut self, uid: &str) {
         let Some(tenant) = self.tenants.remove(uid) else { return };
+        stray(&mut self.strays, &mut self.timers, uid, tenant.life);
         let node = &tenant.view.node;
         self.addresses.give_back(node, &tenant.ip);
         if let Some(uids) = self.bound.get_mut(node) {
@@ -391,6 +402,7 @@ impl State {
         life.delete(view, now);
         self.timers.insert((now, Key::Pod(uid.to_owned())));
         self.mark(now, uid);
+        self.tend(uid);
         if pressed {
             self.press(&id, now);
         }
@@ -429,6 +441,8 @@ impl State {
             }
             Key::PodWords(uid) => self.speak_of_pod(uid, now),
             Key::NodeWords(id) => self.speak_of_node(id),
+            Key::Process(id) => self.process_effect(id, now),
+            Key::Probe(id, kind) => self.probe_effect(id, *kind, now),
             Key::Lease(id) if self.silent.contains_key(id) => {
                 let (name, uid) = self.silent.get(id)?.clone();
                 Some(Effect::Lease { id: id.clone(), name, uid })
@@ -507,6 +521,108 @@ impl State {
         if self.profile.events {
             self.timers.insert((at, Key::PodWords(uid.to_owned())));
         }
+    }
+
+    // Processes
+
+    /// Whatever is next for the pod's processes is due at its time.
+    fn tend(&mut self, uid: &str) {
+        let Some(life) = self.tenants.get(uid).and_then(|tenant| tenant.life.as_ref()) else { return };
+        for (container, process) in &life.processes {
+            let id = Id { uid: uid.to_owned(), container: container.clone() };
+            for at in process.due.into_iter().chain(process.stops()) {
+                self.timers.insert((at, Key::Process(id.clone())));
+            }
+            for (kind, at) in process.probes() {
+                self.timers.insert((at, Key::Probe(id.clone(), kind)));
+            }
+        }
+    }
+
+    fn process_effect(&mut self, id: &Id, now: Timestamp) -> Option<Effect> {
+        if self.strays.remove(id) {
+            return Some(Effect::Stop { id: id.clone(), grace: SignedDuration::ZERO });
+        }
+        let tenant = self.tenants.get_mut(&id.uid)?;
+        let life = tenant.life.as_mut()?;
+        let over = life.ended.is_some() || life.stopping.is_some();
+        let process = life.processes.get_mut(&id.container)?;
+        if process.lives() {
+            return process.stop_now(now).map(|grace| Effect::Stop { id: id.clone(), grace });
+        }
+        if over || process.due.is_none_or(|due| due > now) {
+            return None;
+        }
+        let view = &tenant.view;
+        let host = self.units.get(self.names.get(&view.node)?)?.machine.private_ip.clone();
+        if tenant.ip.is_empty() {
+            tenant.ip = if view.host_network { host.clone() } else { self.addresses.take(&view.node) };
+        }
+        let (namespace, name) = (view.namespace.clone(), view.name.clone());
+        Some(Effect::Start { id: id.clone(), namespace, name, addresses: (tenant.ip.clone(), host) })
+    }
+
+    fn probe_effect(&self, id: &Id, kind: ProbeKind, now: Timestamp) -> Option<Effect> {
+        let tenant = self.tenants.get(&id.uid)?;
+        let life = tenant.life.as_ref().filter(|life| life.stopping.is_none() && life.ended.is_none())?;
+        let process = life.processes.get(&id.container)?;
+        let since = process.since()?;
+        process.next_probe(kind).filter(|at| *at <= now)?;
+        let container = tenant.view.containers.iter().find(|one| one.name == id.container)?;
+        let probe = Box::new(container.real.as_ref()?.probes.get(&kind)?.clone());
+        Some(Effect::Probe { id: id.clone(), kind, probe, since })
+    }
+
+    /// A process was started, or told to end.
+    fn processed(&mut self, id: Id, outcome: Outcome, now: Timestamp) {
+        let tenant = self.tenants.get_mut(&id.uid);
+        let known = tenant.and_then(|tenant| {
+            let life = tenant.life.as_mut().filter(|life| life.processes.contains_key(&id.container))?;
+            Some((&tenant.view, life))
+        });
+        match (known, outcome) {
+            (Some((view, life)), Outcome::Started(Ok(()))) => life.process_starts(view, &id.container, now),
+            (Some((_, life)), Outcome::Started(Err((reason, message)))) => {
+                if let Some(process) = life.processes.get_mut(&id.container) {
+                    process.refused(reason, message, now);
+                }
+            }
+            (None, Outcome::Started(Ok(()))) => {
+                self.strays.insert(id.clone());
+                self.timers.insert((now, Key::Process(id)));
+                return;
+            }
+            _ => {}
+        }
+        self.told_by_process(&id.uid, now);
+    }
+
+    fn probed(&mut self, id: Id, kind: ProbeKind, outcome: Outcome, now: Timestamp) {
+        let Some(tenant) = self.tenants.get_mut(&id.uid) else { return };
+        let Some(life) = tenant.life.as_mut() else { return };
+        let asked = |since: Timestamp, life: &Life| life.processes.get(&id.container).is_some_and(|one| one.since() == Some(since));
+        if let Outcome::Probed { since, answer } = outcome
+            && asked(since, life)
+        {
+            life.process_probed(&tenant.view, (&id.container, kind), answer, now);
+        }
+        self.told_by_process(&id.uid, now);
+    }
+
+    /// A process has ended.
+    pub fn process_ended(&mut self, id: &Id, exit: Exit, now: Timestamp) {
+        if let Some(tenant) = self.tenants.get_mut(&id.uid)
+            && let Some(life) = tenant.life.as_mut()
+        {
+            life.process_ends(&tenant.view, &id.container, exit);
+        }
+        self.told_by_process(&id.uid, now);
+    }
+
+    fn told_by_process(&mut self, uid: &str, now: Timestamp) {
+        self.tend(uid);
+        self.timers.insert((now, Key::Pod(uid.to_owned())));
+        self.mark(now, uid);
     }
 
     fn speak_of_pod(&mut self, uid: &str, now: Timestamp) -> Option<Effect> {
@@ -609,11 +725,12 @@ impl State {
                     }
                 }
             }
+            (Key::Process(id), outcome) => self.processed(id, outcome, now),
+            (Key::Probe(id, kind), outcome) => self.probed(id, kind, outcome, now),
             (Key::Pod(uid), Outcome::Volumes(there)) => self.mounted(&uid, there, now),
             // The watch tells when the object is gone. Until then a refusal may be a conflict that passes.
             (Key::Pod(uid), Outcome::Gone) => drop(self.timers.insert((later(RETRY), Key::Pod(uid)))),
-            (Key::Pod(_) | Key::Pressure(_) | Key::PodWords(_) | Key::NodeWords(_), _)
-            | (Key::Machine(_), Outcome::Told { .. } | Outcome::Volumes(_) | Outcome::Said(_)) => {}
+            (Key::Pod(_) | Key::Pressure(_) | Key::PodWords(_) | Key::NodeWords(_), _) | (Key::Machine(_), _) => {}
         }
     }
 
@@ -680,6 +797,8 @@ impl State {
             let what = match tenant.reported {
                 _ if view.deletion.is_some() => "terminates",
                 _ if tenant.goes_round() => continue,
+                // Whether it will be ready is up to its process, once that has failed.
+                _ if tenant.life.iter().flat_map(|life| life.processes.values()).any(pod::Process::has_failed) => continue,
                 stage if stage < Stage::Ready => "starts",
                 _ if writing => "changes",
                 _ => continue,
@@ -695,4 +814,14 @@ fn uuid(stream: &mut Stream) -> String {
     let (high, low) = (stream.next_u64(), stream.next_u64());
     let (high, low) = (high & !0xf000 | 0x4000, low & !(0b11 << 62) | (0b10 << 62));
     format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
+}
+
+/// The processes of a life that nobody leads any more are to end.
+fn stray(strays: &mut BTreeSet<Id>, timers: &mut BTreeSet<(Timestamp, Key)>, uid: &str, life: Option<Life>) {
+    for (container, process) in life.into_iter().flat_map(|life| life.processes) {
+        let id = Id { uid: uid.to_owned(), container };
+        if process.lives() && strays.insert(id.clone()) {
+            timers.insert((Timestamp::MIN, Key::Process(id)));
+        }
+    }
 }

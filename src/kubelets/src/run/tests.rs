@@ -10,7 +10,8 @@ use super::state::{Key, State};
 use crate::machine::tests::machine;
 use crate::machine::{Machine, State as MachineState};
 use crate::node::Problem;
-use crate::pod::{Stage, View};
+use crate::pod::{ProbeKind, Stage, View};
+use crate::process::{Exit, Id};
 use crate::profile::{Heartbeats, Profile, Range};
 use crate::words::Telling;
 
@@ -73,6 +74,9 @@ fn words(effects: &[Effect]) -> Vec<String> {
         Effect::Tell { name, stage, .. } => format!("tell {name} {stage:?}"),
         Effect::Say { tellings, .. } => format!("say {}", said(tellings)),
         Effect::Remove { name, .. } => format!("remove {name}"),
+        Effect::Start { id, .. } => format!("start {} of {}", id.container, id.uid),
+        Effect::Stop { id, grace } => format!("stop {} of {} in {}s", id.container, id.uid, grace.as_secs()),
+        Effect::Probe { id, kind, .. } => format!("ask {} of {} for {kind:?}", id.container, id.uid),
     };
     effects.iter().map(word).collect()
 }
@@ -85,6 +89,15 @@ fn said(tellings: &[Telling]) -> String {
         format!("{}{count}: {}", event["reason"].as_str().unwrap_or_default(), event["message"].as_str().unwrap_or_default())
     };
     tellings.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// It takes its time to be ready, and hangs later on.
+fn probed(kind: ProbeKind, second: i64) -> Result<(), String> {
+    let well = match kind {
+        ProbeKind::Readiness => second >= 40,
+        _ => second < 100,
+    };
+    if well { Ok(()) } else { Err("HTTP probe failed with statuscode: 500".to_owned()) }
 }
 
 /// Does what is due at `second`, all with success; says what it was.
@@ -103,6 +116,9 @@ fn step(state: &mut State, second: i64) -> Vec<String> {
             Effect::Say { key, spoken, .. } => (key, Outcome::Said(spoken)),
             Effect::Tell { uid, stage, turn, .. } => (Key::Pod(uid), Outcome::Told { stage, turn, view: None }),
             Effect::Remove { uid, .. } => (Key::Pod(uid), Outcome::Written),
+            Effect::Start { id, .. } => (Key::Process(id), Outcome::Started(Ok(()))),
+            Effect::Stop { id, .. } => (Key::Process(id), Outcome::Stopped),
+            Effect::Probe { id, kind, since, .. } => (Key::Probe(id, kind), Outcome::Probed { since, answer: probed(kind, second) }),
         };
         state.done(Done { key, outcome }, at(second));
     }
@@ -405,4 +421,166 @@ fn what_could_not_be_said_is_said_again() {
     let (key, first) = said(&mut state, 30).expect("it starts");
     state.done(Done { key, outcome: Outcome::Failed }, at(30));
     assert_eq!(said(&mut state, 31).map(|(_, again)| again), Some(first));
+}
+
+/// Like [`pod`], but its container is a process.
+fn process_pod(uid: &str, deleted: Option<i64>) -> Option<View> {
+    let http = |path: &str| json!({ "path": path, "port": 8081 });
+    let mut pod: Pod = serde_json::from_value(json!({
+        "metadata": { "name": uid, "namespace": "d", "uid": uid },
+        "spec": { "nodeName": NODE, "terminationGracePeriodSeconds": 30, "containers": [{
+            "name": "c", "image": "i",
+            "readinessProbe": { "httpGet": http("/readyz"), "initialDelaySeconds": 5, "periodSeconds": 10 },
+            "livenessProbe": { "httpGet": http("/healthz"), "initialDelaySeconds": 30, "periodSeconds": 10, "failureThreshold": 2 },
+        }] },
+    }))
+    .expect("a pod");
+    if let Some(second) = deleted {
+        pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(second + 30)));
+        pod.metadata.deletion_grace_period_seconds = Some(30);
+    }
+    Some(View::of(&pod)?.with_processes(&pod, |image| image == "i"))
+}
+
+/// A ready node with a pod of a process, at second 31.
+fn with_process(events: bool) -> State {
+    let mut state = state_with(Heartbeats::Computed, events);
+    state.synchronise(vec![running()], at(0));
+    step(&mut state, 30);
+    step(&mut state, 31);
+    step(&mut state, 31);
+    state.apply(process_pod("p", None), at(31));
+    state
+}
+
+fn process() -> Id {
+    Id { uid: "p".into(), container: "c".into() }
+}
+
+/// What is done at `second` until nothing more follows.
+fn steps(state: &mut State, second: i64) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let more = step(state, second);
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+fn ends(state: &mut State, second: i64, code: i32) {
+    state.process_ended(&process(), Exit { code, at: at(second) }, at(second));
+}
+
+/// The status of the container as it is told next.
+fn told(state: &mut State, second: i64) -> serde_json::Value {
+    let effects = state.due(at(second), 100);
+    let mut told = serde_json::Value::Null;
+    for effect in effects {
+        if let Effect::Tell { uid, stage, turn, patch, .. } = effect {
+            told = patch["status"]["containerStatuses"][0].clone();
+            state.done(Done { key: Key::Pod(uid), outcome: Outcome::Told { stage, turn, view: None } }, at(second));
+        }
+    }
+    told
+}
+
+#[test]
+fn a_process_makes_its_pod_ready_and_ends_it() {
+    let mut state = with_process(false);
+    assert_eq!(steps(&mut state, 31), ["tell p Accepted"]);
+    assert!(steps(&mut state, 32).is_empty());
+    assert_eq!(steps(&mut state, 33), ["start c of p", "tell p Running"]);
+    assert!(steps(&mut state, 37).is_empty());
+    assert_eq!(steps(&mut state, 38), ["ask c of p for Readiness"]);
+    assert_eq!(state.unsettled(), ["pod d/p starts"]);
+    assert_eq!(steps(&mut state, 48), ["ask c of p for Readiness", "tell p Ready"]);
+    assert!(state.unsettled().is_empty());
+    state.apply(process_pod("p", Some(50)), at(50));
+    assert_eq!(steps(&mut state, 50), ["stop c of p in 30s"]);
+    assert!(steps(&mut state, 58).is_empty(), "nobody is asked any more");
+    ends(&mut state, 59, 0);
+    assert_eq!(steps(&mut state, 59), ["tell p Ended", "remove p"]);
+}
+
+#[test]
+fn a_process_that_fails_starts_again_and_waits_longer_each_time() {
+    let mut state = with_process(false);
+    steps(&mut state, 33);
+    ends(&mut state, 34, 1);
+    assert_eq!(steps(&mut state, 34), ["tell p Running", "start c of p", "tell p Running"]);
+    assert!(state.unsettled().is_empty(), "whether it ever works is not for the world to wait for");
+    ends(&mut state, 36, 2);
+    let status = told(&mut state, 36);
+    assert_eq!(status["state"]["waiting"]["reason"], "CrashLoopBackOff");
+    assert_eq!(status["state"]["waiting"]["message"], "back-off 10s restarting failed container=c pod=p_d(p)");
+    let last = &status["lastState"]["terminated"];
+    assert_eq!((&last["exitCode"], &last["reason"], &status["restartCount"]), (&json!(2), &json!("Error"), &json!(1)));
+    assert!(steps(&mut state, 45).is_empty());
+    assert_eq!(steps(&mut state, 46), ["start c of p", "tell p Running"]);
+    ends(&mut state, 47, 137);
+    assert_eq!(told(&mut state, 47)["state"]["waiting"]["message"], "back-off 20s restarting failed container=c pod=p_d(p)");
+    assert!(steps(&mut state, 66).is_empty());
+    assert_eq!(steps(&mut state, 67), ["start c of p", "tell p Running"]);
+    // The probe of the new run counts from its start.
+    assert_eq!(steps(&mut state, 72), ["ask c of p for Readiness", "tell p Ready"]);
+}
+
+#[test]
+fn a_process_that_hangs_is_started_anew_and_its_pod_s_events_say_so() {
+    let mut state = with_process(true);
+    (31..100).for_each(|second| drop(steps(&mut state, second)));
+    let all: Vec<String> = (100..115).flat_map(|second| steps(&mut state, second)).filter(|what| !what.starts_with("ask")).collect();
+    assert_eq!(
+        all,
+        [
+            "say Unhealthy: Liveness probe failed: HTTP probe failed with statuscode: 500",
+            "say Unhealthy x2: Liveness probe failed: HTTP probe failed with statuscode: 500, \
+             Killing: Container c failed liveness probe, will be restarted",
+            "stop c of p in 30s",
+        ]
+    );
+    ends(&mut state, 120, 0);
+    let effects = state.due(at(120), 100);
+    assert_eq!(words(&effects), ["tell p Ready", "start c of p"]);
+    let Effect::Tell { patch, .. } = &effects[0] else { panic!("the status is told") };
+    let status = &patch["status"]["containerStatuses"][0];
+    assert_eq!((&status["state"]["terminated"]["reason"], &status["ready"]), (&json!("Completed"), &json!(false)));
+}
+
+#[test]
+fn nobody_s_processes_end_at_once() {
+    let mut state = with_process(false);
+    steps(&mut state, 33);
+    state.forget("p");
+    assert_eq!(steps(&mut state, 34), ["stop c of p in 0s"]);
+    assert!(steps(&mut state, 40).is_empty());
+
+    let mut state = with_process(false);
+    steps(&mut state, 33);
+    state.synchronise(vec![], at(35));
+    assert!(steps(&mut state, 35).contains(&"stop c of p in 0s".to_owned()));
+
+    // It was being started when its pod went.
+    let mut state = with_process(false);
+    steps(&mut state, 31);
+    let effects = state.due(at(33), 100);
+    assert_eq!(words(&effects), ["start c of p"]);
+    state.forget("p");
+    state.done(Done { key: Key::Process(process()), outcome: Outcome::Started(Ok(())) }, at(34));
+    assert_eq!(steps(&mut state, 34), ["stop c of p in 0s"]);
+}
+
+#[test]
+fn a_process_without_its_settings_waits_for_them() {
+    let mut state = with_process(false);
+    steps(&mut state, 31);
+    assert_eq!(words(&state.due(at(33), 100)), ["start c of p"]);
+    let why = ("CreateContainerConfigError", "configmap \"settings\" not found".to_owned());
+    state.done(Done { key: Key::Process(process()), outcome: Outcome::Started(Err(why)) }, at(33));
+    let waiting = told(&mut state, 33)["state"]["waiting"].clone();
+    assert_eq!(waiting, json!({ "reason": "CreateContainerConfigError", "message": "configmap \"settings\" not found" }));
+    assert!(steps(&mut state, 42).is_empty());
+    assert_eq!(steps(&mut state, 43), ["start c of p", "tell p Running"]);
 }
