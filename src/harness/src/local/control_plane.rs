@@ -141,6 +141,8 @@ impl Launch<'_> {
             arguments,
             environment: BTreeMap::from([home]),
             log: self.workdir.join(format!("{name}.log")),
+            hostname: "",
+            goes_on: false,
             remedy: REMEDY,
         })
     }

@@ -69,7 +69,7 @@ pub(super) fn kubeconfig(path: PathBuf, url: &str, credentials: &Credentials) ->
     write_private(path, &text)
 }
 
-fn write_private(path: PathBuf, content: &str) -> Result<PathBuf, Error> {
+pub(super) fn write_private(path: PathBuf, content: &str) -> Result<PathBuf, Error> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let written = options.open(&path).and_then(|mut file| file.write_all(content.as_bytes()));

@@ -45,7 +45,7 @@ impl UpstreamController {
         let [metrics, probes] = ports::free()?;
         let environment = environment(&options, metrics, probes);
         let UpstreamOptions { binary, arguments, log, .. } = options;
-        let program = Program { name: "karpenter", binary, arguments, environment, log, remedy: REMEDY };
+        let program = Program { name: "karpenter", binary, arguments, environment, hostname: "", log, goes_on: false, remedy: REMEDY };
         Ok(UpstreamController {
             process: Leashed::start(program)?,
             probes: format!("http://127.0.0.1:{probes}"),

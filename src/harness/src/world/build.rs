@@ -171,6 +171,8 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     }
     spawn(&mut tasks, "the observer", observer.clone().run(client.clone()));
 
+    let outside = Outside { aws_url, wire };
+    let pods = controller_pods(scenario, options, &client, &clock, &outside)?;
     let (kubelets, handle) = kubelets::Kubelets::new(
         client.clone(),
         Arc::new(board),
@@ -179,6 +181,10 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
         // The real controller manager asks for volumes to be attached; nobody there does it.
         kubelets::Profile { volumes: control_plane.is_none(), ..profile(scenario, mode, &aws).await? },
     );
+    let kubelets = match &pods {
+        Some(pods) => kubelets.with_processes(Arc::new(pods.clone())),
+        None => kubelets,
+    };
     spawn(&mut tasks, "the kubelets", async move { kubelets.run().await });
     furnish::add_ons(&mut objects, &scenario.given).await?;
     let cluster_endpoint = cluster_endpoint(&aws, scenario).await?;
@@ -207,8 +213,12 @@ pub async fn world(scenario: &Scenario, options: &WorldOptions, traced: bool) ->
     };
     stands(&mut world).await?;
     world.stand(&scenario.given.aws).await?;
+    if let Some(pods) = pods {
+        world.controller = Running::Pods { pods, upstream: matches!(options.controller, super::Controller::Command(_)) };
+        return Ok(world);
+    }
     let client = world.kube.clone().map_or(client, |line| KubeService::client_of(line, invariants::CONTROLLER));
-    start_controller(&mut world, scenario, options, client, &entropy, Outside { aws_url, wire }, cluster_endpoint).await?;
+    start_controller(&mut world, scenario, options, client, &entropy, outside, cluster_endpoint).await?;
     Ok(world)
 }
 
@@ -354,6 +364,47 @@ struct Outside {
     wire: Option<(PathBuf, PathBuf)>,
 }
 
+/// The program of a controller that is a process, and its arguments.
+fn program(options: &WorldOptions) -> Result<Option<(PathBuf, Vec<String>)>, WorldError> {
+    let found = options.controller.program().transpose().map_err(|error| WorldError::Machine(format!("find this program: {error}")))?;
+    match found {
+        Some((path, _)) if !path.is_file() => {
+            let remedy = "ci/judges/build builds an unmodified Karpenter and prints where it lies";
+            Err(WorldError::Machine(format!("{} is no program; {remedy}", path.display())))
+        }
+        found => Ok(found),
+    }
+}
+
+/// Where the controller is a process and a manifest of the scenario has pods of its image, they run it, and nobody else does.
+fn controller_pods(
+    scenario: &Scenario,
+    options: &WorldOptions,
+    client: &Client,
+    clock: &Clock,
+    outside: &Outside,
+) -> Result<Option<local::Pods>, WorldError> {
+    let objects = scenario.given.apply.iter().flat_map(|manifest| &manifest.objects);
+    let containers = objects.filter_map(|(_, object)| object.pointer("/spec/template/spec/containers")?.as_array());
+    let meant = |container: &serde_json::Value| container["image"].as_str().is_some_and(local::is_controllers);
+    let (Some((binary, arguments)), Some((kubeconfig, logs)), Some(url)) = (program(options)?, &outside.wire, &outside.aws_url) else {
+        return Ok(None);
+    };
+    Ok(containers.flatten().any(meant).then(|| {
+        local::Pods::new(local::PodOptions {
+            binary,
+            arguments,
+            kubeconfig: kubeconfig.clone(),
+            client: client.clone(),
+            aws_endpoint: url.clone(),
+            region: scenario.given.aws.region.clone(),
+            settings: scenario.given.settings.clone(),
+            logs: logs.clone(),
+            clock: clock.clone(),
+        })
+    }))
+}
+
 async fn start_controller(
     world: &mut World,
     scenario: &Scenario,
@@ -364,13 +415,8 @@ async fn start_controller(
     cluster_endpoint: String,
 ) -> Result<(), WorldError> {
     let aws = &scenario.given.aws;
-    let program = options.controller.program().transpose().map_err(|error| WorldError::Machine(format!("find this program: {error}")))?;
-    world.controller = match (program, outside.wire, outside.aws_url) {
+    world.controller = match (program(options)?, outside.wire, outside.aws_url) {
         (Some((path, arguments)), Some((kubeconfig, workdir)), Some(url)) => {
-            if !path.is_file() {
-                let remedy = "ci/judges/build builds an unmodified Karpenter and prints where it lies";
-                return Err(WorldError::Machine(format!("{} is no program; {remedy}", path.display())));
-            }
             let upstream = local::UpstreamController::start(local::UpstreamOptions {
                 binary: path,
                 arguments,

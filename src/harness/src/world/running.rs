@@ -2,7 +2,7 @@
 
 use super::WorldError;
 use super::operator::Operator;
-use crate::local::UpstreamController;
+use crate::local::{Pods, UpstreamController};
 use crate::observe::Observer;
 use crate::timeline::Event;
 use crate::trace::Trace;
@@ -20,6 +20,11 @@ pub enum Running {
         errors: Arc<Mutex<Vec<String>>>,
     },
     Upstream(UpstreamController),
+    /// As the containers of its pods.
+    Pods {
+        pods: Pods,
+        upstream: bool,
+    },
 }
 
 impl Running {
@@ -28,13 +33,15 @@ impl Running {
             Running::None => "no controller",
             Running::BuiltIn { .. } => "built-in controller",
             Running::Upstream(_) => "upstream's controller",
+            Running::Pods { upstream: true, .. } => "upstream's controller in its pods",
+            Running::Pods { .. } => "controller in its pods",
         }
     }
 
     pub fn unsettled(&self) -> Vec<String> {
         match self {
             Running::BuiltIn { operator, .. } => operator.unsettled(),
-            Running::None | Running::Upstream(_) => Vec::new(),
+            Running::None | Running::Upstream(_) | Running::Pods { .. } => Vec::new(),
         }
     }
 
@@ -42,7 +49,7 @@ impl Running {
     pub fn handle(&self) -> Option<controller::Handle> {
         match self {
             Running::BuiltIn { operator, .. } => Some(operator.handle()),
-            Running::None | Running::Upstream(_) => None,
+            Running::None | Running::Upstream(_) | Running::Pods { .. } => None,
         }
     }
 
@@ -50,7 +57,7 @@ impl Running {
     pub fn upcoming(&self) -> Vec<(jiff::Timestamp, String)> {
         match self {
             Running::BuiltIn { operator, .. } => operator.upcoming(),
-            Running::None | Running::Upstream(_) => Vec::new(),
+            Running::None | Running::Upstream(_) | Running::Pods { .. } => Vec::new(),
         }
     }
 
@@ -58,7 +65,7 @@ impl Running {
     pub fn crashes(&self) -> u64 {
         match self {
             Running::BuiltIn { operator, .. } => operator.crashes(),
-            Running::None | Running::Upstream(_) => 0,
+            Running::None | Running::Upstream(_) | Running::Pods { .. } => 0,
         }
     }
 
@@ -68,6 +75,7 @@ impl Running {
             Running::None => None,
             Running::BuiltIn { operator, .. } => operator.handle().metrics().await,
             Running::Upstream(process) => process.scrape().await.ok(),
+            Running::Pods { pods, .. } => pods.scrape().await,
         }
     }
 
@@ -76,25 +84,33 @@ impl Running {
         match self {
             Running::None => Vec::new(),
             Running::BuiltIn { errors, .. } => errors.lock().map(|lines| lines.clone()).unwrap_or_default(),
-            Running::Upstream(process) => {
-                let lines = process.log_lines().unwrap_or_default();
-                let level = |line: &str| serde_json::from_str::<Value>(line).ok().and_then(|v| Some(v["level"].as_str()?.to_owned()));
-                // A line that is no JSON object is a panic's or a library's outcry.
-                lines.into_iter().filter(|line| level(line).is_none_or(|level| level == "ERROR")).collect()
-            }
+            Running::Upstream(process) => outcries(process.log_lines().unwrap_or_default()),
+            Running::Pods { pods, .. } => outcries(pods.log_lines()),
         }
     }
 
     pub fn check(&self) -> Result<(), WorldError> {
         match self {
             Running::Upstream(process) => Ok(process.check()?),
-            Running::None | Running::BuiltIn { .. } => Ok(()),
+            // What becomes of a pod's process is its kubelet's business.
+            Running::None | Running::BuiltIn { .. } | Running::Pods { .. } => Ok(()),
         }
     }
 
     pub fn end(&mut self) {
+        // The kubelets know the processes as well.
+        if let Running::Pods { pods, .. } = self {
+            pods.end();
+        }
         *self = Running::None;
     }
+}
+
+/// The lines of a log that tell of an error.
+fn outcries(lines: Vec<String>) -> Vec<String> {
+    let level = |line: &str| serde_json::from_str::<Value>(line).ok().and_then(|v| Some(v["level"].as_str()?.to_owned()));
+    // A line that is no JSON object is a panic's or a library's outcry.
+    lines.into_iter().filter(|line| level(line).is_none_or(|level| level == "ERROR")).collect()
 }
 
 /// Where our controller's record goes: into the trace whole, into the timeline as far as people care.

@@ -106,7 +106,9 @@ fn a_child_that_starts_others_takes_them_along() {
         binary: "/bin/sh".into(),
         arguments: ["-c", "sleep 300 & sleep 300; echo never"].map(str::to_owned).into(),
         environment: Default::default(),
+        hostname: "",
         log: folder.path().join("log"),
+        goes_on: false,
         remedy: "none",
     })
     .expect("sh starts");
@@ -128,7 +130,9 @@ fn nothing_is_inherited_from_the_environment_but_the_path() {
         binary: "/usr/bin/env".into(),
         arguments: Vec::new(),
         environment: [("AWS_REGION".to_owned(), "us-west-2".to_owned())].into(),
+        hostname: "",
         log: log.clone(),
+        goes_on: false,
         remedy: "none",
     })
     .expect("env starts");
@@ -142,4 +146,39 @@ fn nothing_is_inherited_from_the_environment_but_the_path() {
     names.retain(|name| !["PWD", "_", "SHLVL", "OLDPWD"].contains(name)); // A shell's own.
     names.sort_unstable();
     assert_eq!(names, ["AWS_REGION", "PATH"]);
+}
+
+#[test]
+fn who_is_asked_to_end_may_say_farewell_and_its_log_goes_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("log");
+    let start = || {
+        let script = "trap 'echo farewell; exit 3' TERM; hostname; while :; do sleep 0.02; done";
+        Leashed::start(Program {
+            name: "polite",
+            binary: "/bin/sh".into(),
+            arguments: ["-c", script].map(str::to_owned).into(),
+            environment: Default::default(),
+            hostname: "pod-1",
+            log: log.clone(),
+            goes_on: true,
+            remedy: "none",
+        })
+        .expect("sh starts")
+    };
+    let lines = || std::fs::read_to_string(&log).unwrap_or_default().lines().count();
+    for run in 1..=2 {
+        let leashed = start();
+        let soon = |what: &dyn Fn() -> bool| {
+            (0..200).any(|_| {
+                std::thread::sleep(Duration::from_millis(20));
+                what()
+            })
+        };
+        assert!(soon(&|| lines() == 2 * run - 1), "it runs");
+        assert!(leashed.ended().expect("it is ours").is_none());
+        leashed.terminate();
+        assert!(soon(&|| leashed.ended().is_ok_and(|status| status.is_some_and(|status| status.code() == Some(3)))), "it ends");
+        assert_eq!(lines(), 2 * run);
+    }
 }
