@@ -120,11 +120,10 @@ fn resource_of(pod: &Pod, own: &Container, sources: &Sources, field: &ResourceFi
     };
     let milli = |quantity: Option<&Quantity>| quantity.and_then(|one| quantity::milli(&one.0)).unwrap_or(0);
     let divisor = match milli(field.divisor.as_ref()) {
-        0 => 1000,
-        divisor => divisor,
+        divisor if divisor > 0 => divisor,
+        _ => 1000,
     };
-    let value = milli(value.as_ref());
-    Ok(((value + divisor - 1) / divisor).to_string())
+    Ok(milli(value.as_ref()).saturating_add(divisor - 1).div_euclid(divisor).to_string())
 }
 
 /// `$(NAME)` becomes the variable's value, `$$` a dollar sign; a name that nobody knows stays as it is.
