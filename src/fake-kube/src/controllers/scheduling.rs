@@ -371,7 +371,10 @@ impl Scheduling {
             }
         });
         if let Some(node) = promised {
-            self.view_mut().set_nominated(&Arc::new(PodInfo { nominated_node_name: node, ..(*pod).clone() }));
+            let pod = Arc::new(PodInfo { nominated_node_name: node, ..(*pod).clone() });
+            self.view_mut().set_nominated(&pod);
+            // Upstream waits for this write, and its watch tells it before it tries the next pod.
+            self.note_promise(&pod.key(), Some(&pod), now);
         }
         if let Some(preemption) = &why.preemption {
             self.preempt(api, now, &pod, preemption);

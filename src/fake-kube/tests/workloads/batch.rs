@@ -188,3 +188,35 @@ fn room_that_was_made_is_kept_for_whom_it_was_made() {
     assert!(world.get("pods", "high")["status"]["nominatedNodeName"].is_null(), "a promise that was kept is none");
     assert!(world.get("pods", "later")["spec"]["nodeName"].is_null());
 }
+
+/// kube-scheduler hears that a promise is void before it tries the next pod; whoever waits behind is not woken by it.
+#[test]
+fn a_promise_that_is_void_wakes_those_who_were_tried_before_it() {
+    let mut world = World::new();
+    world.node("a", "6");
+    world.node("b", "4");
+    for (name, value) in [("high", 1000), ("middle", 100)] {
+        world.create("scheduling.k8s.io/priorityclasses", json!({ "metadata": { "name": name }, "value": value }));
+    }
+    let pod = |name: &str, cpu: &str, class: Value, node: Option<&str>| {
+        let selector = node.map(|node| json!({ "kubernetes.io/hostname": node }));
+        json!({ "metadata": { "name": name }, "spec": { "priorityClassName": class, "nodeSelector": selector, "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }] } })
+    };
+    world.create("pods", pod("first-victim", "3", Value::Null, Some("b")));
+    world.create("pods", pod("second-victim", "4", Value::Null, Some("a")));
+    let middle = || json!("middle");
+    world.create("pods", pod("large", "3500m", middle(), Some("a")));
+    world.create("pods", pod("hopeless", "4", middle(), Some("b")));
+    world.create("pods", pod("small", "2", middle(), Some("a")));
+    // What was promised is not theirs any more, but for one of those on the first node.
+    world.create("pods", pod("on-a", "1500m", json!("high"), Some("a")));
+    world.create("pods", pod("on-b", "1", json!("high"), Some("b")));
+    let promised = |world: &World, name: &str| world.get("pods", name)["status"]["nominatedNodeName"].clone();
+    assert_eq!(["large", "small", "hopeless"].map(|name| promised(&world, name)), ["a", "a", "b"].map(|node| json!(node)));
+    world.delete("pods", "first-victim", DeleteOptions::now());
+    assert!(promised(&world, "hopeless").is_null());
+    world.delete("pods", "second-victim", DeleteOptions::now());
+    // `small` had failed less often, so that it was tried first, found the other's room taken, and lost its own.
+    assert_eq!(world.get("pods", "large")["spec"]["nodeName"], "a");
+    assert!(world.get("pods", "small")["spec"]["nodeName"].is_null());
+}
