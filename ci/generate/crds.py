@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes src/api/crds/*.json: Karpenter's CustomResourceDefinitions without their prose.
 
-Source: the Go modules sigs.k8s.io/karpenter and github.com/aws/karpenter-provider-aws (Apache-2.0), fetched by
-`go mod download` through the module proxy. Schemas, defaults and CEL rules are what the API server enforces and stay as
+Source: the Go module github.com/aws/karpenter-provider-aws (Apache-2.0), fetched by `go mod download` through the module proxy. Its
+definitions of karpenter.sh are sigs.k8s.io/karpenter's with the rules of this provider's labels (`hack/validation/labels.sh`). Schemas, defaults and CEL rules are what the API server enforces and stay as
 they are; descriptions are other people's sentences and are dropped.
 
     python3 ci/generate/crds.py            # writes
@@ -11,12 +11,11 @@ they are; descriptions are other people's sentences and are dropped.
 import json, pathlib, subprocess, sys
 import yaml
 
-CORE = ("sigs.k8s.io/karpenter", "v1.14.1")
 AWS = ("github.com/aws/karpenter-provider-aws", "v1.14.1")
 FILES = [
-    (CORE, "karpenter.sh_nodepools.yaml"),
-    (CORE, "karpenter.sh_nodeclaims.yaml"),
-    (CORE, "karpenter.sh_nodeoverlays.yaml"),
+    (AWS, "karpenter.sh_nodepools.yaml"),
+    (AWS, "karpenter.sh_nodeclaims.yaml"),
+    (AWS, "karpenter.sh_nodeoverlays.yaml"),
     (AWS, "karpenter.k8s.aws_ec2nodeclasses.yaml"),
 ]
 OUT = pathlib.Path(__file__).resolve().parents[2] / "src/api/crds"

@@ -56,3 +56,16 @@ spec:
   volumes: [{name: b, persistentVolumeClaim: {claimName: nowhere}}]
 $ kubectl delete pvc later --wait=false
 $ kubectl delete pod user --wait=false
+$ kubectl apply -f -
+apiVersion: v1
+kind: Pod
+metadata: {name: fourth}
+spec:
+  containers: [{name: main, image: "app:1"}]
+  volumes:
+  - name: own
+    ephemeral:
+      volumeClaimTemplate:
+        metadata: {labels: {of: fourth}}
+        spec: {accessModes: [ReadWriteOnce], storageClassName: story-later, resources: {requests: {storage: 1Gi}}}
+$ kubectl delete pod fourth --wait=false

@@ -12,7 +12,7 @@
 pub mod aws;
 mod batch;
 mod cache;
-mod errors;
+pub mod errors;
 #[cfg(test)]
 mod goldens;
 mod labels;

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use planner::InstanceType;
 use planner::overlay::Overlays;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -29,6 +30,81 @@ pub struct CloudError {
     pub request_id: Option<String>,
 }
 
+impl CloudError {
+    /// The error as AWS's SDK for Go writes it, which is what upstream's log lines have.
+    pub fn in_full(&self) -> String {
+        if self.status == 0 {
+            return self.to_string();
+        }
+        let (operation, keys) = (self.operation.split_once(':').map_or(&*self.operation, |(_, name)| name), self.keys());
+        let keys: Vec<String> =
+            keys.iter().map(|(key, value)| format!("{key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))).collect();
+        format!(
+            "operation error {}: {operation}, https response error StatusCode: {}, RequestID: {}, api error {}: {} ({})",
+            self.service(),
+            self.status,
+            self.request_id.as_deref().unwrap_or_default(),
+            self.code,
+            self.message,
+            keys.join(", ")
+        )
+    }
+
+    /// `EC2`.
+    fn service(&self) -> String {
+        self.operation.split_once(':').map_or("", |(service, _)| service).to_uppercase()
+    }
+
+    /// The parts of the answer as keys of a log line (`A/pkg/errors/errors.go`, ToSerr).
+    pub fn keys(&self) -> [(&'static str, Value); 5] {
+        [
+            ("aws-error-code", self.code.as_str().into()),
+            ("aws-operation-name", self.operation.split_once(':').map_or(&*self.operation, |(_, name)| name).into()),
+            ("aws-request-id", self.request_id.as_deref().unwrap_or_default().into()),
+            ("aws-service-name", self.service().into()),
+            ("aws-status-code", self.status.into()),
+        ]
+    }
+}
+
+/// What the log says of a failure: upstream's chain of words, and the call that it began with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    pub words: String,
+    pub call: Option<Box<CloudError>>,
+}
+
+impl Cause {
+    /// A call failed while this was done.
+    pub fn of(doing: &str, call: &CloudError) -> Self {
+        Cause { words: format!("{doing}, {}", call.in_full()), call: Some(Box::new(call.clone())) }
+    }
+
+    /// While that was done, for which this was.
+    pub fn within(mut self, doing: &str) -> Self {
+        self.words = format!("{doing}, {}", self.words);
+        self
+    }
+}
+
+impl From<String> for Cause {
+    fn from(words: String) -> Self {
+        Cause { words, call: None }
+    }
+}
+
+impl From<&str> for Cause {
+    fn from(words: &str) -> Self {
+        words.to_owned().into()
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
 /// Facts about the surroundings that are found out once, at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovery {
@@ -47,8 +123,14 @@ pub enum Validation {
         reason: String,
         message: String,
     },
-    /// Throttled, a server's fault, or an instance profile that is not seen yet: ask again.
-    Again(CloudError),
+    /// Ask again: with nothing to say when it was throttling, a server's fault, or an instance profile that is not seen yet.
+    Again(Option<Cause>),
+    /// As failed, but the next look asks again, and the log has why.
+    Unresolved {
+        reason: String,
+        message: String,
+        cause: Cause,
+    },
 }
 
 /// A claim that wants a machine.
@@ -89,7 +171,7 @@ pub enum LaunchError {
     NodeClassNotReady(String),
     /// Anything else: `Launched` becomes Unknown with this reason, and the launch is tried again with a back-off.
     #[error("{message}")]
-    Failed { reason: String, message: String },
+    Failed { reason: String, message: String, cause: Cause },
 }
 
 /// A machine as the cloud lists it.

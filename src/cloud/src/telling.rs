@@ -74,18 +74,10 @@ impl Report {
 
     /// A call failed; the error's parts are keys of their own, as upstream has them.
     pub fn failure(message: &'static str, error: &CloudError) -> Self {
-        let (service, operation) = error.operation.split_once(':').unwrap_or(("", &error.operation));
-        Self::error(
-            message,
-            [
-                ("aws-error-code", error.code.as_str().into()),
-                ("aws-operation-name", operation.into()),
-                ("aws-request-id", error.request_id.as_deref().unwrap_or_default().into()),
-                ("aws-service-name", service.to_uppercase().into()),
-                ("aws-status-code", error.status.into()),
-                ("error", error.to_string().into()),
-            ],
-        )
+        error
+            .keys()
+            .into_iter()
+            .fold(Self::error(message, [("error", error.in_full().into())]), |report, (key, value)| report.with(key, value))
     }
 
     /// One key more.

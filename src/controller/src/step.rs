@@ -5,7 +5,7 @@ use crate::log::Line;
 use crate::metrics::Measure;
 use crate::recorder::EventSpec;
 use crate::work::Work;
-use cloud::port::{Discovery, Launched, ReservationChange, Validation};
+use cloud::port::{Cause, Discovery, Launched, ReservationChange, Validation};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub enum Then {
     /// Look again after a while; `why` is said when that counts as work under way, not as a poll.
     After { wait: SignedDuration, why: Option<String> },
     /// With the work's back-off; the error is logged as controller-runtime does.
-    Retry(String),
+    Retry(Cause),
     /// With the work's back-off, without a word (conflicts, blocked evictions).
     Again,
     /// At once, with what the notes made the world remember.
@@ -174,7 +174,7 @@ impl Step {
         Step { then: Then::After { wait, why }, ..Step::default() }
     }
 
-    pub fn retry(error: impl Into<String>) -> Self {
+    pub fn retry(error: impl Into<Cause>) -> Self {
         Step { then: Then::Retry(error.into()), ..Step::default() }
     }
 

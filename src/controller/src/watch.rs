@@ -70,7 +70,11 @@ where
             Ok(watcher::Event::Init) => Change::Init(kind),
             Ok(watcher::Event::InitDone) => Change::InitDone(kind),
             Err(error) => {
-                tracing::warn!(kind = kind.as_str(), %error, "watch failed");
+                if is_missing(&error) {
+                    tracing::error!(kind = kind.as_str(), "the API server does not know this kind: dryfit crds | kubectl apply -f -");
+                } else {
+                    tracing::warn!(kind = kind.as_str(), %error, "watch failed");
+                }
                 // Between the whole wait and twice of it.
                 let share = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
                 let extra = jitter.below(u64::try_from(share).unwrap_or(0));
@@ -79,7 +83,28 @@ where
                 continue;
             }
         };
-        wait = FIRST;
+        // A list that begins has not come to anything yet.
+        if !matches!(change, Change::Init(_)) {
+            wait = FIRST;
+        }
         sender.send(Mail::Watched(change));
+    }
+}
+
+/// The kind is not served: its definition is missing. The reply is no Status then, but text.
+fn is_missing(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else { return false };
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn a_kind_without_a_definition_is_told_from_other_failures() {
+        let failed = |code: u16| watcher::Error::InitialListFailed(kube::Error::Api(Box::new(Status::failure("no", "no").with_code(code))));
+        assert_eq!([404, 403, 500].map(|code| is_missing(&failed(code))), [true, false, false]);
     }
 }

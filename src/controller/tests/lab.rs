@@ -152,7 +152,11 @@ async fn without_capacity_the_claim_goes_and_the_pods_are_planned_again() {
 async fn other_launch_errors_are_tried_again_and_end_after_five_minutes() {
     let lab = Lab::start(|_| {}).await;
     for _ in 0..40 {
-        lab.cloud.refuse(LaunchError::Failed { reason: "Unauthorized".into(), message: "not allowed".into() });
+        lab.cloud.refuse(LaunchError::Failed {
+            reason: "Unauthorized".into(),
+            message: "not allowed".into(),
+            cause: "creating fleet request, not allowed".into(),
+        });
     }
     lab.pods(1, "1Gi").await;
     lab.until("refused", 20, || async {

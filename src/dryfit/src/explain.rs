@@ -23,7 +23,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = AFTER)]
 pub struct Arguments {
-    /// node/NAME, nodeclaim/NAME, nodepool/NAME or pod/NAMESPACE/NAME
+    /// node/NAME, nodeclaim/NAME, nodepool/NAME, ec2nodeclass/NAME or pod/NAMESPACE/NAME
     #[arg(value_name = "OBJECT", value_parser = question)]
     question: Question,
     /// A trace file, or a scenario file to run

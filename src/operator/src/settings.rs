@@ -252,7 +252,7 @@ impl Options {
         for gate in text.split(',').map(str::trim).filter(|gate| !gate.is_empty()) {
             let wrong = || format!("{gate:?} is not NAME=true or NAME=false");
             let (name, value) = gate.split_once('=').ok_or_else(wrong)?;
-            let value: bool = value.trim().parse().map_err(|_| wrong())?;
+            let value = truth(value.trim()).map_err(|_| wrong())?;
             let options = &mut self.controller.options;
             match name.trim() {
                 "SpotToSpotConsolidation" => options.spot_to_spot_consolidation = value,
@@ -270,8 +270,13 @@ impl Options {
     }
 }
 
+/// What Go's `strconv.ParseBool` reads (`C/pkg/utils/env/env.go`). Where upstream takes the default for anything else, this refuses.
 fn truth(value: &str) -> Result<bool, String> {
-    value.parse().map_err(|_| format!("{value:?} is neither true nor false"))
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("{value:?} is neither true nor false")),
+    }
 }
 
 fn whole<T: std::str::FromStr>(value: &str) -> Result<T, String> {

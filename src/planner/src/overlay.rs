@@ -57,6 +57,8 @@ pub struct Overlays {
     by_pool: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Update>>,
     /// Pools that the overlays were held against; of no other is anything said.
     evaluated: BTreeSet<Arc<str>>,
+    /// Prices of types that are named outright, which count where the price list has none.
+    named: BTreeMap<Arc<str>, UsdPerHour>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -74,7 +76,8 @@ pub type PoolLabels<'a> = (&'a Arc<str>, &'a Labels);
 /// Holds overlays, in any order, against the pools that have offerings. The second is the names of those that contradict one of
 /// the same weight: nothing of them is applied.
 pub fn evaluate(pools: &[PoolLabels<'_>], offerings: &Offerings, overlays: &[Overlay]) -> (Overlays, BTreeSet<Arc<str>>) {
-    let mut made = Overlays { by_pool: BTreeMap::new(), evaluated: pools.iter().map(|(name, _)| (*name).clone()).collect() };
+    let mut made =
+        Overlays { by_pool: BTreeMap::new(), evaluated: pools.iter().map(|(name, _)| (*name).clone()).collect(), named: BTreeMap::new() };
     let mut conflicts = BTreeSet::new();
     let mut ordered: Vec<&Overlay> = overlays.iter().collect();
     ordered.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| b.name.cmp(&a.name)));
@@ -92,11 +95,33 @@ pub fn evaluate(pools: &[PoolLabels<'_>], offerings: &Offerings, overlays: &[Ove
             conflicts.insert(overlay.name.clone());
             continue;
         }
+        made.named.extend(overlay.named());
         for (pool, kind, own) in concerned {
             made.by_pool.entry(pool.clone()).or_default().entry(kind.clone()).or_default().take(overlay, &own);
         }
     }
     (made, conflicts)
+}
+
+impl Overlay {
+    /// What it says that types cost, if it is about types by name and about nothing else
+    /// (`A/pkg/providers/instancetype/offering/offering.go`, GetOverlayPrice).
+    fn named(&self) -> Vec<(Arc<str>, UsdPerHour)> {
+        let (Some(PriceChange::To(price)), Some(price_of)) = (self.price, self.requirements.get(labels::INSTANCE_TYPE)) else {
+            return Vec::new();
+        };
+        if self.requirements.iter().count() != 1 || price_of.complement {
+            return Vec::new();
+        }
+        price_of.values.iter().filter_map(|name| Some((name.clone(), UsdPerHour::new(price)?))).collect()
+    }
+}
+
+impl Overlays {
+    /// Prices of types that overlays name outright.
+    pub fn named(&self) -> &BTreeMap<Arc<str>, UsdPerHour> {
+        &self.named
+    }
 }
 
 /// The offerings of this type that the overlay is about.

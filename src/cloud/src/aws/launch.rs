@@ -7,7 +7,7 @@ use crate::launch::claim::{Wanted, check_ready, partition, tags};
 use crate::launch::fleet::{self, FleetError, Order, Overrides};
 use crate::launch::template::{self, Context, Reserved, Template, TemplateError};
 use crate::launch::{filters, template::resolve};
-use crate::port::{CloudError, LaunchError, LaunchRequest, Launched};
+use crate::port::{Cause, CloudError, LaunchError, LaunchRequest, Launched};
 use crate::providers::placement_groups::PlacementGroup;
 use crate::providers::subnets::ZonalSubnet;
 use crate::providers::unavailable::Unavailable;
@@ -61,12 +61,18 @@ impl AwsCloud {
         all_tags.extend(tags(class, pool, &self.settings.cluster_name).map_err(LaunchError::NodeClassNotReady)?);
         let group = self.placement_groups.for_launch(&self.client, class, self.clock.now()).await;
         let all = self.types(class, self.clock.now()).map_err(|error| {
-            tracing::error!(error, "resolving instance types");
-            failed("InstanceTypeResolutionFailed", "Error resolving instance types")
+            failed(
+                "InstanceTypeResolutionFailed",
+                "Error resolving instance types",
+                format!("creating nodeclaim, resolving instance types, {error}"),
+            )
         })?;
         let overlays = lock(&self.overlays).clone().filter(|_| !pool.is_empty());
         let all = match &overlays {
-            Some(overlays) => overlays.apply(pool, &all).ok_or_else(|| failed("LaunchFailed", "NodeOverlays are not evaluated yet"))?,
+            Some(overlays) => overlays.apply(pool, &all).ok_or_else(|| {
+                let message = "NodeOverlays are not evaluated yet";
+                failed("LaunchFailed", message, format!("creating instance, {message}"))
+            })?,
             None => all,
         };
         let wanted = Wanted::of(claim);
@@ -90,7 +96,11 @@ impl AwsCloud {
     async fn attempt(&self, plan: &Plan<'_>) -> Result<Attempt, LaunchError> {
         let subnets = plan.class.status.as_ref().map_or(&[][..], |status| &status.subnets);
         if subnets.is_empty() {
-            return Err(failed("SubnetResolutionFailed", "Error getting subnets"));
+            return Err(failed(
+                "SubnetResolutionFailed",
+                "Error getting subnets",
+                format!("{}, getting subnets, no subnets matched selector", fleet::MAKING),
+            ));
         }
         let zonal = self.subnets.for_launch(subnets, &plan.types, plan.capacity_type, self.clock.now());
         let group = plan.group.as_ref();
@@ -98,14 +108,14 @@ impl AwsCloud {
             self.ensure_templates(plan.class, plan.claim, &plan.types, plan.capacity_type, plan.tenancy, &plan.tags, group).await?;
         let configs = fleet::configs(&templates, &zonal, &plan.wanted.of_market(plan.capacity_type));
         if configs.is_empty() {
-            tracing::error!("no capacity offerings are currently available given the constraints");
-            return Err(failed("LaunchFailed", "Error getting launch template configs: Instance launch failed"));
+            let message = "Error getting launch template configs: Instance launch failed";
+            let cause = "creating instance, creating nodeclaim, getting launch template configs, no capacity offerings are currently available given the constraints";
+            return Err(failed("LaunchFailed", message, cause));
         }
         if plan.capacity_type == CapacityType::OnDemand && plan.wanted.allows(CapacityType::Spot) && plan.types.len() < 5 {
-            tracing::error!(
-                types = plan.types.len(),
-                "at least 5 instance types are recommended when flexible to spot but requesting on-demand"
-            );
+            let why = "at least 5 instance types are recommended when flexible to spot but requesting on-demand, the current provisioning request only has";
+            let why = format!("{why} {} instance type options", plan.types.len());
+            tell(Report::error("failed while checking on-demand fallback", [("error", why.into())]));
         }
         let annotation = |key: &str| plan.claim.metadata.annotations.as_ref().and_then(|all| all.get(key));
         let order = Order {
@@ -262,21 +272,18 @@ pub(super) enum Trouble {
 impl From<Trouble> for LaunchError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Template(error) => {
-                tracing::error!(error = error.to_string(), "getting launch template configs");
-                error.into()
-            }
+            Trouble::Template(error) => error.into(),
             Trouble::Call(error) => {
-                tracing::error!(error = error.to_string(), "getting launch template configs");
                 let (reason, message) = errors::reason(&format!("{}: {}", error.code, error.message));
-                failed(reason, &format!("Error getting launch template configs: {message}"))
+                let cause = Cause::of("getting launch template configs", &error).within(fleet::MAKING);
+                failed(reason, &format!("Error getting launch template configs: {message}"), cause)
             }
         }
     }
 }
 
-fn failed(reason: &str, message: &str) -> LaunchError {
-    LaunchError::Failed { reason: reason.to_owned(), message: message.to_owned() }
+fn failed(reason: &str, message: &str, cause: impl Into<Cause>) -> LaunchError {
+    LaunchError::Failed { reason: reason.to_owned(), message: message.to_owned(), cause: cause.into() }
 }
 
 /// What the controller is told of a new machine (`instanceToNodeClaim`).

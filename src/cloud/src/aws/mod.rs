@@ -327,6 +327,7 @@ impl Cloud for AwsCloud {
     }
 
     fn overlay(&self, overlays: Arc<Overlays>) {
+        self.pricing.name(overlays.named());
         *lock(&self.overlays) = Some(overlays);
     }
 

@@ -5,7 +5,7 @@ use super::launch::{FALLBACK_TYPES, LaunchTemplate, Trouble};
 use crate::errors;
 use crate::launch::claim::tags;
 use crate::launch::fleet::{self, Order};
-use crate::port::{CloudError, Validation};
+use crate::port::{Cause, CloudError, Validation};
 use crate::providers::family::Family;
 use crate::providers::{images, tag_list};
 use crate::telling::{Report, tell};
@@ -34,6 +34,15 @@ impl Check {
         }
     }
 
+    fn doing(self) -> String {
+        let operation = match self {
+            Check::CreateLaunchTemplate => "CreateLaunchTemplate",
+            Check::CreateFleet => "CreateFleet",
+            Check::RunInstances => "RunInstances",
+        };
+        format!("validating ec2:{operation} authorization")
+    }
+
     fn failed(self, error: &CloudError) -> Validation {
         let (reason, what) = match self {
             Check::CreateLaunchTemplate if error.is_user_data_too_large() => {
@@ -59,7 +68,10 @@ impl Check {
                 Err(self.failed(&error))
             }
             Err(error) if matches!(self, Check::CreateLaunchTemplate) && error.is_user_data_too_large() => Err(self.failed(&error)),
-            Err(error) => Err(Validation::Again(error)),
+            Err(error) if error.is_rate_limited() || error.is_server_fault() || error.is_instance_profile_not_found() => {
+                Err(Validation::Again(None))
+            }
+            Err(error) => Err(Validation::Again(Some(Cause::of(&self.doing(), &error)))),
         }
     }
 }
@@ -72,13 +84,12 @@ impl AwsCloud {
             && let Err(error) = self.describe_cluster().await
         {
             if error.is_server_fault() {
-                return Validation::Again(error);
+                return Validation::Again(None);
             }
-            tracing::error!(error = error.to_string(), "failed to detect the cluster CIDR");
-            return no_cidr();
+            return no_cidr(Cause::of("failed to detect the cluster CIDR", &error));
         }
         if Family::of(class) == Family::Al2023 && self.cluster().cidr.is_none() {
-            return no_cidr();
+            return no_cidr("failed to detect the cluster CIDR, no CIDR found in DescribeCluster response".into());
         }
         let tags = match tags(class, "", &self.settings.cluster_name) {
             Ok(tags) => tags,
@@ -90,7 +101,7 @@ impl AwsCloud {
         }
         let outcome = if self.settings.disable_dry_run { Ok(()) } else { self.try_class(class, pools, &tags).await };
         let outcome = outcome.err().unwrap_or(Validation::Passed);
-        if !matches!(outcome, Validation::Again(_)) {
+        if matches!(outcome, Validation::Passed | Validation::Failed { .. }) {
             let mut validations = lock(&self.validations);
             validations.sweep(self.clock.now());
             validations.set(key, outcome.clone(), self.clock.now());
@@ -111,24 +122,18 @@ impl AwsCloud {
         pools: &[Requirements],
         tags: &BTreeMap<String, String>,
     ) -> Result<LaunchTemplate, Validation> {
-        let own = |message: String| {
-            Validation::Again(CloudError {
-                operation: "ec2:CreateLaunchTemplate".to_owned(),
-                code: "NothingToTry".to_owned(),
-                message,
-                status: 0,
-                request_id: None,
-            })
-        };
-        let types = self.types_to_try(class, pools).map_err(own)?;
-        let tried = types.get(..1).ok_or_else(|| own("no instance type is compatible with the AMIs".to_owned()))?;
+        let own = |words: String| Validation::Again(Some(words.into()));
+        let types = self.types_to_try(class, pools).map_err(|error| own(format!("generating options, {error}")))?;
+        let tried = types.get(..1).ok_or_else(|| own("no instance types satisfy AMI requirements".to_owned()))?;
         let dedicated = pools.iter().any(|pool| pool.get(instance::TENANCY).is_some_and(|tenancy| tenancy.has("dedicated")));
         let tenancy = if dedicated { "dedicated" } else { "default" };
         let claim = NodeClaim::new("", Default::default());
         let group = self.placement_groups.for_launch(&self.client, class, self.clock.now()).await;
         match self.ensure_templates(class, &claim, tried, CapacityType::OnDemand, tenancy, tags, group.as_ref()).await {
             Ok(templates) => templates.into_iter().next().ok_or_else(|| own("no compatible launch templates created".to_owned())),
-            Err(Trouble::Template(error)) => Err(own(error.to_string())),
+            Err(Trouble::Template(error)) => {
+                Err(own(format!("{}, creating launch template, {error}", Check::CreateLaunchTemplate.doing())))
+            }
             Err(Trouble::Call(error)) => Err(Check::CreateLaunchTemplate.judge(Err(error)).err().unwrap_or(Validation::Passed)),
         }
     }
@@ -226,8 +231,9 @@ fn run_request(class: &EC2NodeClass, template: &LaunchTemplate, subnet: &str, ta
     })
 }
 
-fn no_cidr() -> Validation {
-    Validation::Failed { reason: "ClusterCIDRResolutionFailed".to_owned(), message: "Failed to detect the cluster CIDR".to_owned() }
+fn no_cidr(cause: Cause) -> Validation {
+    let message = "Failed to detect the cluster CIDR".to_owned();
+    Validation::Unresolved { reason: "ClusterCIDRResolutionFailed".to_owned(), message, cause }
 }
 
 fn cache_key(class: &EC2NodeClass, tags: &BTreeMap<String, String>) -> String {

@@ -80,7 +80,12 @@ pub fn check_ready(class: &EC2NodeClass) -> Result<(), LaunchError> {
         }
         Some(ready) if ready.is_true() => Ok(()),
         _ => {
-            Err(LaunchError::Failed { reason: "NodeClassReadinessUnknown".to_owned(), message: "NodeClass is in Ready=Unknown".to_owned() })
+            let message = "NodeClass is in Ready=Unknown".to_owned();
+            Err(LaunchError::Failed {
+                reason: "NodeClassReadinessUnknown".to_owned(),
+                cause: format!("creating nodeclaim, resolving nodeclass readiness, {message}").into(),
+                message,
+            })
         }
     }
 }

@@ -5,7 +5,7 @@ use super::template::{Reserved, Template};
 use crate::batch::{Batcher, Window};
 use crate::errors;
 use crate::labels as aws;
-use crate::port::{CloudError, LaunchError};
+use crate::port::{Cause, CloudError, LaunchError};
 use crate::providers::reservations::CAPACITY_BLOCK;
 use crate::providers::subnets::ZonalSubnet;
 use crate::providers::tag_list;
@@ -188,6 +188,9 @@ pub fn offered_subnets(configs: &[Value]) -> BTreeSet<String> {
     overrides.filter_map(|entry| entry["SubnetId"].as_str()).map(str::to_owned).collect()
 }
 
+/// Through whose hands a launch's error goes upstream (`A/pkg/cloudprovider/cloudprovider.go`, Create, and core's CreateError).
+pub const MAKING: &str = "creating instance, creating nodeclaim";
+
 /// The failure of a fleet without a machine (`combineFleetErrors`): capacity if every error is about capacity.
 pub fn combine(fleet_errors: &[FleetError]) -> LaunchError {
     let unique: BTreeSet<String> = fleet_errors.iter().map(|error| format!("{}: {}", error.code, error.message)).collect();
@@ -197,21 +200,19 @@ pub fn combine(fleet_errors: &[FleetError]) -> LaunchError {
     if fleet_errors.iter().all(about_capacity) {
         return LaunchError::InsufficientCapacity(format!("with fleet error(s), {text}"));
     }
-    tracing::error!(errors = text, "fleet launched nothing");
     let (reason, message) = errors::reason(&text);
-    LaunchError::Failed { reason: reason.to_owned(), message: message.to_owned() }
+    LaunchError::Failed { reason: reason.to_owned(), message: message.to_owned(), cause: Cause::from(text).within(MAKING) }
 }
 
 /// The failure of the call itself.
 pub fn call_failed(error: &CloudError) -> LaunchError {
-    tracing::error!(error = error.to_string(), "creating fleet request failed");
     let (reason, message) = errors::reason(&format!("{}: {}", error.code, error.message));
-    let what = if error.is_launch_template_not_found() {
-        "Launch templates not found when creating fleet request"
+    let (what, doing) = if error.is_launch_template_not_found() {
+        ("Launch templates not found when creating fleet request", "launch templates not found when creating fleet request")
     } else {
-        "Error creating fleet request"
+        ("Error creating fleet request", "creating fleet request")
     };
-    LaunchError::Failed { reason: reason.to_owned(), message: format!("{what}: {message}") }
+    LaunchError::Failed { reason: reason.to_owned(), message: format!("{what}: {message}"), cause: Cause::of(doing, error).within(MAKING) }
 }
 
 #[cfg(test)]

@@ -65,7 +65,9 @@ impl From<TemplateError> for LaunchError {
             TemplateError::UserData(UserDataError::NoClusterCidr) => LaunchError::NodeClassNotReady(error.to_string()),
             other => {
                 let (reason, message) = crate::errors::reason(&other.to_string());
-                LaunchError::Failed { reason: reason.to_owned(), message: format!("Error getting launch template configs: {message}") }
+                let message = format!("Error getting launch template configs: {message}");
+                let cause = format!("{}, getting launch template configs, {other}", super::fleet::MAKING).into();
+                LaunchError::Failed { reason: reason.to_owned(), message, cause }
             }
         }
     }

@@ -313,6 +313,7 @@ fn build(
                     CapacityType::Spot => market.pricing.spot(&info.name, &zone.name),
                     _ => market.pricing.on_demand(&info.name),
                 };
+                let price = price.or_else(|| market.pricing.named(&info.name));
                 let in_group = |group: &PlacementGroup| unavailable.has_in_group(&info.name, &zone.name, capacity_type, &group.id, now);
                 let lacking = !all_there
                     && (unavailable.has(&info.name, &zone.name, &zone.subnets, capacity_type, now) || group.is_some_and(in_group));

@@ -8,7 +8,8 @@ use crate::wire::{Element, Service};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use vocabulary::UsdPerHour;
 
 /// Whoever asks: at the start upstream has this controller ask, too.
 const CONTROLLER: &str = "providers.pricing";
@@ -26,6 +27,8 @@ struct Known {
     on_demand: BTreeMap<String, f64>,
     /// By type and zone; `None` until the first refresh.
     spot: Option<BTreeMap<String, BTreeMap<String, f64>>>,
+    /// What NodeOverlays say that types cost of which no price is known.
+    named: BTreeMap<Arc<str>, UsdPerHour>,
     refreshes: u64,
     /// The price list has been read once.
     listed: bool,
@@ -46,6 +49,20 @@ impl Pricing {
         match &known.spot {
             Some(prices) => prices.get(instance_type)?.get(zone).copied(),
             None => tables::first_prices(&self.region).get(instance_type).copied(),
+        }
+    }
+
+    /// What a NodeOverlay says (`A/pkg/providers/instancetype/offering/base_resolver.go`). Upstream looks at the overlays every five
+    /// minutes; here they count at once.
+    pub fn named(&self, instance_type: &str) -> Option<f64> {
+        lock(&self.known).named.get(instance_type).map(|price| price.dollars())
+    }
+
+    pub fn name(&self, prices: &BTreeMap<Arc<str>, UsdPerHour>) {
+        let mut known = lock(&self.known);
+        if known.named != *prices {
+            known.named.clone_from(prices);
+            known.refreshes += 1;
         }
     }
 

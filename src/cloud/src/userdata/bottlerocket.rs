@@ -57,8 +57,8 @@ const KUBERNETES: [&str; 48] = [
 ];
 
 pub fn render(bootstrap: &Bootstrap) -> Result<String, UserDataError> {
-    let custom: Table =
-        toml::from_str(bootstrap.custom_text()).map_err(|error| UserDataError::Invalid(format!("invalid UserData {error}")))?;
+    let custom: Table = toml::from_str(bootstrap.custom_text())
+        .map_err(|error| UserDataError::Invalid(format!("invalid UserData toml: {}", error.message())))?;
     let mut settings = match custom.get("settings") {
         Some(Value::Table(settings)) => settings.clone(),
         None => Table::new(),

@@ -45,17 +45,29 @@ pub fn decide(world: &World, run: &mut Run<'_>, done: &[Done]) -> Option<Step> {
             let step = Step::rest().note(launched_line(run, &launched)).note(Memo::Launched(uid, launched));
             Some(Step { then: crate::step::Then::Continue, ..step })
         }
-        Err(LaunchError::Failed { reason, message }) => {
+        Err(LaunchError::Failed { reason, message, cause }) => {
             run.set.unknown("Launched", &reason, &truncate(&message));
-            run.error = Some(format!("launching nodeclaim, {message}"));
+            run.error = Some(cause.within("launching nodeclaim"));
             None
         }
         Err(error @ LaunchError::InsufficientCapacity(_)) => {
             let message = format!("NodeClaim {} event: {}", run.claim.name_any(), truncate(&told(&error)));
-            Some(refused(run, &error).note(EventSpec::new(&**run.claim, true, "InsufficientCapacityError", message)))
+            let step = refused(run, &error).note(EventSpec::new(&**run.claim, true, "InsufficientCapacityError", message));
+            Some(beside(&error, run).into_iter().fold(step, Step::note))
         }
         Err(error @ LaunchError::NodeClassNotReady(_)) => Some(refused(run, &error)),
     }
+}
+
+/// What upstream's providers say of the claim before (`A/pkg/providers/instance/events.go`, `A/pkg/cloudprovider/events/events.go`).
+fn beside(error: &LaunchError, run: &Run<'_>) -> Option<EventSpec> {
+    let LaunchError::InsufficientCapacity(why) = error else { return None };
+    if why.starts_with("resolving nodeclass") {
+        return Some(super::nodeclass::unresolved(&**run.claim));
+    }
+    let code = cloud::errors::SERVICE_LINKED_ROLE_NOT_PERMITTED;
+    let message = format!("Attempted to launch a spot instance but failed due to {code:?}");
+    why.contains(code).then(|| EventSpec::new(&**run.claim, true, "", message))
 }
 
 /// With the words of those through whose hands it went (`A/pkg/cloudprovider/cloudprovider.go`, Create).
@@ -75,7 +87,7 @@ fn refused(run: &Run<'_>, error: &LaunchError) -> Step {
 
 fn request(world: &World, run: &Run<'_>) -> Result<LaunchRequest, LaunchError> {
     let name = &run.claim.spec.node_class_ref.name;
-    let missing = || LaunchError::InsufficientCapacity(format!("resolving nodeclass, ec2nodeclasses.karpenter.k8s.aws {name:?} not found"));
+    let missing = || LaunchError::InsufficientCapacity(format!("resolving nodeclass, EC2NodeClass.karpenter.k8s.aws {name:?} not found"));
     let class = world.class_of(run.claim).filter(|class| class.metadata.deletion_timestamp.is_none()).ok_or_else(missing)?;
     let ready = class.status.as_ref().and_then(|s| api::condition::find(&s.conditions, "Ready"));
     match (Status::of(ready), ready) {
@@ -85,9 +97,11 @@ fn request(world: &World, run: &Run<'_>) -> Result<LaunchRequest, LaunchError> {
         }
         (Status::True, _) => {}
         _ => {
+            let message = "NodeClass is in Ready=Unknown".to_owned();
             return Err(LaunchError::Failed {
                 reason: "NodeClassReadinessUnknown".to_owned(),
-                message: "NodeClass is in Ready=Unknown".to_owned(),
+                cause: format!("creating nodeclaim, resolving nodeclass readiness, {message}").into(),
+                message,
             });
         }
     }

@@ -10,6 +10,7 @@ use crate::patch;
 use crate::step::{Act, Done, Memo, Note, Step, Then};
 use crate::world::{World, conditions};
 use api::{NodeClaim, NodeClaimStatus};
+use cloud::port::Cause;
 use cluster::Kind;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -56,7 +57,7 @@ pub struct Run<'a> {
     pub now: Timestamp,
     /// Said when the status has been written.
     pub after: Vec<Note>,
-    pub error: Option<String>,
+    pub error: Option<Cause>,
     /// To be looked at again without a word.
     pub again: bool,
     wait: Option<SignedDuration>,

@@ -50,7 +50,7 @@ pub fn decide(world: &World, name: &str, drift: impl FnOnce() -> CloudDrift, now
         return Step::act(act);
     }
     let then = match (error, drift_wait.into_iter().chain(quiet_wait).min()) {
-        (Some(error), _) => Then::Retry(error),
+        (Some(error), _) => Then::Retry(error.into()),
         (None, Some(wait)) => Then::After { wait, why: None },
         (None, None) => Then::Rest,
     };

@@ -11,6 +11,7 @@ use crate::recorder::EventSpec;
 use crate::step::{Act, Done, Memo, Note, Step};
 use crate::world::World;
 use api::{EC2NodeClass, EC2NodeClassStatus};
+use cloud::port::Cause;
 use cluster::{Kind, hash};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -48,12 +49,18 @@ fn metadata(world: &World, class: &Arc<EC2NodeClass>) -> Option<Step> {
     stamped.annotations_mut().insert(labels::EC2NODECLASS_HASH.to_owned(), digest.clone());
     stamped.annotations_mut().insert(labels::EC2NODECLASS_HASH_VERSION.to_owned(), hash::CLASS_VERSION.to_owned());
     let body = patch::of_field("metadata", &**class, &stamped)?;
-    let mut step = Step::act(locked(Kind::EC2NodeClass, &**class, false, body));
+    // The claims first: a class that is stamped is not looked at again.
     let claims = world.index.claims().filter(|claim| claim.spec.node_class_ref.name == class.name_any());
-    for claim in claims {
-        step.acts.extend(restamp(claim, labels::EC2NODECLASS_HASH, labels::EC2NODECLASS_HASH_VERSION, hash::CLASS_VERSION, &digest));
-    }
-    Some(step)
+    let stamp = |claim: &Arc<api::NodeClaim>| {
+        restamp(claim, labels::EC2NODECLASS_HASH, labels::EC2NODECLASS_HASH_VERSION, hash::CLASS_VERSION, &digest)
+    };
+    let acts: Vec<Act> = claims.filter_map(stamp).collect();
+    Some(if acts.is_empty() { Step::act(locked(Kind::EC2NodeClass, &**class, false, body)) } else { Step { acts, ..Step::default() } })
+}
+
+/// Upstream's Event about an object whose NodeClass is not there; it has no reason (`A/pkg/cloudprovider/events/events.go`).
+pub(super) fn unresolved<K: kube::Resource<DynamicType = ()>>(about: &K) -> EventSpec {
+    EventSpec::new(about, true, "", "Failed resolving NodeClass")
 }
 
 /// The patch that carries a claim over to our hash version.
@@ -67,7 +74,7 @@ pub(super) fn restamp(claim: &api::NodeClaim, hash_key: &str, version_key: &str,
         stamped.annotations_mut().insert(hash_key.to_owned(), digest.to_owned());
     }
     let body = patch::of_field("metadata", claim, &stamped)?;
-    Some(unlocked(Kind::NodeClaim, claim, false, body).tolerant())
+    Some(unlocked(Kind::NodeClaim, claim, false, body))
 }
 
 /// One reconcile: a draft of the status that grows with each answer.
@@ -77,7 +84,7 @@ pub struct Run<'a> {
     pub now: Timestamp,
     pub status: EC2NodeClassStatus,
     pub set: ConditionSet,
-    errors: Vec<String>,
+    errors: Vec<Cause>,
     wait: Option<SignedDuration>,
     /// To be tried again without a word.
     pub again: bool,
@@ -110,7 +117,7 @@ impl<'a> Run<'a> {
         self.wait = Some(self.wait.map_or(wait, |least| least.min(wait)));
     }
 
-    pub fn error(&mut self, error: impl Into<String>) {
+    pub fn error(&mut self, error: impl Into<Cause>) {
         self.errors.push(error.into());
     }
 
@@ -296,13 +303,19 @@ impl<'a> Run<'a> {
             return Step { notes: self.notes, ..Step::act(lines.into_iter().fold(act, Act::then)) };
         }
         let step = match (self.errors.is_empty(), self.again, self.wait) {
-            (false, _, _) => Step::retry(self.errors.join("; ")),
+            (false, _, _) => Step::retry(joined(self.errors)),
             (_, true, _) => Step { then: crate::step::Then::Again, ..Step::default() },
             (_, _, Some(wait)) => Step::after(wait, None),
             _ => Step::rest(),
         };
         Step { notes: self.notes, ..step }
     }
+}
+
+/// One line for all (`go.uber.org/multierr`); the call of the first is told.
+fn joined(errors: Vec<Cause>) -> Cause {
+    let words = errors.iter().map(|error| &*error.words).collect::<Vec<_>>().join("; ");
+    Cause { words, call: errors.into_iter().find_map(|error| error.call) }
 }
 
 /// A NodeClass stays until no NodeClaim uses it; then what it left in the account is removed.

@@ -6,7 +6,7 @@
 use super::{locked, nodeclass, unlocked};
 use crate::conditions::{ConditionSet, NODE_POOL, Status};
 use crate::patch;
-use crate::step::{Memo, Step};
+use crate::step::{Act, Memo, Step};
 use crate::world::{Health, World};
 use api::NodePool;
 use cluster::{Kind, hash};
@@ -27,7 +27,7 @@ pub fn decide(world: &World, name: &str, now: Timestamp) -> Step {
         [] => set.set_true("ValidationSucceeded"),
         errors => set.set_false("ValidationSucceeded", "NodePoolValidationFailed", &errors.join("; ")),
     };
-    readiness(world, pool, &mut set);
+    let unresolved = readiness(world, pool, &mut set).then(|| nodeclass::unresolved(&**pool));
     let memo = health(world, pool, &mut status, &mut set);
     status.conditions = set.into_conditions();
     let mut next = (**pool).clone();
@@ -37,6 +37,7 @@ pub fn decide(world: &World, name: &str, now: Timestamp) -> Step {
         None => Step::rest(),
     };
     step.notes.extend(memo.map(Into::into));
+    step.notes.extend(unresolved.map(Into::into));
     step
 }
 
@@ -46,23 +47,25 @@ fn stamp(world: &World, pool: &Arc<NodePool>) -> Option<Step> {
     stamped.annotations_mut().insert(labels::NODEPOOL_HASH.to_owned(), digest.clone());
     stamped.annotations_mut().insert(labels::NODEPOOL_HASH_VERSION.to_owned(), hash::POOL_VERSION.to_owned());
     let body = patch::of_field("metadata", &**pool, &stamped)?;
-    let mut step = Step::act(unlocked(Kind::NodePool, &**pool, false, body));
+    // The claims first: a pool that is stamped is not looked at again.
     let claims = world.index.claims().filter(|claim| claim.labels().get(labels::NODEPOOL) == Some(&pool.name_any()));
-    for claim in claims {
-        step.acts.extend(nodeclass::restamp(claim, labels::NODEPOOL_HASH, labels::NODEPOOL_HASH_VERSION, hash::POOL_VERSION, &digest));
-    }
-    Some(step)
+    let stamp = |claim: &Arc<api::NodeClaim>| {
+        nodeclass::restamp(claim, labels::NODEPOOL_HASH, labels::NODEPOOL_HASH_VERSION, hash::POOL_VERSION, &digest)
+    };
+    let acts: Vec<Act> = claims.filter_map(stamp).collect();
+    Some(if acts.is_empty() { Step::act(unlocked(Kind::NodePool, &**pool, false, body)) } else { Step { acts, ..Step::default() } })
 }
 
-fn readiness(world: &World, pool: &NodePool, set: &mut ConditionSet) {
+/// Whether there is no such NodeClass.
+fn readiness(world: &World, pool: &NodePool, set: &mut ConditionSet) -> bool {
     const KIND: &str = "NodeClassReady";
     let Some(class) = world.index.class(&pool.spec.template.spec.node_class_ref.name) else {
         set.set_false(KIND, "NodeClassNotFound", "NodeClass not found on cluster");
-        return;
+        return true;
     };
     if class.metadata.deletion_timestamp.is_some() {
         set.set_false(KIND, "NodeClassTerminating", "NodeClass is Terminating");
-        return;
+        return false;
     }
     let ready = class.status.as_ref().and_then(|s| api::condition::find(&s.conditions, "Ready"));
     match (Status::of(ready), ready) {
@@ -70,6 +73,7 @@ fn readiness(world: &World, pool: &NodePool, set: &mut ConditionSet) {
         (Status::False, Some(ready)) => set.set_false(KIND, &ready.reason, &ready.message),
         _ => set.set_false(KIND, "NodeClassReadinessUnknown", "Node Class Readiness Unknown"),
     };
+    false
 }
 
 /// What is remembered of registrations decides; a new generation of the pool or its class forgets it.

@@ -64,7 +64,7 @@ pub fn decide(world: &World, run: &mut Run<'_>, done: &[Done]) -> Option<Step> {
         let line = run.line("awaiting registration hooks").object("Node", "", &node.name_any()).with("hooks", serde_json::json!([HOOK]));
         run.after.push(Line { level: Level::Debug, ..line }.into());
         match hook {
-            Hook::Failed(error) => run.error = Some(format!("registration hook {HOOK:?} failed, {error}")),
+            Hook::Failed(error) => run.error = Some(format!("registration hook {HOOK:?} failed, {error}").into()),
             _ => run.again = true,
         }
         return None;

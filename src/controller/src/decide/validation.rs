@@ -50,9 +50,16 @@ pub fn decide(world: &World, run: &mut Run<'_>) -> Option<Step> {
     }
     match run.answer(|e| if let Effect::Validate { class, .. } = e { Some(class) } else { None }) {
         None => Some(Step::act(Act::from(Effect::Validate { class: run.draft(), pools: pools(world, run.class) }).tolerant())),
-        Some(Ok(Outcome::Validated(Validation::Again(error)))) => {
-            tracing::debug!(%error, "the NodeClass is validated again");
-            run.again = true;
+        Some(Ok(Outcome::Validated(Validation::Again(cause)))) => {
+            match cause {
+                Some(cause) => run.error(cause.clone()),
+                None => run.again = true,
+            }
+            None
+        }
+        Some(Ok(Outcome::Validated(Validation::Unresolved { reason, message, cause }))) => {
+            run.set.set_false(KIND, reason, message);
+            run.error(cause.clone());
             None
         }
         Some(Ok(Outcome::Validated(verdict))) => {
@@ -82,7 +89,7 @@ fn pools(world: &World, class: &EC2NodeClass) -> Vec<Requirements> {
 
 fn apply(run: &mut Run<'_>, verdict: &Validation) {
     match verdict {
-        Validation::Failed { reason, message } => run.set.set_false(KIND, reason, message),
+        Validation::Failed { reason, message } | Validation::Unresolved { reason, message, .. } => run.set.set_false(KIND, reason, message),
         Validation::Passed | Validation::Again(_) => run.set.set_true(KIND),
     };
 }

@@ -309,7 +309,7 @@ impl Controller {
             let then = match error {
                 error if error.is_not_found() => Then::Rest,
                 error if error.is_conflict() => Then::Again,
-                error => Then::Retry(error.to_string()),
+                error => Then::Retry(error.to_string().into()),
             };
             // An error outweighs a conflict, a conflict an object that is gone.
             let rank = |then: &Then| match then {
@@ -463,6 +463,8 @@ impl Controller {
                     Some((kind, name)) => line.object(kind, "", name),
                     None => line.with("object", work.object()),
                 };
+                let keys = error.call.iter().flat_map(|call| call.keys());
+                let line = keys.fold(line, |line, (key, value)| line.with(key, value));
                 let why = if work.is_poll() { None } else { Some(format!("{work} is tried again: {error}")) };
                 self.queue.fail(work, why, now);
                 self.say(vec![Note::Log(line)], None);

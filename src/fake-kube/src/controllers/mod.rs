@@ -5,7 +5,7 @@
 //! Each is level-triggered: changes say which objects to look at, the store says what is true. Map, in the order in which they run:
 //! [`accounts`] furnishes namespaces, [`cluster_roles`] fills roles that gather others; [`nodes`] keeps nodes' taints and conditions, [`taint_eviction`] removes pods that do not
 //! tolerate them; [`usage`] measures
-//! what pods use, [`autoscalers`] (with [`autoscaling`]) change how many there shall be; [`deployments`], [`replica_sets`], [`daemon_sets`], [`stateful_sets`], [`cron_jobs`], [`jobs`] (with [`job_status`], [`job_indexes`] and [`job_policies`]) make pods; [`volumes`] and
+//! what pods use, [`autoscalers`] (with [`autoscaling`]) change how many there shall be; [`deployments`], [`replica_sets`], [`daemon_sets`], [`stateful_sets`], [`cron_jobs`], [`jobs`] (with [`job_status`], [`job_indexes`] and [`job_policies`]) make pods; [`ephemeral_volumes`] makes the claims that are only theirs, [`volumes`] and
 //! [`provisioner`] give their claims volumes, [`scheduling`] gives them nodes, [`attach_detach`] and
 //! [`attacher`] bring their volumes there;
 //! [`endpoints`] says where services' pods are, [`disruption`] keeps budgets' numbers; [`pod_gc`] and [`garbage`] remove what nobody owns; [`event_ttl`] forgets old events.
@@ -26,6 +26,7 @@ mod daemon_sets;
 mod deployments;
 mod disruption;
 mod endpoints;
+mod ephemeral_volumes;
 mod event_ttl;
 mod events;
 mod facts;
@@ -79,6 +80,7 @@ pub fn all(seed: u64) -> Vec<Box<dyn Controller>> {
         Box::<stateful_sets::StatefulSets>::default(),
         Box::<cron_jobs::CronJobs>::default(),
         Box::<jobs::Jobs>::default(),
+        Box::<ephemeral_volumes::EphemeralVolumes>::default(),
         Box::<volumes::Volumes>::default(),
         Box::<provisioner::EbsProvisioner>::default(),
         Box::new(scheduling::Scheduling::new(seed)),

@@ -150,6 +150,38 @@ fn a_volume_is_made_where_its_pod_goes_and_holds_the_next_pod_there() {
     assert_eq!(world.on_node("a"), 1);
 }
 
+#[test]
+fn a_pods_own_volume_has_a_claim_that_goes_with_it_and_another_ones_claim_is_left_alone() {
+    let mut world = World::new();
+    zoned(&mut world, "a", "one");
+    world.create("storage.k8s.io/storageclasses", class("WaitForFirstConsumer", "ebs.csi.aws.com"));
+    let mut pod = user("p", "-");
+    let mut template = json!({ "spec": claim("x")["spec"] });
+    template["metadata"] = json!({ "labels": { "of": "p" } });
+    pod["spec"]["volumes"] = json!([{ "name": "own", "ephemeral": { "volumeClaimTemplate": template } }]);
+    world.create("pods", pod.clone());
+    world.to(5);
+    let made = world.get("persistentvolumeclaims", "p-own");
+    let owner = &made["metadata"]["ownerReferences"][0];
+    assert_eq!((&owner["kind"], &owner["name"], &owner["controller"]), (&json!("Pod"), &json!("p"), &json!(true)));
+    assert_eq!((&made["metadata"]["labels"]["of"], &made["status"]["phase"]), (&json!("p"), &json!("Bound")));
+    assert_eq!(world.on_node("a"), 1);
+    world.delete("pods", "p", DeleteOptions::now());
+    world.to(60);
+    assert_eq!(world.kube.api().store().len("persistentvolumeclaims"), 0, "it goes with its pod");
+
+    world.create("persistentvolumeclaims", claim("q-own"));
+    pod["metadata"]["name"] = json!("q");
+    world.create("pods", pod);
+    world.to(70);
+    assert!(world.get("persistentvolumeclaims", "q-own")["metadata"]["ownerReferences"].is_null());
+    let events = world.kube.api().store().list("events").map(|event| event.value()["message"].clone()).collect::<Vec<_>>();
+    assert!(
+        events.iter().any(|said| said == "ephemeral volume own: PVC default/q-own was not created for pod default/q (pod is not owner)"),
+        "{events:?}"
+    );
+}
+
 #[rstest]
 #[case::missing(None, "persistentvolumeclaim \"data\" not found")]
 #[case::immediate(Some("Immediate"), "pod has unbound immediate PersistentVolumeClaims")]

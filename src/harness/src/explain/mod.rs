@@ -4,10 +4,11 @@
 //! record; what the record does not hold is not said.
 //!
 //! Map: [`seen`] is what the trace keeps of objects; [`record`] reads a trace back; `question` finds what is asked about;
-//! `machine` follows NodeClaims and nodes; `node`, `stay`, `command`, `drain`, `pod` and `pool` answer; `words` has the sentences of the planner's
+//! `machine` follows NodeClaims and nodes; `node`, `stay`, `command`, `drain`, `pod`, `pool` and `condition` answer; `words` has the sentences of the planner's
 //! verdicts; `text` prints; [`run()`] makes the record of a scenario.
 
 mod command;
+mod condition;
 mod drain;
 mod machine;
 mod node;
@@ -138,7 +139,9 @@ pub enum Error {
     NoStory,
     #[error("the trace holds no decisions: only the built-in controller tells why it did what it did")]
     NoDecisions,
-    #[error("{0:?} names nothing that can be explained: write node/NAME, nodeclaim/NAME, nodepool/NAME or pod/NAMESPACE/NAME")]
+    #[error(
+        "{0:?} names nothing that can be explained: write node/NAME, nodeclaim/NAME, nodepool/NAME, ec2nodeclass/NAME or pod/NAMESPACE/NAME"
+    )]
     Question(String),
     #[error("{at} is before the beginning: the story begins at 0s")]
     BeforeTheBeginning { at: At },
@@ -167,5 +170,6 @@ pub fn explain(record: &Record, question: &Question, at: Option<At>) -> Result<A
         Kind::Node | Kind::NodeClaim => node::answer(record, question, at),
         Kind::Pod => pod::answer(record, question, at),
         Kind::NodePool => pool::answer(record, question, at),
+        Kind::EC2NodeClass => condition::answer(record, question, at),
     }
 }

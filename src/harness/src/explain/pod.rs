@@ -3,7 +3,7 @@
 use super::machine::{self, Machine};
 use super::question::resolve;
 use super::record::{Decision, Record};
-use super::{Answer, At, Error, Fact, Question, Section, node, words};
+use super::{Answer, At, Error, Fact, Question, Section, condition, node, words};
 use planner::output::{PodOutcome, PoolRefusal, Refusal};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -184,17 +184,24 @@ fn why_pending(record: &Record, name: &str, created: At, at: At) -> Vec<Fact> {
         }
         PodOutcome::Invalid { fault, .. } => vec![Fact::new(when, format!("it is refused: {fault}"))],
         PodOutcome::Unschedulable(pools) if pools.is_empty() => vec![Fact::new(when, "there is no NodePool")],
-        PodOutcome::Unschedulable(pools) => pools.iter().map(|pool| refused(when, pool)).collect(),
+        PodOutcome::Unschedulable(pools) => pools.iter().map(|pool| refused(record, when, pool)).collect(),
     }
 }
 
-fn refused(when: At, pool: &PoolRefusal) -> Fact {
-    let lines = node::refusals(&pool.types);
-    let says = if pool.reason == Refusal::NotReady {
-        format!("NodePool {} is not ready", pool.pool)
-    } else {
-        format!("NodePool {} does not take it: {}", pool.pool, pool.reason)
+fn refused(record: &Record, when: At, pool: &PoolRefusal) -> Fact {
+    let mut lines = node::refusals(&pool.types);
+    let fixed = record.object("NodePool", "", &pool.pool, when).is_some_and(|pool| !pool["spec"]["replicas"].is_null());
+    let says = match pool.reason {
+        Refusal::NotReady if fixed => format!("NodePool {} is of fixed size: it gets no nodes for pods", pool.pool),
+        Refusal::NotReady => {
+            lines.extend(condition::of_pool(record, &pool.pool, when));
+            format!("NodePool {} is not ready", pool.pool)
+        }
+        _ => format!("NodePool {} does not take it: {}", pool.pool, pool.reason),
     };
+    if lines.is_empty() && pool.reason == Refusal::NoInstanceTypes && !pool.words.is_empty() {
+        lines.push(format!("as Karpenter says it: {}", pool.words));
+    }
     Fact::new(when, says).more(lines).with(json!(pool))
 }
 

@@ -1,9 +1,9 @@
 //! A NodePool: what it launched, what its limits leave, what its budgets allow.
 
-use super::machine;
 use super::question::resolve;
 use super::record::{Decision, Record};
 use super::{Answer, At, Error, Fact, Question, Section, node, words};
+use super::{condition, machine};
 use planner::disruption::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -18,6 +18,13 @@ pub fn answer(record: &Record, question: &Question, at: At) -> Result<Answer, Er
     let pool = record.object("NodePool", "", name, at);
     if let Some(pool) = pool {
         sections.push(Section { title: "What it is", facts: what(pool) });
+        let unmet = condition::of_pool(record, name, at);
+        if !unmet.is_empty() {
+            sections.push(Section {
+                title: "What keeps it from launching",
+                facts: unmet.into_iter().map(|line| Fact::new(None, line)).collect(),
+            });
+        }
     }
     let mut launched = Vec::new();
     let (mut running, mut sum) = (0_usize, UsdPerHour::ZERO);
@@ -62,6 +69,9 @@ fn what(pool: &Value) -> Vec<Fact> {
     let weight = weight.map(|weight| format!(", weight {weight}")).unwrap_or_default();
     let says = format!("consolidationPolicy {}, consolidateAfter {}{weight}", text("consolidationPolicy"), text("consolidateAfter"));
     let mut facts = vec![Fact::new(None, says).with(disruption.clone())];
+    if let Some(replicas) = pool.pointer("/spec/replicas").and_then(Value::as_i64) {
+        facts.push(Fact::new(None, format!("of fixed size: {replicas} nodes, whatever pods wait")).with(json!({"replicas": replicas})));
+    }
     for budget in disruption["budgets"].as_array().into_iter().flatten() {
         let reasons = budget["reasons"].as_array().map(|reasons| reasons.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
         let reasons = reasons.unwrap_or_else(|| "every reason".to_owned());

@@ -9,6 +9,7 @@ pub enum Kind {
     Node,
     NodeClaim,
     NodePool,
+    EC2NodeClass,
     Pod,
 }
 
@@ -18,12 +19,13 @@ impl fmt::Display for Kind {
             Kind::Node => "node",
             Kind::NodeClaim => "nodeclaim",
             Kind::NodePool => "nodepool",
+            Kind::EC2NodeClass => "ec2nodeclass",
             Kind::Pod => "pod",
         })
     }
 }
 
-/// `node/NAME`, `nodeclaim/NAME`, `nodepool/NAME`, `pod/NAMESPACE/NAME`.
+/// `node/NAME`, `nodeclaim/NAME`, `nodepool/NAME`, `ec2nodeclass/NAME`, `pod/NAMESPACE/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     pub kind: Kind,
@@ -41,6 +43,7 @@ impl FromStr for Question {
             "node" | "nodes" | "no" => Kind::Node,
             "nodeclaim" | "nodeclaims" => Kind::NodeClaim,
             "nodepool" | "nodepools" => Kind::NodePool,
+            "ec2nodeclass" | "ec2nodeclasses" | "ec2nc" => Kind::EC2NodeClass,
             "pod" | "pods" | "po" => Kind::Pod,
             _ => return Err(wrong()),
         };

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Kinds that are kept, with the JSON pointers of what is kept of them beside [`METADATA`].
-const KEPT: [(&str, &[&str]); 5] = [
+const KEPT: [(&str, &[&str]); 6] = [
     ("Pod", &["/metadata/annotations", "/spec/nodeName", "/status/phase", "/status/conditions"]),
     ("Node", &["/metadata/annotations", "/spec/providerID", "/spec/taints", "/status/conditions"]),
     (
@@ -22,7 +22,19 @@ const KEPT: [(&str, &[&str]); 5] = [
             "/status/conditions",
         ],
     ),
-    ("NodePool", &["/spec/disruption", "/spec/limits", "/spec/weight", "/status/resources", "/status/conditions"]),
+    (
+        "NodePool",
+        &[
+            "/spec/disruption",
+            "/spec/limits",
+            "/spec/replicas",
+            "/spec/template/spec/nodeClassRef",
+            "/spec/weight",
+            "/status/resources",
+            "/status/conditions",
+        ],
+    ),
+    ("EC2NodeClass", &["/status/conditions"]),
     (
         "PodDisruptionBudget",
         &["/spec", "/status/expectedPods", "/status/desiredHealthy", "/status/currentHealthy", "/status/disruptionsAllowed"],

@@ -65,8 +65,14 @@ pub struct Pull {
     pub fetched: bool,
 }
 
+/// `pkg/kubelet/eviction/helpers.go`, Reason.
+pub const EVICTED: &str = "Evicted";
+const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Eviction {
+    pub reason: &'static str,
     pub message: String,
     /// It was refused, and never ran here.
     pub refused: bool,
@@ -179,7 +185,7 @@ impl Life {
     pub fn refused(view: &View, message: String, now: Timestamp) -> Life {
         let never = Span { start: Timestamp::MAX, done: Timestamp::MAX };
         let init = vec![never; view.init.len()];
-        let evicted = Some(Eviction { message, refused: true });
+        let evicted = Some(Eviction { reason: EVICTED, message, refused: true });
         Life { ended: Some(now), init, evicted, ..Life::plain(now, Timestamp::MAX, SignedDuration::ZERO) }
     }
 
@@ -189,11 +195,20 @@ impl Life {
         Life { init, ..Life::plain(now, now, profile.stop.draw(stream)) }.with_processes(view)
     }
 
+    /// It has been there for as long as it may, and ends at once (`pkg/kubelet/active_deadline.go`).
+    pub fn expire(&mut self, now: Timestamp) {
+        self.cut(Eviction { reason: DEADLINE_EXCEEDED, message: DEADLINE_MESSAGE.to_owned(), refused: false }, now);
+    }
+
     /// Its node is short of something and ends it at once.
     pub fn evict(&mut self, message: String, now: Timestamp) {
+        self.cut(Eviction { reason: EVICTED, message, refused: false }, now);
+    }
+
+    fn cut(&mut self, why: Eviction, now: Timestamp) {
         self.ended = Some(self.ended.map_or(now, |before| before.min(now)));
         self.stopping.get_or_insert(now);
-        self.evicted = Some(Eviction { message, refused: false });
+        self.evicted = Some(why);
         self.dismiss(now, now);
     }
 

@@ -46,6 +46,10 @@ pub struct View {
     pub ready: bool,
     /// Set when the deletion was asked for: when the grace period ends.
     pub deletion: Option<Deletion>,
+    /// `activeDeadlineSeconds`: so long after `status.startTime` it ends.
+    pub active: Option<SignedDuration>,
+    /// `status.startTime`, once it is told.
+    pub started: Option<Timestamp>,
     pub appetite: Box<Appetite>,
     /// Its PersistentVolumeClaims, ephemeral ones by the name that their controller gives them.
     pub claims: Vec<String>,
@@ -105,6 +109,8 @@ impl View {
             ip: status.and_then(|status| status.pod_ip.clone()).unwrap_or_default(),
             phase: status.and_then(|status| status.phase.clone()).unwrap_or_default(),
             deletion,
+            active: spec.active_deadline_seconds.map(SignedDuration::from_secs),
+            started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
             appetite: Box::new(Appetite::of(pod)),
             claims: claims(pod),
         })
@@ -117,6 +123,11 @@ impl View {
             (container.real, container.program) = (Some(Box::new(Real::of(pod, spec))), None);
         }
         self
+    }
+
+    /// When it has been active for as long as it may.
+    pub fn deadline(&self, life: &Life) -> Option<Timestamp> {
+        self.active.and_then(|active| self.started.unwrap_or(life.accepted).checked_add(active).ok())
     }
 
     /// It has come to its end; only its deletion is left to confirm.

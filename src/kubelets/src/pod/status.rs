@@ -5,17 +5,15 @@ use k8s_openapi::api::core::v1::PodCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
+use super::life::EVICTED;
 use super::runs::{Now, Run};
 use super::{ContainerView, Life, Stage, View};
-
-/// `pkg/kubelet/eviction/helpers.go`, Reason.
-const EVICTED: &str = "Evicted";
 
 /// A merge patch of `status` for a pod that has come to `stage`. `ip` is the pod's own address, `host` its node's.
 pub fn status(view: &View, life: &Life, stage: Stage, ip: &str, host: &str, now: Timestamp) -> Value {
     if let Some(refused) = life.evicted.as_ref().filter(|eviction| eviction.refused) {
         // `pkg/kubelet/kubelet.go`, rejectPod: nothing else is told.
-        return json!({ "metadata": { "uid": view.uid }, "status": { "phase": "Failed", "reason": EVICTED, "message": refused.message } });
+        return json!({ "metadata": { "uid": view.uid }, "status": { "phase": "Failed", "reason": refused.reason, "message": refused.message } });
     }
     let containers: Vec<Value> = view.containers.iter().map(|each| container(view, each, life, (stage, now))).collect();
     let mut status = json!({
@@ -35,7 +33,7 @@ pub fn status(view: &View, life: &Life, stage: Stage, ip: &str, host: &str, now:
         status["initContainerStatuses"] = (0..view.init.len()).filter_map(|place| initial(view, place, life, (stage, now))).collect();
     }
     if let Some(eviction) = life.evicted.as_ref().filter(|_| stage == Stage::Ended) {
-        status["reason"] = Value::from(EVICTED);
+        status["reason"] = Value::from(eviction.reason);
         status["message"] = Value::from(eviction.message.as_str());
     }
     // A pod has an address from its sandbox on.
@@ -237,7 +235,7 @@ fn conditions(view: &View, life: &Life, stage: Stage, now: Timestamp) -> Vec<Pod
         ("PodScheduled", true, None),
     ];
     // `eviction_manager.go`: why it goes.
-    let farewell = life.evicted.as_ref().filter(|_| stage == Stage::Ended);
+    let farewell = life.evicted.as_ref().filter(|eviction| stage == Stage::Ended && eviction.reason == EVICTED);
     let disrupted = farewell.map(|eviction| ("DisruptionTarget", true, Some(("TerminationByKubelet", eviction.message.clone()))));
     let mut conditions = view.conditions.clone();
     for (kind, holds, why) in own.into_iter().chain(disrupted) {

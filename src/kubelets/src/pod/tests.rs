@@ -273,6 +273,18 @@ fn what_wants_too_much_memory_is_killed_and_starts_again() {
 }
 
 #[test]
+fn a_pod_that_outlives_its_deadline_has_failed_and_says_why() {
+    let view = view(json!({ "activeDeadlineSeconds": 3, "containers": [{ "name": "c", "image": "i" }] }));
+    let mut life = life(&view, true);
+    assert_eq!(view.deadline(&life), Some(life.accepted.saturating_add(SignedDuration::from_secs(3)).unwrap()));
+    life.expire(at(30));
+    let told = status(&view, &life, Stage::Ended, "10.0.0.9", "10.0.0.1", at(30))["status"].clone();
+    assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
+    assert_eq!(told["message"], "Pod was active on the node longer than the specified deadline");
+    assert!(told["conditions"].as_array().unwrap().iter().all(|one| one["type"] != "DisruptionTarget"));
+}
+
+#[test]
 fn an_evicted_pod_has_failed_and_says_why() {
     let view = view(one());
     let mut life = life(&view, true);

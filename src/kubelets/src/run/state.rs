@@ -484,7 +484,23 @@ impl State {
         }
     }
 
+    /// A pod with a deadline ends there, or is looked at again then.
+    fn outlive(&mut self, uid: &str, now: Timestamp) {
+        let Some(Tenant { view, life: Some(life), .. }) = self.tenants.get_mut(uid) else { return };
+        let Some(deadline) = view.deadline(life).filter(|_| life.ended.is_none() && life.progress(view, now).0 != Stage::Ended) else {
+            return;
+        };
+        if deadline > now {
+            self.timers.insert((deadline, Key::Pod(uid.to_owned())));
+            return;
+        }
+        life.expire(now);
+        self.tend(uid);
+        self.mark(now, uid);
+    }
+
     fn pod_effect(&mut self, uid: &str, now: Timestamp) -> Option<Effect> {
+        self.outlive(uid, now);
         let tenant = self.tenants.get_mut(uid)?;
         let life = tenant.life.as_ref()?;
         let view = &tenant.view;
