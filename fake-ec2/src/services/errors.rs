@@ -258,6 +258,9 @@ rows! {
     RULE_HAS_TARGETS: "ValidationException", "Rule can't be deleted since it has targets.", "observed";
     PATTERN: "InvalidEventPatternException", "Event pattern is not valid. Reason: {0}", "model, observed";
     RULE_EMPTY: "ValidationException", "Parameter(s) EventPattern or ScheduleExpression must be specified.", "observed";
+    SCHEDULE: "ValidationException", "Parameter ScheduleExpression is not valid.", "observed";
+    SCHEDULE_CRON: "UnsupportedOperation", "Schedules of this cloud are rate(…); cron(…) does not fire here.", "ours";
+    TARGET: "ValidationException", "{0}", "observed; the words on paths are ours";
     EVENTS_TOKEN: "ValidationException", "Parameter NextToken is not valid.", "model (code)";
     NO_MANAGED_RESOURCE: "ResourceNotFoundException", "The resource with identifier {0} was not found.", "model";
 }
