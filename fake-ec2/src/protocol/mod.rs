@@ -34,5 +34,5 @@ pub use form::Form;
 pub use malformed::Malformed;
 pub use reply::{Dialect, failure, fragment, success};
 pub use request::{Parsed, parse};
-pub use route::{Target, target};
+pub use route::{Target, stranger, target};
 pub use scalar::{http_date, timestamp};
