@@ -10,12 +10,14 @@
 //! | [`fleet`], [`allocate`], [`ceiling`] | CreateFleet; which pools it takes; what bounds a launch |
 //! | [`requirements`], [`fleets`] | types by their attributes; fleets described and deleted |
 //! | [`run`] | RunInstances |
-//! | [`instances`], [`attributes`] | describing, stopping, starting, terminating; consoles, status |
+//! | [`instances`], [`attributes`] | describing, stopping, starting, terminating; status |
+//! | [`console`] | what a machine's console shows |
 //! | [`volumes`], [`reservations`], [`tags`] | volumes; capacity reservations and placement groups; tags |
 
 mod allocate;
 mod attributes;
 mod ceiling;
+mod console;
 pub(super) mod fleet;
 mod fleets;
 mod images;
@@ -112,7 +114,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "DetachVolume" => volumes::detach(world, call),
         "DisableImageDeprecation" => images::deprecate(world, call, false),
         "EnableImageDeprecation" => images::deprecate(world, call, true),
-        "GetConsoleOutput" => instances::console(world, call),
+        "GetConsoleOutput" => console::output(world, call),
         "GetInstanceTypesFromInstanceRequirements" => requirements::preview(world, call),
         "ModifyCapacityReservation" => reservations::modify_capacity(world, call),
         "ModifyImageAttribute" => images::modify_attribute(world, call),
