@@ -214,6 +214,11 @@ impl Cloud {
         let operation = parsed.as_ref().ok().map(|parsed| parsed.operation);
         let signed = self.admit(now, request, signed, operation).map_err(|why| refused(why.error(service, dialect.protocol)))?;
         let Parsed { operation, input, unknown } = parsed.map_err(malformed)?;
+        let model = service.model();
+        let shape = model.operations.get(operation).and_then(|operation| operation.input);
+        if let Some(error) = shape.and_then(|shape| protocol::limits::broken(model, dialect.protocol, shape, &input)) {
+            return Err(refused(error));
+        }
         for parameter in &unknown {
             // Names come from clients, who may make up as many as they like.
             let known = self.unknown.len() < MOST_UNKNOWN;

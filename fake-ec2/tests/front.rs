@@ -178,6 +178,22 @@ const VPCS: &str = "Action=DescribeVpcs&Version=2016-11-15";
     400
 )]
 #[case::index_too_large_query("iam", "Action=TagRole&Version=2010-05-08&RoleName=r&Tags.member.99999999999.Key=a", "MalformedInput", 400)]
+#[case::no_such_value(
+    "ec2",
+    "Action=CreateVolume&Version=2016-11-15&AvailabilityZone=us-west-2a&Size=8&VolumeType=gp9",
+    "InvalidParameterValue",
+    400
+)]
+#[case::no_such_value_below(
+    "ec2",
+    "Action=RunInstances&Version=2016-11-15&MinCount=1&MaxCount=1&MetadataOptions.HttpTokens=maybe",
+    "InvalidParameterValue",
+    400
+)]
+#[case::no_such_value_query("iam", "Action=ListPolicies&Version=2010-05-08&Scope=Moon", "ValidationError", 400)]
+#[case::too_long("iam", &format!("Action=GetRole&Version=2010-05-08&RoleName={}", "a".repeat(65)), "ValidationError", 400)]
+#[case::too_many_items("iam", "Action=ListRoles&Version=2010-05-08&MaxItems=1001", "ValidationError", 400)]
+#[case::too_long_below("iam", &format!("Action=TagRole&Version=2010-05-08&RoleName=r&Tags.member.1.Key={}&Tags.member.1.Value=b", "a".repeat(129)), "ValidationError", 400)]
 #[case::cut_json("sqs", r#"{"QueueNamePrefix": "a"#, "SerializationException", 400)]
 #[case::not_an_object("sqs", r#"["a"]"#, "SerializationException", 400)]
 #[case::wrong_kind("ssm", r#"{"Name": {"a": 1}}"#, "SerializationException", 400)]

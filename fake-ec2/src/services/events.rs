@@ -114,10 +114,10 @@ fn switch(world: &mut World<'_>, call: &Call, enabled: bool) -> Answer {
 }
 
 fn put_targets(world: &mut World<'_>, call: &Call) -> Answer {
-    let rule = named(world, &call.input, "Rule")?;
     if let Some(why) = call.input.list("Targets").iter().find_map(transform::fault) {
         return Err(errors::TARGET.error(&[&why]));
     }
+    let rule = named(world, &call.input, "Rule")?;
     for target in call.input.list("Targets") {
         let (Some(id), Some(arn)) = (target.text("Id"), target.text("Arn")) else { continue };
         let held = Target { arn: arn.to_owned(), whole: target.clone() };

@@ -52,7 +52,7 @@ fn session_token(world: &mut World<'_>, call: &Call) -> Answer {
     let root = call.caller.principal.ends_with(":root");
     let seconds = call.input.int("DurationSeconds").unwrap_or(if root { 3600 } else { 12 * 3600 });
     if !(900..=129_600).contains(&seconds) {
-        return Err(errors::SESSION_SECONDS.error(&[&seconds.to_string()]));
+        return Err(errors::SESSION_SECONDS.error(&[&seconds.to_string(), "from 900 to 129600"]));
     }
     let seconds = if root { seconds.min(3600) } else { seconds };
     Ok(json!({"Credentials": keys(world.account, world.now, seconds, Vec::new(), Tags::new())}))

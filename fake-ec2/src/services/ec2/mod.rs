@@ -3,7 +3,7 @@
 //! | module | operations |
 //! |---|---|
 //! | [`offers`] | instance types, offerings, Spot prices, zones, regions |
-//! | [`network`] | VPCs, subnets, security groups, interfaces |
+//! | [`network`] | VPCs, subnets, security groups, interfaces; [`permissions`]: whether a rule is one |
 //! | [`images`] | images |
 //! | [`templates`] | launch templates and versions |
 //! | [`spec`], [`launch`] | what a launch asks for; how it is checked and done |
@@ -25,6 +25,7 @@ mod instances;
 pub(super) mod launch;
 mod network;
 mod offers;
+mod permissions;
 mod requirements;
 mod reservations;
 mod run;

@@ -165,7 +165,7 @@ fn capacity_is_counted_in_weights() {
     assert_eq!(types(&mut desk).len(), 2);
     desk.scaling("SetDesiredCapacity", json!({"AutoScalingGroupName": "nodes", "DesiredCapacity": 4})).expect("set");
     desk.pass(120);
-    assert_eq!(types(&mut desk), [one.clone()]);
+    assert_eq!(types(&mut desk), std::slice::from_ref(&one));
     desk.scaling("SetDesiredCapacity", json!({"AutoScalingGroupName": "nodes", "DesiredCapacity": 9})).expect("set");
     desk.pass(120);
     assert_eq!(types(&mut desk).len(), 3);
