@@ -77,7 +77,7 @@ def test_every_row_has_been_seen(whole):
     # Rows with the same code and words are one to a client.
     seen = {row[1:3] for _, _, code, _, message in Seen.answers if code and (row := row_of(code, message))}
     never = sorted(f"row {row[0]}" for row in rows() if row[1:3] not in seen)
-    assert never == sorted(line for line in unproved() if line.startswith("row "))
+    assert never == sorted(line for line in unproved() if line.startswith("row ")), never
 
 
 def test_the_committed_table_is_what_was_seen(whole):

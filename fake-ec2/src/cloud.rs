@@ -188,9 +188,13 @@ impl Cloud {
         let limits = &self.config.limits;
         let form = Form::of(request, limits);
         let signed = auth::read(request, form.as_ref().unwrap_or(&Form::default()));
-        let target = protocol::target(request, signed.as_ref().ok().and_then(Option::as_ref), form.as_ref().unwrap_or(&Form::default()));
+        let spoken_by = signed.as_ref().ok().and_then(Option::as_ref);
+        let stranger = protocol::stranger(request, spoken_by);
+        let known = || protocol::target(request, spoken_by, form.as_ref().unwrap_or(&Form::default()));
+        let target = if stranger.is_some() { None } else { known() };
         let service = target.as_ref().map(|target| target.service);
         let dialect = Dialect::of(service, request);
+        let dialect = stranger.as_deref().map_or(dialect, |name| dialect.of_stranger(name));
         let refused = |error: AwsError| Refused { service, dialect, error };
         // A request of no service is answered in a protocol's words all the same.
         let spoken = service.unwrap_or(Service::Sts);
@@ -204,12 +208,17 @@ impl Cloud {
         }
         let form = form.map_err(malformed)?;
         let Some(Target { service, region }) = target else {
-            return Err(malformed(Malformed::NoService));
+            return Err(malformed(stranger.map_or(Malformed::NoService, Malformed::NotServed)));
         };
         let parsed = protocol::parse(service, dialect, request, &form, limits);
         let operation = parsed.as_ref().ok().map(|parsed| parsed.operation);
         let signed = self.admit(now, request, signed, operation).map_err(|why| refused(why.error(service, dialect.protocol)))?;
         let Parsed { operation, input, unknown } = parsed.map_err(malformed)?;
+        let model = service.model();
+        let shape = model.operations.get(operation).and_then(|operation| operation.input);
+        if let Some(error) = shape.and_then(|shape| protocol::limits::broken(model, dialect.protocol, shape, &input)) {
+            return Err(refused(error));
+        }
         for parameter in &unknown {
             // Names come from clients, who may make up as many as they like.
             let known = self.unknown.len() < MOST_UNKNOWN;

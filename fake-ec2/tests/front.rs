@@ -93,6 +93,31 @@ fn what_is_no_call_is_refused_in_xml(#[case] limits: Limits, #[case] request: Re
     assert!(body(&response).contains(&format!("<Code>{code}</Code>")), "{}", body(&response));
 }
 
+/// A service that is not here says so, and which are, in its client's protocol.
+#[rstest]
+#[case::query("cloudformation", &[("content-type", "application/x-www-form-urlencoded")], "Action=ListStacks&Version=2010-05-15")]
+#[case::balancers("elasticloadbalancing", &[("content-type", "application/x-www-form-urlencoded")], "Action=DescribeLoadBalancers&Version=2015-12-01")]
+#[case::rest_xml("s3", &[], "")]
+#[case::json("kms", &[("x-amz-target", "TrentService.ListKeys"), ("content-type", "application/x-amz-json-1.1")], "{}")]
+#[case::json_too("logs", &[("x-amz-target", "Logs_20140328.DescribeLogGroups"), ("content-type", "application/x-amz-json-1.1")], "{}")]
+#[case::rest_json("fis", &[], "")]
+fn a_service_that_is_not_served_is_named(#[case] service: &str, #[case] headers: &[(&str, &str)], #[case] sent: &str) {
+    let scope = format!("AWS4-HMAC-SHA256 Credential=AKIDANN/20261120/us-west-2/{service}/aws4_request, SignedHeaders=host, Signature=00");
+    let signed = http::Request::builder().header("authorization", scope).header("x-amz-date", "20261120T170000Z");
+    let by_host = http::Request::builder().header("host", format!("{service}.us-west-2.amazonaws.com"));
+    for (request, named) in [(signed, true), (by_host, !headers.iter().any(|(name, _)| *name == "x-amz-target"))] {
+        // `/clusters` is something of EKS's.
+        let request = headers.iter().fold(request.method("POST").uri("/clusters"), |request, (name, value)| request.header(*name, *value));
+        let response =
+            ask(&mut Cloud::new(Config::default()), request.body(Bytes::copy_from_slice(sent.as_bytes())).expect("a valid request"));
+        assert_eq!(refusal(&response), ("UnsupportedOperation".to_owned(), 400), "{}", body(&response));
+        let json = serde_json::from_str::<serde_json::Value>(&body(&response)).is_ok();
+        assert_eq!(json, matches!(service, "kms" | "logs" | "fis"), "{}", body(&response));
+        let says = |words: &str| body(&response).contains(words);
+        assert!((!named || says(&format!("service {service} is not served"))) && says("ec2, iam, sts"), "{}", body(&response));
+    }
+}
+
 /// A request of each protocol: the service's signing name, what goes into its head, and a body that is right.
 fn sent(service: &str, body: &str) -> Request {
     let scope = format!("AWS4-HMAC-SHA256 Credential=AKIDANN/20261120/us-west-2/{service}/aws4_request, SignedHeaders=host, Signature=00");
@@ -145,6 +170,30 @@ const VPCS: &str = "Action=DescribeVpcs&Version=2016-11-15";
 #[case::missing_ec2("ec2", "Action=CreateSnapshot&Version=2016-11-15", "UnsupportedOperation", 400)]
 #[case::no_number("ec2", "Action=RunInstances&Version=2016-11-15&MinCount=two&MaxCount=3", "InvalidParameterValue", 400)]
 #[case::no_number_query("iam", "Action=ListRoles&Version=2010-05-08&MaxItems=many", "MalformedInput", 400)]
+#[case::index_too_large("ec2", "Action=DescribeInstances&Version=2016-11-15&InstanceId.99999999999=i-1", "InvalidParameterValue", 400)]
+#[case::index_too_large_below(
+    "ec2",
+    "Action=DescribeVpcs&Version=2016-11-15&Filter.1.Name=a&Filter.1.Value.4294967296=b",
+    "InvalidParameterValue",
+    400
+)]
+#[case::index_too_large_query("iam", "Action=TagRole&Version=2010-05-08&RoleName=r&Tags.member.99999999999.Key=a", "MalformedInput", 400)]
+#[case::no_such_value(
+    "ec2",
+    "Action=CreateVolume&Version=2016-11-15&AvailabilityZone=us-west-2a&Size=8&VolumeType=gp9",
+    "InvalidParameterValue",
+    400
+)]
+#[case::no_such_value_below(
+    "ec2",
+    "Action=RunInstances&Version=2016-11-15&MinCount=1&MaxCount=1&MetadataOptions.HttpTokens=maybe",
+    "InvalidParameterValue",
+    400
+)]
+#[case::no_such_value_query("iam", "Action=ListPolicies&Version=2010-05-08&Scope=Moon", "ValidationError", 400)]
+#[case::too_long("iam", &format!("Action=GetRole&Version=2010-05-08&RoleName={}", "a".repeat(65)), "ValidationError", 400)]
+#[case::too_many_items("iam", "Action=ListRoles&Version=2010-05-08&MaxItems=1001", "ValidationError", 400)]
+#[case::too_long_below("iam", &format!("Action=TagRole&Version=2010-05-08&RoleName=r&Tags.member.1.Key={}&Tags.member.1.Value=b", "a".repeat(129)), "ValidationError", 400)]
 #[case::cut_json("sqs", r#"{"QueueNamePrefix": "a"#, "SerializationException", 400)]
 #[case::not_an_object("sqs", r#"["a"]"#, "SerializationException", 400)]
 #[case::wrong_kind("ssm", r#"{"Name": {"a": 1}}"#, "SerializationException", 400)]

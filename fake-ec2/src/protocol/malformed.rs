@@ -8,6 +8,8 @@ use crate::model::{Protocol, Service};
 pub enum Malformed {
     #[error("no service is named")]
     NoService,
+    #[error("the service {0} is not served")]
+    NotServed(String),
     #[error("no action is named")]
     NoAction,
     #[error("there is no operation {0}")]
@@ -36,6 +38,10 @@ impl Malformed {
     pub fn error(&self, service: Service, protocol: Protocol) -> AwsError {
         match self {
             Self::NoService => AwsError::new("MissingAuthenticationToken", "Missing Authentication Token"),
+            Self::NotServed(name) => {
+                let served = Service::ALL.map(Service::signing_name).join(", ");
+                AwsError::new("UnsupportedOperation", format!("The service {name} is not served by this cloud. Served are: {served}."))
+            }
             Self::NoAction => AwsError::new("MissingAction", "The request is missing an action or a required parameter."),
             Self::NoSuchOperation(name) => no_such_operation(name, service, protocol),
             Self::NotDone(name) => AwsError::new("UnsupportedOperation", format!("The operation {name} is not done by this cloud.")),

@@ -11,6 +11,7 @@
 //! | [`xml`] | outputs to XML |
 //! | [`scalar`] | numbers, booleans, timestamps |
 //! | [`malformed`] | what is wrong with a request, in each service's words |
+//! | [`limits`] | what the models say of values beyond their kind |
 //! | [`fit`] | whether a value fits its shape |
 
 pub mod call;
@@ -18,6 +19,7 @@ pub mod error;
 pub(crate) mod fit;
 mod form;
 mod json;
+pub(crate) mod limits;
 mod malformed;
 mod query;
 mod reply;
@@ -34,5 +36,5 @@ pub use form::Form;
 pub use malformed::Malformed;
 pub use reply::{Dialect, failure, fragment, success};
 pub use request::{Parsed, parse};
-pub use route::{Target, target};
+pub use route::{Target, stranger, target};
 pub use scalar::{http_date, timestamp};

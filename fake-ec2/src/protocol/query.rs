@@ -115,6 +115,7 @@ impl<'a> Reader<'a> {
         let Some((items, path)) = self.below(node, (!flat).then_some(wrapper), path, &below) else {
             return Ok(Value::Array(Vec::new()));
         };
+        numbered(items, path)?;
         let mut list = Vec::new();
         for (index, item) in items.indexed() {
             list.extend(self.value(member.shape, false, item, &path.part(Key::Index(index)))?);
@@ -128,6 +129,7 @@ impl<'a> Reader<'a> {
         let Some((entries, path)) = self.below(node, (!flat).then_some("entry"), path, &below) else {
             return Ok(Value::Object(Map::new()));
         };
+        numbered(entries, path)?;
         let (key_name, value_name) = (key.location_name.unwrap_or("key"), value.location_name.unwrap_or("value"));
         let mut object = Map::new();
         for (index, entry) in entries.indexed() {
@@ -186,5 +188,18 @@ impl<'a> Reader<'a> {
         if node.value.is_some() {
             self.unknown.push(path.to_string());
         }
+    }
+}
+
+/// A number that cannot be an index must not be taken for a name that nobody knows: what it numbers would be left out without a word.
+fn numbered(items: &Tree<'_>, path: &Path<'_>) -> Result<(), Malformed> {
+    let digits = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    let wrong = items.children.keys().find_map(|key| match key {
+        Key::Name(name) if digits(name) => Some(*name),
+        Key::Name(_) | Key::Index(_) => None,
+    });
+    match wrong {
+        Some(index) => Err(Malformed::Value { path: path.to_string(), value: index.to_owned(), wanted: "list index" }),
+        None => Ok(()),
     }
 }

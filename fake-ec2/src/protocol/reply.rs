@@ -16,6 +16,13 @@ pub struct Dialect {
 }
 
 impl Dialect {
+    /// The dialect of a client of a service that is not here.
+    #[must_use]
+    pub fn of_stranger(self, name: &str) -> Self {
+        let protocol = if REST_JSON.contains(&name) { Protocol::RestJson } else { self.protocol };
+        Self { protocol, ..self }
+    }
+
     /// The dialect of a request to a service, or of one that names no service.
     pub fn of<B>(service: Option<Service>, request: &http::Request<B>) -> Self {
         let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -31,6 +38,33 @@ impl Dialect {
         Self { protocol, query_mode }
     }
 }
+
+/// Services, by their signing names, whose clients read JSON though nothing in a request says so: the `restJson1` ones of botocore's models that
+/// tools around a cluster call.
+const REST_JSON: [&str; 22] = [
+    "access-analyzer",
+    "apigateway",
+    "appconfig",
+    "appmesh",
+    "aps",
+    "backup",
+    "batch",
+    "elasticfilesystem",
+    "emr-containers",
+    "fis",
+    "glacier",
+    "grafana",
+    "guardduty",
+    "kafka",
+    "lambda",
+    "pipes",
+    "ram",
+    "resource-explorer-2",
+    "resource-groups",
+    "scheduler",
+    "vpc-lattice",
+    "xray",
+];
 
 /// The response to a call that went well. An output that does not fit the model is a mistake of ours and becomes a loud `InternalError`.
 pub fn success(service: Service, dialect: Dialect, operation: &Operation, request_id: &str, output: &Value) -> Response<Bytes> {

@@ -37,6 +37,24 @@ pub fn target<B>(request: &http::Request<B>, signed: Option<&Signed>, form: &For
     })
 }
 
+/// The name of a service of AWS's that is not here, as the request tells it.
+pub fn stranger<B>(request: &http::Request<B>, signed: Option<&Signed>) -> Option<String> {
+    if let Some(signed) = signed.filter(|signed| !signed.service.is_empty()) {
+        return Service::from_signing_name(&signed.service).is_none().then(|| signed.service.clone());
+    }
+    let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok()?.split_once('.'));
+    let target = target.map(|(prefix, _)| prefix.to_owned()).filter(|_| by_target(request).is_none());
+    target.or_else(|| {
+        let host = host(request)?;
+        let rest = SUFFIXES.iter().find_map(|suffix| host.strip_suffix(suffix))?;
+        let name = rest.split('.').find(|part| *part != "api")?;
+        by_host(&host).is_none().then(|| name.to_owned())
+    })
+}
+
+/// Where AWS's services are. Source: AWS General Reference, "AWS service endpoints".
+const SUFFIXES: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"];
+
 /// The host that the request was sent to, without a port.
 fn host<B>(request: &http::Request<B>) -> Option<String> {
     let header = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
@@ -46,8 +64,7 @@ fn host<B>(request: &http::Request<B>) -> Option<String> {
 
 /// `ec2.us-west-2.amazonaws.com`, `api.pricing.us-east-1.amazonaws.com`, `iam.amazonaws.com`, `ec2.us-west-2.api.aws`.
 fn by_host(host: &str) -> Option<Target> {
-    let suffixes = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"];
-    let rest = suffixes.iter().find_map(|suffix| host.strip_suffix(suffix))?;
+    let rest = SUFFIXES.iter().find_map(|suffix| host.strip_suffix(suffix))?;
     let mut parts = rest.split('.').filter(|part| *part != "api").peekable();
     let service = match parts.next()? {
         "queue" => Service::Sqs,

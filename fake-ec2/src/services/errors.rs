@@ -82,6 +82,8 @@ rows! {
     ZONE_UNKNOWN: "InvalidParameterValue", "Invalid availability zone: [{0}]", "observed: DescribeAvailabilityZones";
     TAG_LIMIT: "TagLimitExceeded", "The maximum number of Tags for a resource has been reached.", "EC2 errors";
     TAG_RESERVED: "InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use", "EC2 errors, observed";
+    TAG_KEY: "InvalidParameterValue", "Tag key exceeds the maximum length of 128 characters: '{0}'", "EC2 errors (code)";
+    TAG_VALUE: "InvalidParameterValue", "Tag value exceeds the maximum length of 256 characters: '{0}'", "EC2 errors (code)";
     TAG_TARGET: "InvalidID", "The ID '{0}' is not valid", "EC2 errors";
 
     // EC2: launches
@@ -115,6 +117,10 @@ rows! {
     VPC_IN_USE: "DependencyViolation", "The vpc '{0}' has dependencies and cannot be deleted.", "EC2 errors, observed";
     SUBNET_IN_USE: "DependencyViolation", "The subnet '{0}' has dependencies and cannot be deleted.", "EC2 errors, observed";
     PERMISSION_EXISTS: "InvalidPermission.Duplicate", "the specified rule already exists", "EC2 errors, observed";
+    PROTOCOL: "InvalidParameterValue", "Invalid value '{0}' for IP protocol. Unknown protocol.", "EC2 errors, observed";
+    PORT: "InvalidParameterValue", "Invalid value '{0}' for port. Must be between 0 and 65535.", "EC2 errors (code)";
+    PORT_RANGE: "InvalidParameterValue", "Invalid TCP/UDP port range ({0}:{1})", "EC2 errors, observed";
+    RULE_CIDR: "InvalidParameterValue", "CIDR block {0} is malformed", "EC2 errors, observed";
     NO_PERMISSION: "InvalidPermission.NotFound", "The specified rule does not exist in this security group.", "EC2 errors, observed";
     DEFAULT_GROUP: "CannotDelete", "the specified group: \"{0}\" name: \"default\" cannot be deleted by a user", "EC2 errors, observed";
     VOLUME_IN_USE: "VolumeInUse", "Volume {0} is currently attached to {1}", "EC2 errors, observed";
@@ -154,7 +160,7 @@ rows! {
     LINKED_ROLE_EXISTS: "InvalidInput", "Service role name {0} has been taken in this account, please try a different suffix.", "observed";
     MAY_NOT_ASSUME: "AccessDenied", "User: {0} is not authorized to perform: {1} on resource: {2}", "observed";
     SESSION_OF_SESSION: "AccessDenied", "Cannot call GetSessionToken with session credentials", "observed";
-    SESSION_SECONDS: "ValidationError", "Value '{0}' at 'durationSeconds' failed to satisfy constraint: Member must have value between 900 and 129600", "common errors (code)";
+    SESSION_SECONDS: "ValidationError", "1 validation error detected: Value '{0}' at 'durationSeconds' failed to satisfy constraint: Member must have value {1}", "common errors, observed";
     KEY_FORM: "ValidationError", "Value '{0}' at 'accessKeyId' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w]*, and have length between 16 and 128", "common errors (code)";
     SESSION_LENGTH: "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.", "observed";
     NO_ROLE: "NoSuchEntity", "The role with name {0} cannot be found.", "observed; A/pkg/errors/errors.go matches `role`";
@@ -258,6 +264,9 @@ rows! {
     RULE_HAS_TARGETS: "ValidationException", "Rule can't be deleted since it has targets.", "observed";
     PATTERN: "InvalidEventPatternException", "Event pattern is not valid. Reason: {0}", "model, observed";
     RULE_EMPTY: "ValidationException", "Parameter(s) EventPattern or ScheduleExpression must be specified.", "observed";
+    SCHEDULE: "ValidationException", "Parameter ScheduleExpression is not valid.", "observed";
+    SCHEDULE_CRON: "UnsupportedOperation", "Schedules of this cloud are rate(…); cron(…) does not fire here.", "ours";
+    TARGET: "ValidationException", "{0}", "observed; the words on paths are ours";
     EVENTS_TOKEN: "ValidationException", "Parameter NextToken is not valid.", "model (code)";
     NO_MANAGED_RESOURCE: "ResourceNotFoundException", "The resource with identifier {0} was not found.", "model";
 }

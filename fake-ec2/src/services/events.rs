@@ -7,8 +7,8 @@ use super::input::{Members, Out, Read};
 use super::page;
 use super::{Answer, errors};
 use crate::protocol::{AwsError, Call};
-use crate::state::World;
-use crate::state::bus::{self, BusRule, Target};
+use crate::state::bus::{self, BadSchedule, BusRule, Target};
+use crate::state::{World, pattern, transform};
 
 const BUS: &str = "default";
 
@@ -61,7 +61,7 @@ fn put_rule(world: &mut World<'_>, call: &Call) -> Answer {
         None => None,
         Some(text) => {
             let pattern: Value = serde_json::from_str(text).map_err(|_| errors::PATTERN.error(&["Invalid JSON"]))?;
-            if let Some(fault) = bus::pattern_fault(&pattern) {
+            if let Some(fault) = pattern::fault(&pattern) {
                 return Err(errors::PATTERN.error(&[&fault]));
             }
             Some(pattern)
@@ -69,6 +69,11 @@ fn put_rule(world: &mut World<'_>, call: &Call) -> Answer {
     };
     if schedule.is_none() && pattern.is_none() {
         return Err(errors::RULE_EMPTY.error(&[]));
+    }
+    match schedule.as_deref().map(bus::rate) {
+        Some(Err(BadSchedule::Nonsense)) => return Err(errors::SCHEDULE.error(&[])),
+        Some(Err(BadSchedule::Cron)) => return Err(errors::SCHEDULE_CRON.error(&[])),
+        Some(Ok(_)) | None => {}
     }
     let arn = world.account.arn("events", &world.region.name, &format!("rule/{name}"));
     let held = world.region.bus.rules.remove(name);
@@ -78,6 +83,7 @@ fn put_rule(world: &mut World<'_>, call: &Call) -> Answer {
         arn: arn.clone(),
         pattern,
         schedule,
+        fires: None,
         description: call.input.text("Description").map(str::to_owned),
         enabled: call.input.text("State") != Some("DISABLED"),
         tags,
@@ -85,6 +91,7 @@ fn put_rule(world: &mut World<'_>, call: &Call) -> Answer {
         deliveries,
     };
     world.region.bus.rules.insert(name.to_owned(), rule);
+    bus::wind(world, name);
     Ok(json!({"RuleArn": arn}))
 }
 
@@ -98,15 +105,22 @@ fn delete_rule(world: &mut World<'_>, call: &Call) -> Answer {
 }
 
 fn switch(world: &mut World<'_>, call: &Call, enabled: bool) -> Answer {
-    named(world, &call.input, "Name")?.enabled = enabled;
+    let rule = named(world, &call.input, "Name")?;
+    let (name, was) = (rule.name.clone(), std::mem::replace(&mut rule.enabled, enabled));
+    if was != enabled {
+        bus::wind(world, &name);
+    }
     Ok(Out::new().done())
 }
 
 fn put_targets(world: &mut World<'_>, call: &Call) -> Answer {
+    if let Some(why) = call.input.list("Targets").iter().find_map(transform::fault) {
+        return Err(errors::TARGET.error(&[&why]));
+    }
     let rule = named(world, &call.input, "Rule")?;
     for target in call.input.list("Targets") {
         let (Some(id), Some(arn)) = (target.text("Id"), target.text("Arn")) else { continue };
-        let held = Target { arn: arn.to_owned(), input: target.text("Input").map(str::to_owned), whole: target.clone() };
+        let held = Target { arn: arn.to_owned(), whole: target.clone() };
         rule.targets.insert(id.to_owned(), held);
     }
     Ok(json!({"FailedEntryCount": 0, "FailedEntries": []}))
@@ -147,6 +161,12 @@ fn rule_names(world: &mut World<'_>, call: &Call) -> Answer {
 fn put_events(world: &mut World<'_>, call: &Call) -> Answer {
     let (mut entries, mut failed) = (Vec::new(), 0);
     for entry in call.input.list("Entries") {
+        // Source: EventBridge user guide, "Sending events with PutEvents": the prefix is AWS's own.
+        if entry.text("Source").is_some_and(|source| source.starts_with("aws.")) {
+            failed += 1;
+            entries.push(json!({"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": "Not authorized for the source."}));
+            continue;
+        }
         let detail = entry.text("Detail").map(serde_json::from_str::<Value>);
         let Some(Ok(detail @ Value::Object(_))) = detail else {
             failed += 1;

@@ -52,7 +52,7 @@ fn session_token(world: &mut World<'_>, call: &Call) -> Answer {
     let root = call.caller.principal.ends_with(":root");
     let seconds = call.input.int("DurationSeconds").unwrap_or(if root { 3600 } else { 12 * 3600 });
     if !(900..=129_600).contains(&seconds) {
-        return Err(errors::SESSION_SECONDS.error(&[&seconds.to_string()]));
+        return Err(errors::SESSION_SECONDS.error(&[&seconds.to_string(), "from 900 to 129600"]));
     }
     let seconds = if root { seconds.min(3600) } else { seconds };
     Ok(json!({"Credentials": keys(world.account, world.now, seconds, Vec::new(), Tags::new())}))
@@ -63,13 +63,13 @@ fn assume(world: &mut World<'_>, call: &Call) -> Answer {
     credentials(world, call, "sts:AssumeRole")
 }
 
-/// Keys for whoever holds a token that the role trusts. The token's signature is not verified; its issuer, audience, time and the role's
-/// trust policy are, where policies are asked.
+/// Keys for whoever holds a token that the role trusts. The token's signature is not verified; its form and time always are, its issuer,
+/// audience and the role's trust policy where policies are asked.
 fn with_web_identity(world: &mut World<'_>, call: &Call) -> Answer {
-    let claims = token::claims(call.input.text("WebIdentityToken").unwrap_or_default());
-    let subject = claims.as_ref().and_then(|claims| claims.text("sub")).unwrap_or_default().to_owned();
+    let claims = token::in_time(call.input.text("WebIdentityToken").unwrap_or_default(), world.now)?;
+    let subject = claims.text("sub").unwrap_or_default().to_owned();
     if world.account.settings.iam != IamMode::Off {
-        let refused = token::admit(world, call, claims.as_ref());
+        let refused = token::admit(world, call, &claims);
         if world.account.settings.iam == IamMode::Enforce {
             refused?;
         }

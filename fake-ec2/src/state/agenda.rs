@@ -20,6 +20,8 @@ pub enum Due {
     Forget { region: String, id: String },
     /// An event reaches the bus's rules.
     Event { region: String, event: Value },
+    /// A rule of the bus fires by its schedule, unless that was changed.
+    Schedule { region: String, rule: String },
     /// A message came into a queue beside all requests; a waiting receiver must be asked again.
     Visible { region: String },
     /// A Spot price may have changed that somebody pays up to a maximum only.
@@ -44,6 +46,7 @@ impl Due {
             | Self::Forget { region, .. }
             | Self::Fate { region, .. }
             | Self::Event { region, .. }
+            | Self::Schedule { region, .. }
             | Self::Visible { region }
             | Self::Price { region }
             | Self::Group { region, .. }
@@ -69,6 +72,7 @@ impl Due {
             | Self::Fate { .. }
             | Self::Reservation { .. }
             | Self::Forget { .. }
+            | Self::Schedule { .. }
             | Self::Visible { .. }
             | Self::Price { .. } => None,
         }

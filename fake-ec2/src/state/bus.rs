@@ -13,7 +13,7 @@ use super::machine::Phase;
 use super::network::Tags;
 use super::queue::Queue;
 use super::rules::{Disturbance, Effect};
-use super::{State, World};
+use super::{State, World, pattern, transform};
 use crate::services::access;
 
 /// The default bus of a region.
@@ -29,6 +29,8 @@ pub struct BusRule {
     pub arn: String,
     pub pattern: Option<Value>,
     pub schedule: Option<String>,
+    /// When it fires by its schedule.
+    pub fires: Option<Timestamp>,
     pub description: Option<String>,
     pub enabled: bool,
     pub tags: Tags,
@@ -50,9 +52,7 @@ pub struct Deliveries {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Target {
     pub arn: String,
-    /// What is sent in place of the event.
-    pub input: Option<String>,
-    /// As it was put.
+    /// As it was put; what it says of its input is [`transform`]'s.
     pub whole: Value,
 }
 
@@ -115,12 +115,75 @@ fn disturbed(world: &mut World<'_>, kind: &str, at: Timestamp) -> Vec<Timestamp>
     arrivals
 }
 
-/// An event reaches its targets: one message per matching rule and target, if the target's policy lets it in.
+/// An event reaches the rules that want it.
 pub(crate) fn deliver(world: &mut World<'_>, event: &Value) {
+    deliver_by(world, event, |rule| rule.wants(event));
+}
+
+/// A rule fires by its schedule, unless it was told something else meanwhile, and will again.
+/// Source: EventBridge user guide, "Creating a rule that runs on a schedule": the event's form.
+pub(crate) fn fire(world: &mut World<'_>, name: &str) {
+    let now = world.now;
+    let Some(rule) = world.region.bus.rules.get(name).filter(|rule| rule.fires == Some(now)) else { return };
+    let arn = rule.arn.clone();
+    let event = json!({
+        "version": "0",
+        "id": world.account.entropy.uuid("event"),
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": world.account.id,
+        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "region": world.region.name,
+        "resources": [arn],
+        "detail": {},
+    });
+    deliver_by(world, &event, |rule| rule.name == name);
+    wind(world, name);
+}
+
+/// Says anew when a rule fires next: not at all when it is off or has no schedule.
+pub(crate) fn wind(world: &mut World<'_>, name: &str) {
+    let now = world.now;
+    let Some(rule) = world.region.bus.rules.get_mut(name) else { return };
+    let every = rule.schedule.as_deref().filter(|_| rule.enabled).and_then(|schedule| rate(schedule).ok());
+    rule.fires = every.map(|every| later(now, every));
+    if let Some(at) = rule.fires {
+        world.account.agenda.add(at, Due::Schedule { region: world.region.name.clone(), rule: name.to_owned() });
+    }
+}
+
+/// Why a schedule is none that is kept here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadSchedule {
+    /// It is no schedule.
+    Nonsense,
+    /// It is `cron(…)`.
+    Cron,
+}
+
+/// How often `rate(5 minutes)` fires. Source: EventBridge user guide, "Rate expressions": the unit is singular for 1 and plural else.
+pub fn rate(schedule: &str) -> Result<SignedDuration, BadSchedule> {
+    let inside = |name: &str| schedule.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+    if inside("cron").is_some_and(|fields| fields.split_whitespace().count() == 6) {
+        return Err(BadSchedule::Cron);
+    }
+    let (count, unit) = inside("rate").and_then(|inside| inside.split_once(' ')).ok_or(BadSchedule::Nonsense)?;
+    let count: i64 = count.parse().ok().filter(|count| (1..=1_000_000).contains(count)).ok_or(BadSchedule::Nonsense)?;
+    let minutes = match (unit, count) {
+        ("minute", 1) | ("minutes", 2..) => 1,
+        ("hour", 1) | ("hours", 2..) => 60,
+        ("day", 1) | ("days", 2..) => 24 * 60,
+        _ => return Err(BadSchedule::Nonsense),
+    };
+    Ok(SignedDuration::from_mins(count * minutes))
+}
+
+/// An event reaches its targets: one message per rule and target, if the target's policy lets it in.
+fn deliver_by(world: &mut World<'_>, event: &Value, wants: impl Fn(&BusRule) -> bool) {
     let mut parcels = Vec::new();
-    for rule in world.region.bus.rules.values().filter(|rule| rule.wants(event)) {
+    for rule in world.region.bus.rules.values().filter(|rule| wants(rule)) {
         for (id, target) in &rule.targets {
-            let body = target.input.clone().unwrap_or_else(|| event.to_string());
+            let body = transform::body(&target.whole, (&rule.name, &rule.arn), event, world.now);
             let queue = target.arn.rsplit(':').next().unwrap_or_default().to_owned();
             parcels.push((rule.name.clone(), rule.arn.clone(), id.clone(), queue, body));
         }
@@ -168,85 +231,8 @@ fn send(queue: &mut Queue, now: Timestamp, id: String, body: String) {
 
 impl BusRule {
     pub fn wants(&self, event: &Value) -> bool {
-        self.enabled && self.pattern.as_ref().is_some_and(|pattern| matches(pattern, event))
+        self.enabled && self.pattern.as_ref().is_some_and(|pattern| pattern::matches(pattern, event))
     }
-}
-
-/// Whether an event matches a pattern: every member of the pattern must match; a list offers alternatives.
-/// Source: EventBridge user guide, "Creating Amazon EventBridge event patterns".
-pub fn matches(pattern: &Value, event: &Value) -> bool {
-    let Some(pattern) = pattern.as_object() else { return false };
-    pattern.iter().all(|(name, wanted)| {
-        let found = event.get(name);
-        match wanted {
-            Value::Object(_) => found.is_some_and(|found| matches(wanted, found)),
-            Value::Array(alternatives) => alternatives.iter().any(|alternative| any_matches(alternative, found)),
-            _ => false,
-        }
-    })
-}
-
-/// A list in the event matches if one of its items does.
-fn any_matches(alternative: &Value, found: Option<&Value>) -> bool {
-    match found {
-        Some(Value::Array(items)) => items.iter().any(|item| one_matches(alternative, Some(item))),
-        found => one_matches(alternative, found),
-    }
-}
-
-fn one_matches(alternative: &Value, found: Option<&Value>) -> bool {
-    let Some((operator, operand)) = alternative.as_object().and_then(|object| object.iter().next()) else {
-        return found == Some(alternative);
-    };
-    let text = found.and_then(Value::as_str);
-    match operator.as_str() {
-        "exists" => operand.as_bool() == Some(found.is_some()),
-        "prefix" => operand.as_str().is_some_and(|start| text.is_some_and(|text| text.starts_with(start))),
-        "suffix" => operand.as_str().is_some_and(|end| text.is_some_and(|text| text.ends_with(end))),
-        "equals-ignore-case" => operand.as_str().is_some_and(|same| text.is_some_and(|text| text.eq_ignore_ascii_case(same))),
-        "wildcard" => operand.as_str().is_some_and(|form| text.is_some_and(|text| crate::services::filter::glob(form, text))),
-        "anything-but" => found.is_some_and(|found| match operand {
-            Value::Array(list) => !list.contains(found),
-            Value::Object(_) => !one_matches(operand, Some(found)),
-            _ => operand != found,
-        }),
-        "numeric" => found.and_then(Value::as_f64).is_some_and(|number| numeric(operand, number)),
-        _ => false,
-    }
-}
-
-fn numeric(operand: &Value, number: f64) -> bool {
-    let terms = operand.as_array().map_or(&[][..], Vec::as_slice);
-    !terms.is_empty()
-        && terms.chunks(2).all(|term| match term {
-            [Value::String(operator), bound] => bound.as_f64().is_some_and(|bound| match operator.as_str() {
-                "<" => number < bound,
-                "<=" => number <= bound,
-                ">" => number > bound,
-                ">=" => number >= bound,
-                "=" => number == bound,
-                _ => false,
-            }),
-            _ => false,
-        })
-}
-
-/// What is wrong with a pattern, if anything: it must be an object whose leaves are lists of scalars or known operators.
-pub fn pattern_fault(pattern: &Value) -> Option<String> {
-    const OPERATORS: [&str; 7] = ["exists", "prefix", "suffix", "equals-ignore-case", "wildcard", "anything-but", "numeric"];
-    let Some(pattern) = pattern.as_object() else { return Some("Filter is not an object".into()) };
-    if pattern.is_empty() {
-        return Some("Event pattern must contain at least one field".into());
-    }
-    pattern.iter().find_map(|(name, wanted)| match wanted {
-        Value::Object(_) => pattern_fault(wanted),
-        Value::Array(list) if list.is_empty() => Some(format!("Empty arrays are not allowed at \"{name}\"")),
-        Value::Array(list) => list.iter().find_map(|item| {
-            let operator = item.as_object()?.keys().next()?;
-            (!OPERATORS.contains(&operator.as_str())).then(|| format!("Unrecognized match type {operator}"))
-        }),
-        _ => Some(format!("\"{name}\" must be an object or an array")),
-    })
 }
 
 #[cfg(test)]
@@ -256,34 +242,18 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case(r#"{"source":["aws.ec2"]}"#, true)]
-    #[case(r#"{"source":["aws.health"]}"#, false)]
-    #[case(r#"{"source":["aws.ec2"],"detail-type":["EC2 Instance State-change Notification"]}"#, true)]
-    #[case(r#"{"detail":{"state":["stopping","running"]}}"#, true)]
-    #[case(r#"{"detail":{"state":[{"prefix":"run"}]}}"#, true)]
-    #[case(r#"{"detail":{"state":[{"suffix":"ing"}]}}"#, true)]
-    #[case(r#"{"detail":{"state":[{"anything-but":["running"]}]}}"#, false)]
-    #[case(r#"{"detail":{"other":[{"exists":false}]}}"#, true)]
-    #[case(r#"{"detail":{"count":[{"numeric":[">",2,"<=",3]}]}}"#, true)]
-    #[case(r#"{"detail":{"count":[{"numeric":[">",3]}]}}"#, false)]
-    #[case(r#"{"resources":["arn:b"]}"#, true)]
-    #[case(r#"{"missing":["x"]}"#, false)]
-    fn patterns(#[case] pattern: &str, #[case] matched: bool) {
-        let event = json!({
-            "source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification", "resources": ["arn:a", "arn:b"],
-            "detail": {"state": "running", "count": 3},
-        });
-        let pattern: Value = serde_json::from_str(pattern).expect("JSON");
-        assert_eq!((pattern_fault(&pattern), matches(&pattern, &event)), (None, matched));
-    }
-
-    #[rstest]
-    #[case("[]")]
-    #[case("{}")]
-    #[case(r#"{"source":"aws.ec2"}"#)]
-    #[case(r#"{"source":[]}"#)]
-    #[case(r#"{"source":[{"like":"x"}]}"#)]
-    fn bad_patterns(#[case] pattern: &str) {
-        assert!(pattern_fault(&serde_json::from_str(pattern).expect("JSON")).is_some());
+    #[case("rate(1 minute)", Ok(1))]
+    #[case("rate(5 minutes)", Ok(5))]
+    #[case("rate(1 hour)", Ok(60))]
+    #[case("rate(2 days)", Ok(2880))]
+    #[case("rate(1 minutes)", Err(BadSchedule::Nonsense))]
+    #[case("rate(5 minute)", Err(BadSchedule::Nonsense))]
+    #[case("rate(0 minutes)", Err(BadSchedule::Nonsense))]
+    #[case("rate(5 weeks)", Err(BadSchedule::Nonsense))]
+    #[case("every minute", Err(BadSchedule::Nonsense))]
+    #[case("cron(0 12 * *)", Err(BadSchedule::Nonsense))]
+    #[case("cron(0 12 * * ? *)", Err(BadSchedule::Cron))]
+    fn schedules(#[case] text: &str, #[case] minutes: Result<i64, BadSchedule>) {
+        assert_eq!(rate(text), minutes.map(SignedDuration::from_mins));
     }
 }

@@ -70,6 +70,14 @@ pub struct Activity {
 const ACTIVITIES: usize = 500;
 
 impl Group {
+    /// Units of capacity that an instance of a type counts for, where the policy's overrides say so. One without a weight counts for one.
+    /// Source: EC2 Auto Scaling user guide, "Configure an Auto Scaling group to use instance weights".
+    pub fn weight(&self, instance_type: &str) -> Option<u64> {
+        let overrides = self.mixed.as_ref()?.get("LaunchTemplate")?.get("Overrides")?.as_array()?;
+        let of_type = overrides.iter().find(|one| one.get("InstanceType").and_then(Value::as_str) == Some(instance_type))?;
+        of_type.get("WeightedCapacity")?.as_str()?.parse().ok()
+    }
+
     pub fn note(&mut self, activity: Activity) {
         self.activities.push_front(activity);
         self.activities.truncate(ACTIVITIES);

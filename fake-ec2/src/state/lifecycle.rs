@@ -28,6 +28,7 @@ pub(crate) fn happen(world: &mut World<'_>, due: Due) {
         Due::Forget { id, .. } => world.forget(&id),
         Due::Fate { id, rule, fate, .. } => world.meet_fate(&id, &rule, fate),
         Due::Event { event, .. } => bus::deliver(world, &event),
+        Due::Schedule { rule, .. } => bus::fire(world, &rule),
         // Whoever waits for a message is asked again after each advance.
         Due::Visible { .. } => {}
         Due::Reservation { id, .. } => {

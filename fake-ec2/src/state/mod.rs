@@ -44,6 +44,7 @@ pub mod machine;
 pub mod market;
 pub mod network;
 pub mod parameter;
+pub mod pattern;
 pub mod queue;
 pub mod region;
 pub mod reservation;
@@ -53,6 +54,7 @@ pub mod spot;
 pub mod spot_trace;
 pub mod template;
 pub mod tracked;
+pub mod transform;
 
 use std::collections::BTreeMap;
 

@@ -48,7 +48,7 @@ pub struct Settings {
     pub buckets: Vec<Bucket>,
     /// Faults that are in force from the start.
     pub rules: Vec<Rule>,
-    /// What GetConsoleOutput shows until the machine's own log is set.
+    /// What GetConsoleOutput shows until the machine's own log is set; none means the log of a boot that went well.
     pub boot_log: Option<String>,
     /// Whether policies decide.
     pub iam: IamMode,

@@ -1,5 +1,6 @@
 //! `dryfit catalog`.
 
+use crate::print::{print, print_and};
 use clap::{Args, Subcommand};
 use harness::catalogue::{self, File, Wanted};
 use std::path::PathBuf;
@@ -103,12 +104,9 @@ fn list(asked: &List) -> ExitCode {
     };
     let rows = catalogue::list(&file, &wanted);
     if asked.json {
-        println!("{:#}", rows.iter().map(catalogue::Row::to_json).collect::<serde_json::Value>());
-    } else {
-        print!("{}", catalogue::table(&rows));
-        println!("{} types of {} ({})", rows.len(), file.region, file.source);
+        return print(&format!("{:#}", rows.iter().map(catalogue::Row::to_json).collect::<serde_json::Value>()));
     }
-    ExitCode::SUCCESS
+    print(&format!("{}{} types of {} ({})", catalogue::table(&rows), rows.len(), file.region, file.source))
 }
 
 fn diff(asked: &Diff) -> ExitCode {
@@ -118,13 +116,13 @@ fn diff(asked: &Diff) -> ExitCode {
         (Err(code), _) | (_, Err(code)) => return code,
     };
     let changes = catalogue::diff(&before, &after);
-    if asked.json {
-        println!("{:#}", changes.iter().map(catalogue::Change::to_json).collect::<serde_json::Value>());
+    let text = if asked.json {
+        format!("{:#}", changes.iter().map(catalogue::Change::to_json).collect::<serde_json::Value>())
     } else {
-        changes.iter().for_each(|change| println!("{change}"));
-        println!("{} differences", changes.len());
-    }
-    if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();
+        format!("{lines}{} differences", changes.len())
+    };
+    print_and(&text, if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn refresh(asked: &Refresh) -> ExitCode {
@@ -140,6 +138,5 @@ fn refresh(asked: &Refresh) -> ExitCode {
         return ExitCode::from(3);
     }
     let priced = file.types.values().filter(|offer| offer.on_demand.is_some()).count();
-    println!("{}: {} types of {}, {priced} with an on-demand price", asked.output.display(), file.types.len(), file.region);
-    ExitCode::SUCCESS
+    print(&format!("{}: {} types of {}, {priced} with an on-demand price", asked.output.display(), file.types.len(), file.region))
 }

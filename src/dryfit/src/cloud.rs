@@ -1,5 +1,6 @@
 //! `dryfit cloud`.
 
+use crate::print::{print, print_and};
 use clap::{Args, Subcommand};
 use harness::serve_cloud::{self, CloudOptions, IamMode, ServeError, serve};
 use serde_json::Value;
@@ -63,10 +64,10 @@ enum Command {
 #[derive(Args)]
 struct Running {
     /// Address of the running cloud
-    #[arg(long, default_value = "http://127.0.0.1:4566")]
+    #[arg(long, global = true, default_value = "http://127.0.0.1:4566")]
     cloud: String,
     /// The control's token, if it has one
-    #[arg(long)]
+    #[arg(long, global = true)]
     token: Option<String>,
 }
 
@@ -194,8 +195,7 @@ fn explain_denied(asked: &ExplainDenied) -> ExitCode {
         let context = &decoded.message["context"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let lead = [text(&context["principal"]["arn"]), text(&context["action"]), text(&context["resource"])];
-        print_denial(&lead, &decoded.why);
-        return ExitCode::SUCCESS;
+        return print(&denial(&lead, &decoded.why));
     }
     let path = words.map_or("/_dryfit/denials".to_owned(), |id| format!("/_dryfit/denials?request={id}"));
     let found = match ask(&asked.running, "GET", &path, "") {
@@ -203,20 +203,17 @@ fn explain_denied(asked: &ExplainDenied) -> ExitCode {
         Err(code) => return code,
     };
     let Some(latest) = found["denials"].get(0) else {
-        println!("nothing was denied{}", words.map(|id| format!(" to request {id}")).unwrap_or_default());
-        return ExitCode::from(1);
+        let text = format!("nothing was denied{}", words.map(|id| format!(" to request {id}")).unwrap_or_default());
+        return print_and(&text, ExitCode::from(1));
     };
     let text = |member: &str| latest[member].as_str().unwrap_or_default().to_owned();
     let why: Vec<String> = latest["why"].as_array().into_iter().flatten().filter_map(|line| line.as_str().map(str::to_owned)).collect();
-    print_denial(&[text("principal"), text("action"), text("resource")], &why);
-    ExitCode::SUCCESS
+    print(&denial(&[text("principal"), text("action"), text("resource")], &why))
 }
 
-fn print_denial([principal, action, resource]: &[String; 3], why: &[String]) {
-    println!("{principal}\n  may not {action}\n  on {resource}");
-    for line in why {
-        println!("  - {line}");
-    }
+fn denial([principal, action, resource]: &[String; 3], why: &[String]) -> String {
+    let lines: String = why.iter().map(|line| format!("  - {line}\n")).collect();
+    format!("{principal}\n  may not {action}\n  on {resource}\n{lines}")
 }
 
 fn control(asked: &Ctl) -> ExitCode {
@@ -236,10 +233,7 @@ fn control(asked: &Ctl) -> ExitCode {
         What::Machines => read("machines"),
     };
     match ask(&asked.running, method, &format!("/_dryfit/{path}"), &body) {
-        Ok(value) => {
-            println!("{value:#}");
-            ExitCode::SUCCESS
-        }
+        Ok(value) => print(&format!("{value:#}")),
         Err(code) => code,
     }
 }

@@ -4,6 +4,7 @@ mod catalog;
 mod cloud;
 mod controller;
 mod explain;
+mod print;
 mod test;
 mod up;
 
@@ -56,10 +57,7 @@ fn main() -> ExitCode {
         Command::Cloud(arguments) => cloud::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Controller(arguments) => controller::run_until_ended(&arguments),
-        Command::Crds => {
-            println!("{:#}", operator::definitions());
-            ExitCode::SUCCESS
-        }
+        Command::Crds => print::print(&format!("{:#}", operator::definitions())),
         Command::Up(arguments) => up::run(&arguments),
     }
 }

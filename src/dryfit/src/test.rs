@@ -107,10 +107,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         return ExitCode::from(4);
     }
     if arguments.list {
-        for scenario in &scenarios {
-            println!("{}  {}  [{}]", scenario.name, scenario.path.display(), scenario.tags.join(", "));
-        }
-        return ExitCode::SUCCESS;
+        let lines = scenarios.iter().map(|it| format!("{}  {}  [{}]\n", it.name, it.path.display(), it.tags.join(", ")));
+        return crate::print::print(&lines.collect::<String>());
     }
     let options = Options { seed: arguments.seed, trace: arguments.trace.clone(), world: world(arguments), jobs: arguments.jobs };
     if std::env::var_os(run::CHILD).is_some() {
@@ -142,11 +140,14 @@ fn world(arguments: &Arguments) -> WorldOptions {
 }
 
 fn tell_parent(report: &Report) -> ExitCode {
+    let code = ExitCode::from(report.outcome.code());
     match serde_json::to_string(report) {
-        Ok(text) => println!("{text}"),
-        Err(error) => eprintln!("the report cannot be written: {error}"),
+        Ok(text) => crate::print::print_and(&text, code),
+        Err(error) => {
+            eprintln!("the report cannot be written: {error}");
+            code
+        }
     }
-    ExitCode::from(report.outcome.code())
 }
 
 /// The command line of a child: this one's without paths, filter, output and format.

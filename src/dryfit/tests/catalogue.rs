@@ -40,7 +40,7 @@ impl Served {
     }
 
     fn ctl(&self, arguments: &[&str]) -> common::Ran {
-        let all: Vec<&str> = ["cloud", "ctl", "--cloud", &self.url].into_iter().chain(arguments.iter().copied()).collect();
+        let all: Vec<&str> = ["cloud", "ctl"].into_iter().chain(arguments.iter().copied()).chain(["--cloud", &self.url]).collect();
         dryfit(&all)
     }
 }

@@ -48,6 +48,7 @@ fn the_command_line_is_checked() {
         .says("ended early (exit status: 0)");
     dryfit(&["test".as_ref(), file.as_os_str(), "--cluster".as_ref(), "moon".as_ref()]).exits(2).says("known: embedded, local");
     dryfit(&["cloud", "--listen", "0.0.0.0:0"]).exits(2).says("not a loopback address");
+    dryfit(&["cloud", "--listen", "127.0.0.1:0", "--region", "mars-1"]).exits(2).says("there is no region mars-1").says("us-west-2");
     dryfit(&["--help"]).exits(0).says("What will my node autoscaler do?");
     dryfit(&["test", "--help"]).exits(0).says("Exit codes: 0 all held");
 }
@@ -72,4 +73,23 @@ fn a_missing_control_plane_is_the_environments_fault() {
         folder.path().as_os_str(),
     ]);
     ran.exits(3).says("ci/judges/build");
+}
+
+/// Standard output is a pipe that nobody reads, or a full disk.
+#[test]
+fn an_answer_that_cannot_be_written_is_no_panic() {
+    let lists: [&[&str]; 3] = [&["catalog", "list", "us-west-2"], &["catalog", "list", "--json"], &["crds"]];
+    for words in lists {
+        let run = |out: std::process::Stdio| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dryfit"));
+            let mut child = command.args(words).stdout(out).stderr(std::process::Stdio::piped()).spawn().expect("the program runs");
+            drop(child.stdout.take());
+            let ended = child.wait_with_output().expect("the program ends");
+            (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+        };
+        assert_eq!(run(std::process::Stdio::piped()), (Some(0), String::new()), "{words:?}");
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a full disk");
+        let (code, said) = run(full.into());
+        assert!(code == Some(3) && said.starts_with("print: ") && !said.contains("panicked"), "{words:?} {code:?} {said}");
+    }
 }

@@ -47,14 +47,27 @@ pub enum ServeError {
     State(#[from] JournalError),
     #[error("{0}")]
     Said(String),
+    #[error("print: {0}")]
+    Print(#[source] std::io::Error),
     #[error("no runtime: {0}")]
     Runtime(#[source] std::io::Error),
+}
+
+/// A cloud is in a region that there is, or in that of its catalogue's file, which is compared with it later.
+fn known_region(options: &CloudOptions) -> Result<(), ServeError> {
+    let regions = fake_ec2::catalogue::regions();
+    if options.catalogue.is_some() || regions.contains_key(options.region.as_str()) {
+        return Ok(());
+    }
+    let known: Vec<&str> = regions.keys().copied().collect();
+    Err(ServeError::Said(format!("there is no region {}; known: {}", options.region, known.join(", "))))
 }
 
 /// Serves until a signal ends the process. Prints the address when requests are welcome.
 pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
     runtime.block_on(async {
+        known_region(options)?;
         let (listener, address) = wires::listen(options.listen).await.map_err(|error| ServeError::Listen(options.listen, error))?;
         let clock = Clock::machine();
         let mut config = fake_ec2::Config {
@@ -99,9 +112,12 @@ pub fn serve(options: &CloudOptions) -> Result<(), ServeError> {
         let line = pump::start(cloud, clock, keeper.tap(), move |cloud| room.make_room(cloud));
         let last = keeper.clone();
         let beside = move |line, request| control::answer(line, &keeper, request);
-        println!("listening on http://{address}");
-        // Whoever starts us reads the line through a pipe.
-        let _ = std::io::stdout().flush();
+        // Whoever starts us reads the line through a pipe, which may be closed by now: the cloud serves all the same.
+        let mut out = std::io::stdout();
+        match writeln!(out, "listening on http://{address}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(ServeError::Print(error)),
+            _ => {}
+        }
         let ended = tokio::select! {
             biased;
             _ = tokio::signal::ctrl_c() => Ok(()),

@@ -71,7 +71,8 @@ fn plain(world: &World<'_>, call: &Call) -> Vec<Ask> {
         }
         if ids.is_empty() && resource.required {
             let tags = tags::for_resource(&call.input, resource.name).unwrap_or_default();
-            asks.push(Ask::of(call, resource.name, arn(world, resource.name, "*")).request_tags(&tags));
+            let made = made(world, resource.name, &call.input);
+            asks.push(Ask::of(call, resource.name, arn(world, resource.name, "*")).request_tags(&tags).keys(&made));
         }
     }
     if asks.is_empty() {
@@ -79,6 +80,44 @@ fn plain(world: &World<'_>, call: &Call) -> Vec<Ask> {
     }
     asks.extend(on_create(world, call, &tags::by_resource(&call.input).unwrap_or_default(), call.operation));
     asks
+}
+
+/// Condition keys of what a request would make. Source: service authorization reference, "Condition keys for Amazon EC2"; what is not said
+/// is EC2's default. Which of them an action carries is the reference's word: of what comes into a VPC it is `ec2:VpcID` of the VPC.
+fn made(world: &World<'_>, kind: &str, input: &Members) -> Context {
+    let mut keys = Context::default();
+    let number = |member: &str| input.int(member).map(|number| number.to_string());
+    let asked = input.text("AvailabilityZone").or_else(|| input.text("AvailabilityZoneId"));
+    if let Some(zone) = asked.and_then(|asked| world.region.zones.iter().find(|zone| zone.name == asked || zone.id == asked)) {
+        keys.set("ec2:AvailabilityZone", zone.name);
+        keys.set("ec2:AvailabilityZoneId", zone.id);
+    }
+    keys.maybe("ec2:Vpc", input.text("VpcId").map(|id| arn(world, "vpc", id)));
+    match kind {
+        "volume" => {
+            keys.set("ec2:VolumeType", input.text("VolumeType").unwrap_or("gp2"));
+            keys.set("ec2:Encrypted", input.flag("Encrypted").to_string());
+            keys.maybe("ec2:VolumeSize", number("Size"));
+            keys.maybe("ec2:VolumeIops", number("Iops"));
+            keys.maybe("ec2:VolumeThroughput", number("Throughput"));
+            keys.maybe("ec2:KmsKeyId", input.text("KmsKeyId"));
+            keys.maybe("ec2:ParentSnapshot", input.text("SnapshotId").map(|id| arn(world, "snapshot", id)));
+        }
+        "capacity-reservation" => {
+            keys.maybe("ec2:InstanceType", input.text("InstanceType"));
+            keys.maybe("ec2:InstancePlatform", input.text("InstancePlatform"));
+            keys.maybe("ec2:InstanceCount", number("InstanceCount"));
+            keys.maybe("ec2:EndDate", input.text("EndDate"));
+            keys.maybe("ec2:PlacementGroup", input.text("PlacementGroupArn"));
+            keys.set("ec2:EndDateType", input.text("EndDateType").unwrap_or("unlimited"));
+            keys.set("ec2:InstanceMatchCriteria", input.text("InstanceMatchCriteria").unwrap_or("open"));
+            keys.set("ec2:Tenancy", input.text("Tenancy").unwrap_or("default"));
+            keys.set("ec2:EbsOptimized", input.flag("EbsOptimized").to_string());
+            keys.set("ec2:EphemeralStorage", input.flag("EphemeralStorage").to_string());
+        }
+        _ => {}
+    }
+    keys
 }
 
 /// `CreateLaunchTemplate` creates a `launch-template`.

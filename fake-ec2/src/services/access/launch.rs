@@ -66,8 +66,12 @@ pub(in crate::services) fn asks(world: &World<'_>, call: &Call, launch: &Launch<
     let interfaces = spec.interfaces.iter().flat_map(|interface| interface.texts("Groups"));
     let groups: BTreeSet<&str> = spec.group_ids.iter().map(String::as_str).chain(interfaces).collect();
     asks.extend(groups.into_iter().map(|group| on(world, ask("security-group", group), group)));
+    let public = spec.interfaces.iter().find_map(|interface| interface.member("AssociatePublicIpAddress")?.as_bool());
+    let mut address = Context::default();
+    address.maybe("ec2:AssociatePublicIpAddress", public.map(|public| public.to_string()));
     asks.push(
         ask("network-interface", "*")
+            .keys(&address)
             .with("ec2:AvailabilityZone", place.zone.name)
             .with("ec2:Subnet", arn(world, "subnet", &place.subnet_id))
             .with("ec2:Vpc", arn(world, "vpc", &place.vpc_id))

@@ -1,13 +1,16 @@
 //! Questions of the services beside EC2.
 
+use std::collections::BTreeSet;
+
 use super::ask::{Ask, tags};
 use super::launch::passed;
 use crate::model::Service;
-use crate::policy::Kind;
+use crate::policy::{Kind, reference};
 use crate::protocol::Call;
-use crate::services::input::Read;
+use crate::services::input::{Members, Read};
 use crate::state::World;
 use crate::state::iam::Document;
+use crate::state::network::Tags;
 
 pub(super) fn asks(world: &World<'_>, call: &Call) -> Vec<Ask> {
     match call.service {
@@ -134,14 +137,25 @@ fn eks(world: &World<'_>, call: &Call) -> Vec<Ask> {
     let Some(cluster) = input.text("clusterName").or_else(|| input.text("name")) else { return vec![Ask::of(call, "", "*")] };
     let arn = |rest: String| world.account.arn("eks", &world.region.name, &rest);
     let known = world.region.clusters.get(cluster);
-    // A node group's, an entry's, an association's own ARN ends in an id that a request does not tell.
-    let (kind, resource) = match (input.text("nodegroupName"), input.text("principalArn"), input.text("associationId")) {
-        (Some(group), ..) if call.operation != "CreateNodegroup" => ("nodegroup", arn(format!("nodegroup/{cluster}/{group}/*"))),
-        (_, Some(_), _) if call.operation != "CreateAccessEntry" => ("access-entry", arn(format!("access-entry/{cluster}/*"))),
-        (_, _, Some(id)) => ("podidentityassociation", arn(format!("podidentityassociation/{cluster}/{id}"))),
-        _ => ("cluster", arn(format!("cluster/{cluster}"))),
+    // Each has its own ARN, which ends in an id that a request does not tell, and its own tags.
+    let (of_group, of_entry) = (call.operation != "CreateNodegroup", call.operation != "CreateAccessEntry");
+    let (kind, resource, tags_held) = match (input.text("nodegroupName"), input.text("principalArn"), input.text("associationId")) {
+        (Some(group), ..) if of_group => {
+            let held = known.and_then(|cluster| cluster.nodegroups.get(group)).map(|group| (group.arn.clone(), group.tags.clone()));
+            let (arn, tags) = held.unwrap_or_else(|| (arn(format!("nodegroup/{cluster}/{group}/*")), Tags::new()));
+            ("nodegroup", arn, tags)
+        }
+        (_, Some(principal), _) if of_entry => {
+            let held = known.and_then(|cluster| cluster.entries.get(principal)).map(|entry| (entry.arn.clone(), entry.tags.clone()));
+            let (arn, tags) = held.unwrap_or_else(|| (arn(format!("access-entry/{cluster}/*")), Tags::new()));
+            ("access-entry", arn, tags)
+        }
+        (_, _, Some(id)) => {
+            let tags = known.and_then(|cluster| cluster.associations.get(id)).map(|held| held.tags.clone()).unwrap_or_default();
+            ("podidentityassociation", arn(format!("podidentityassociation/{cluster}/{id}")), tags)
+        }
+        _ => ("cluster", arn(format!("cluster/{cluster}")), known.map(|cluster| cluster.tags.clone()).unwrap_or_default()),
     };
-    let tags_held = known.map(|cluster| cluster.tags.clone()).unwrap_or_default();
     let mut asks = vec![Ask::of(call, kind, resource).request_tags(&tags(input, "tags")).resource_tags(&tags_held)];
     let role = input.text("roleArn").or_else(|| input.text("nodeRole")).filter(|_| call.operation.starts_with("Create"));
     let service = if call.operation == "CreatePodIdentityAssociation" { "pods.eks.amazonaws.com" } else { "eks.amazonaws.com" };
@@ -156,11 +170,40 @@ fn events(world: &World<'_>, call: &Call) -> Ask {
     }
 }
 
+/// A group is named by itself, by one of its instances, or by tags; each tag names its own.
+/// Source: service authorization reference, "Actions, resources, and condition keys for Amazon EC2 Auto Scaling".
 fn autoscaling(world: &World<'_>, call: &Call) -> Vec<Ask> {
     let input = &call.input;
-    let own = input.text("AutoScalingGroupName").map(str::to_owned);
-    let tagged = input.list("Tags").iter().find_map(|tag| tag.text("ResourceId")).map(str::to_owned);
-    let Some(name) = own.or(tagged) else { return vec![Ask::of(call, "", "*")] };
-    let arn = world.account.arn("autoscaling", &world.region.name, &format!("autoScalingGroup:*:autoScalingGroupName/{name}"));
-    vec![Ask::of(call, "autoScalingGroup", arn).request_tags(&tags(input, "Tags"))]
+    // What only describes has no resource.
+    if reference::action("autoscaling", call.operation).is_some_and(|action| action.resource(GROUP).is_none()) {
+        return vec![Ask::of(call, "", "*")];
+    }
+    let groups = &world.region.groups_of_scaling;
+    let of_instance = |id: &str| groups.values().find(|group| group.members.contains_key(id)).map(|group| group.name.as_str());
+    let mut names: BTreeSet<&str> = input.text("AutoScalingGroupName").into_iter().collect();
+    if names.is_empty() {
+        names.extend(input.text("InstanceId").and_then(of_instance));
+        names.extend(input.list("Tags").iter().filter_map(|tag| tag.text("ResourceId")));
+    }
+    let id = |rest: &str| world.account.arn("autoscaling", &world.region.name, &format!("autoScalingGroup:*:autoScalingGroupName/{rest}"));
+    if names.is_empty() {
+        return vec![Ask::of(call, GROUP, id("*"))];
+    }
+    let asks = names.into_iter().map(|name| {
+        // The group that is made has no tags yet but those of the request, and no id.
+        let held = groups.get(name).filter(|_| call.operation != "CreateAutoScalingGroup");
+        let tags_held = held.into_iter().flat_map(|group| &group.tags).map(|(key, tag)| (key.clone(), tag.value.clone())).collect();
+        let arn = held.map_or_else(|| id(name), |group| group.arn.clone());
+        Ask::of(call, GROUP, arn).request_tags(&tags_of(input, name)).resource_tags(&tags_held)
+    });
+    asks.collect()
+}
+
+/// The reference's name of a group.
+const GROUP: &str = "autoScalingGroup";
+
+/// The tags that a request brings for one group; of one that makes a group they need not name it.
+fn tags_of(input: &Members, name: &str) -> Tags {
+    let own = input.list("Tags").iter().filter(|tag| tag.text("ResourceId").is_none_or(|of| of == name));
+    own.filter_map(|tag| Some((tag.text("Key")?.to_owned(), tag.text("Value").unwrap_or_default().to_owned()))).collect()
 }

@@ -18,25 +18,31 @@ pub(crate) fn claims(token: &str) -> Option<Value> {
     serde_json::from_slice(&claims).ok().filter(Value::is_object)
 }
 
+/// The claims of a token that is one and whose time has not passed; both are asked whether or not policies are.
+pub(crate) fn in_time(token: &str, now: jiff::Timestamp) -> Result<Value, AwsError> {
+    let claims = claims(token).filter(|_| token.split('.').count() == 3).ok_or_else(|| {
+        errors::UNTRUSTED_TOKEN.error(&["The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"])
+    })?;
+    match claims.int("exp").is_some_and(|expires| expires <= now.as_second()) {
+        true => Err(errors::TOKEN_EXPIRED.error(&[])),
+        false => Ok(claims),
+    }
+}
+
 /// `aud` is a text or a list of texts.
 pub(crate) fn audiences(claims: &Value) -> Vec<&str> {
     claims.text("aud").into_iter().chain(claims.texts("aud")).collect()
 }
 
-/// Whether a role may be had for a token: an issuer that the account knows, an audience of it, in time, and trusted by the role.
-pub(crate) fn admit(world: &mut World<'_>, call: &Call, claims: Option<&Value>) -> Result<(), AwsError> {
+/// Whether a role may be had for a token: an issuer that the account knows, an audience of it, and trusted by the role.
+pub(crate) fn admit(world: &mut World<'_>, call: &Call, claims: &Value) -> Result<(), AwsError> {
     let untrusted = |why: &str| errors::UNTRUSTED_TOKEN.error(&[why]);
-    let claims = claims
-        .ok_or_else(|| untrusted("The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"))?;
     let issuer = claims.text("iss").unwrap_or_default().trim_start_matches("https://").trim_end_matches('/').to_owned();
     let provider = world.account.iam.providers.values().find(|provider| provider.url == issuer);
     let provider = provider.ok_or_else(|| untrusted("No OpenIDConnect provider found in your account for the issuer of the token"))?;
     let audiences = audiences(claims);
     if !audiences.iter().any(|audience| provider.clients.iter().any(|client| client == audience)) {
         return Err(untrusted("Incorrect token audience"));
-    }
-    if claims.int("exp").is_some_and(|expires| expires <= world.now.as_second()) {
-        return Err(errors::TOKEN_EXPIRED.error(&[]));
     }
     let provider = provider.arn.clone();
     let arn = call.input.text("RoleArn").unwrap_or_default();

@@ -89,7 +89,22 @@ fn launches(world: &World<'_>, input: &Members) -> Result<(Option<Members>, Opti
         let found = templates::named(world, specification).and_then(|it| templates::version(it, specification.text("Version")).map(drop));
         found.map_err(|why| invalid(&format!("You must use a valid fully-formed launch template. {}", why.message)))?;
     }
+    if let Some(overrides) = mixed.and_then(|mixed| Some(mixed.part("LaunchTemplate")?.list("Overrides"))) {
+        check_weights(overrides)?;
+    }
     Ok((template.cloned(), mixed.cloned()))
+}
+
+/// Source: API reference, LaunchTemplateOverrides, `WeightedCapacity`: from 1 to 999, and of all overrides or of none.
+fn check_weights(overrides: &[Value]) -> Result<(), AwsError> {
+    let weights: Vec<&str> = overrides.iter().filter_map(|one| one.text("WeightedCapacity")).collect();
+    if let Some(wrong) = weights.iter().find(|weight| !weight.parse::<u64>().is_ok_and(|weight| (1..=999).contains(&weight))) {
+        return Err(invalid(&format!("The weighted capacity {wrong} is not valid. It must be a whole number from 1 to 999.")));
+    }
+    if !weights.is_empty() && weights.len() < overrides.len() {
+        return Err(invalid("If you specify a weighted capacity for one instance type, you must specify it for all of them."));
+    }
+    Ok(())
 }
 
 /// Subnets by id, and zones.
@@ -239,22 +254,23 @@ fn terminate(world: &mut World<'_>, call: &Call) -> Answer {
     let id = call.input.text("InstanceId").unwrap_or_default().to_owned();
     let name = group_of(world, &id).ok_or_else(|| errors::NOT_IN_GROUP.error(&[&id]))?;
     let decrement = call.input.flag("ShouldDecrementDesiredCapacity");
+    let units = reconcile::weight(world, group(world, &name)?, &id);
     let group = group_mut(world, &name)?;
     if decrement {
-        if group.desired <= group.least {
+        if group.desired < group.least + units {
             let least = group.least;
             return Err(invalid(&format!(
                 "Currently, desiredSize equals minSize ({least}). Terminating instance without replacement will violate group's min size \
                  constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size."
             )));
         }
-        group.desired -= 1;
+        group.desired -= units;
     }
     let desired = group.desired;
     let cause = format!(
         "At {} instance {id} was taken out of service in response to a user request{}.",
         world.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        if decrement { format!(", shrinking the capacity from {} to {desired}", desired + 1) } else { String::new() }
+        if decrement { format!(", shrinking the capacity from {} to {desired}", desired + units) } else { String::new() }
     );
     let activity = reconcile::take_out(world, &name, &id, &cause);
     reconcile::soon(world, &name);

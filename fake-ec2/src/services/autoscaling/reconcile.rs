@@ -62,15 +62,26 @@ pub(crate) fn now(world: &mut World<'_>, name: &str) {
         world.region.groups_of_scaling.remove(name);
         return;
     }
-    let working = group.members.keys().filter(|id| works(phase(world, id))).count() as u64;
+    let working = capacity(world, group);
     let desired = group.desired;
     if working < desired {
-        if !grow(world, name, desired - working) {
+        if !grow(world, name) {
             at(world, name, RETRY, true);
         }
     } else if working > desired {
-        shrink(world, name, working - desired);
+        shrink(world, name);
     }
+}
+
+/// Units that an instance of a group counts for.
+pub(super) fn weight(world: &World<'_>, group: &Group, id: &str) -> u64 {
+    let instance_type = world.region.instances.get(id).map(|instance| instance.instance_type);
+    instance_type.and_then(|name| group.weight(name)).unwrap_or(1)
+}
+
+/// Units that the working instances of a group come to: as many as there are of them, unless the policy weighs them.
+fn capacity(world: &World<'_>, group: &Group) -> u64 {
+    group.members.keys().filter(|id| works(phase(world, id))).map(|id| weight(world, group, id)).sum()
 }
 
 /// Notes those that ended without the group's doing.
@@ -118,22 +129,27 @@ pub(super) fn take_out(world: &mut World<'_>, name: &str, id: &str, cause: &str)
     told
 }
 
-/// Ends so many instances: never a protected one; of the zone that has most, the oldest first.
-/// Source: EC2 Auto Scaling user guide, "Default termination policy", without its step about templates and billing hours.
-fn shrink(world: &mut World<'_>, name: &str, count: u64) {
-    for _ in 0..count {
+/// Ends instances until one more would be too many: never a protected one; of the zone that has most, the oldest first.
+/// Source: EC2 Auto Scaling user guide, "Default termination policy", without its step about templates and billing hours; and "Configure
+/// an Auto Scaling group to use instance weights": the capacity stays above what is desired rather than below.
+fn shrink(world: &mut World<'_>, name: &str) {
+    loop {
         let Some(group) = world.region.groups_of_scaling.get(name) else { return };
         let (desired, deleting) = (group.desired, group.deleting);
-        let mut by_zone: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+        let surplus = capacity(world, group).saturating_sub(desired);
+        let mut by_zone: BTreeMap<&str, (u64, Vec<&String>)> = BTreeMap::new();
         for (id, member) in &group.members {
             let Some(instance) = world.region.instances.get(id).filter(|instance| works(instance.phase)) else { continue };
+            let weight = weight(world, group, id);
             // Protection does not outlive its group.
-            if !member.protected || deleting {
-                by_zone.entry(instance.zone.name).or_default().push(id);
+            if weight <= surplus && (!member.protected || deleting) {
+                let (held, ids) = by_zone.entry(instance.zone.name).or_default();
+                *held += weight;
+                ids.push(id);
             }
         }
-        let fullest = by_zone.into_values().max_by_key(|ids| ids.len());
-        let Some(id) = fullest.and_then(|ids| ids.first().map(|id| (*id).clone())) else { return };
+        let fullest = by_zone.into_values().max_by_key(|(held, _)| *held);
+        let Some(id) = fullest.and_then(|(_, ids)| ids.first().map(|id| (*id).clone())) else { return };
         let cause = format!(
             "At {} a difference between desired and actual capacity shrank the capacity to {desired}. Instance {id} was selected for termination.",
             world.now.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -142,10 +158,14 @@ fn shrink(world: &mut World<'_>, name: &str, count: u64) {
     }
 }
 
-/// Launches so many instances, zone by zone where there are fewest; false if some are lacking.
-fn grow(world: &mut World<'_>, name: &str, count: u64) -> bool {
-    for _ in 0..count {
+/// Launches instances until the group holds what it should, zone by zone where there is least; false if some are lacking.
+fn grow(world: &mut World<'_>, name: &str) -> bool {
+    let before = world.region.groups_of_scaling.get(name).map_or(0, |group| capacity(world, group));
+    loop {
         let Some(group) = world.region.groups_of_scaling.get(name).cloned() else { return true };
+        if capacity(world, &group) >= group.desired {
+            return true;
+        }
         let mut last = None;
         let zones = zones_by_need(world, &group);
         let launched = zones.iter().any(|zone| match launch(world, &group, zone) {
@@ -158,9 +178,8 @@ fn grow(world: &mut World<'_>, name: &str, count: u64) -> bool {
         if !launched {
             let market = if on_demand_next(world, &group) { "On-Demand" } else { "Spot" };
             let cause = format!(
-                "At {} an instance was started in response to a difference between desired and actual capacity, increasing the capacity from {} to {}.",
+                "At {} an instance was started in response to a difference between desired and actual capacity, increasing the capacity from {before} to {}.",
                 world.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                group.desired.saturating_sub(count),
                 group.desired
             );
             let mut told = activity(world, "Launching a new EC2 instance".to_owned(), cause, None);
@@ -172,14 +191,14 @@ fn grow(world: &mut World<'_>, name: &str, count: u64) -> bool {
             return false;
         }
     }
-    true
 }
 
-/// Zones, those with the fewest instances first.
+/// Zones, those with the least capacity first.
 fn zones_by_need(world: &World<'_>, group: &Group) -> Vec<String> {
-    let held = |zone: &String| {
-        let ids = group.members.keys().filter_map(|id| world.region.instances.get(id));
-        ids.filter(|instance| works(instance.phase) && instance.zone.name == zone).count()
+    let held = |zone: &String| -> u64 {
+        let instances = group.members.keys().filter_map(|id| world.region.instances.get(id));
+        let here = instances.filter(|instance| works(instance.phase) && instance.zone.name == zone);
+        here.map(|instance| weight(world, group, &instance.id)).sum()
     };
     let mut zones = group.zones.clone();
     zones.sort_by_key(|zone| (held(zone), zone.clone()));
@@ -191,7 +210,7 @@ fn specification(group: &Group) -> Option<&Members> {
     of_policy.or(group.template.as_ref())
 }
 
-/// Whether the next instance is bought on demand: the base first, then the share above it.
+/// Whether the next instance is bought on demand: the base first, then the share above it, both in units of capacity.
 /// Source: API reference, InstancesDistribution.
 fn on_demand_next(world: &World<'_>, group: &Group) -> bool {
     let Some(mixed) = &group.mixed else {
@@ -205,7 +224,8 @@ fn on_demand_next(world: &World<'_>, group: &Group) -> bool {
     let (base, share) = (number("OnDemandBaseCapacity", 0), number("OnDemandPercentageAboveBaseCapacity", 100));
     let members = group.members.keys().filter_map(|id| world.region.instances.get(id)).filter(|instance| works(instance.phase));
     let (on_demand, all) = members.fold((0u64, 0u64), |(on_demand, all), instance| {
-        (on_demand + u64::from(instance.market == crate::state::Market::OnDemand), all + 1)
+        let weight = weight(world, group, &instance.id);
+        (on_demand + if instance.market == crate::state::Market::OnDemand { weight } else { 0 }, all + weight)
     });
     // The share is rounded up in favour of on-demand.
     let wanted = base.min(all + 1) + ((all + 1).saturating_sub(base) * share).div_ceil(100);
@@ -280,6 +300,10 @@ fn fleet_input(world: &World<'_>, group: &Group, zone: &str, template: &str, ver
                     made[named] = value.clone();
                 }
             }
+            // The fleet then goes by the price of a unit.
+            if let Some(weight) = one.text("InstanceType").and_then(|name| group.weight(name)) {
+                made["WeightedCapacity"] = json!(weight as f64);
+            }
             overrides.push(made);
         }
     }
@@ -291,6 +315,7 @@ fn fleet_input(world: &World<'_>, group: &Group, zone: &str, template: &str, ver
         "LaunchTemplateConfigs": [{
             "LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": version}, "Overrides": overrides,
         }],
+        // One unit is one instance, of whatever weight: the next may belong to another zone or market.
         "TargetCapacitySpecification": {
             "TotalTargetCapacity": 1, "DefaultTargetCapacityType": if on_demand { "on-demand" } else { "spot" },
         },

@@ -28,7 +28,7 @@ fn lifecycle(phase: Phase) -> &'static str {
 }
 
 /// The members of an instance that both `Instance` and `AutoScalingInstanceDetails` have.
-fn member(world: &World<'_>, id: &str, member: &Member) -> Option<Out> {
+fn member(world: &World<'_>, group: &Group, id: &str, member: &Member) -> Option<Out> {
     let instance = world.region.instances.get(id)?;
     let (template, version) = &member.template;
     let unhealthy = !matches!(instance.phase, Phase::Pending | Phase::Running);
@@ -41,7 +41,8 @@ fn member(world: &World<'_>, id: &str, member: &Member) -> Option<Out> {
             .with("LifecycleState", lifecycle(instance.phase))
             .with("HealthStatus", if unhealthy { "Unhealthy" } else { "Healthy" })
             .with("LaunchTemplate", json!({"LaunchTemplateId": template, "LaunchTemplateName": member.template_name, "Version": version}))
-            .with("ProtectedFromScaleIn", member.protected),
+            .with("ProtectedFromScaleIn", member.protected)
+            .maybe("WeightedCapacity", group.weight(instance.instance_type).map(|weight| weight.to_string())),
     )
 }
 
@@ -55,7 +56,7 @@ fn tag_list(group: &Group) -> Vec<Value> {
 }
 
 fn render(world: &World<'_>, group: &Group) -> Value {
-    let members: Vec<Value> = group.members.iter().filter_map(|(id, held)| Some(member(world, id, held)?.done())).collect();
+    let members: Vec<Value> = group.members.iter().filter_map(|(id, held)| Some(member(world, group, id, held)?.done())).collect();
     Out::new()
         .with("AutoScalingGroupName", group.name.clone())
         .with("AutoScalingGroupARN", group.arn.clone())
@@ -123,7 +124,7 @@ pub(super) fn instances(world: &mut World<'_>, call: &Call) -> Answer {
     for group in world.region.groups_of_scaling.values() {
         for (id, held) in group.members.iter().filter(|(id, _)| ids.is_empty() || ids.contains(&id.as_str())) {
             // Details write health in capitals.
-            let shown = member(world, id, held).map(|out| out.with("AutoScalingGroupName", group.name.clone()).done());
+            let shown = member(world, group, id, held).map(|out| out.with("AutoScalingGroupName", group.name.clone()).done());
             rows.extend(shown.map(|mut shown| {
                 shown["HealthStatus"] = shown["HealthStatus"].as_str().unwrap_or_default().to_uppercase().into();
                 (id.clone(), shown)

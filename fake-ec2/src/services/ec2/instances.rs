@@ -1,7 +1,5 @@
-//! Describing, stopping, starting and terminating instances; status and consoles.
+//! Describing, stopping, starting and terminating instances; their status.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::network::{render_groups, render_instance_interface};
@@ -578,12 +576,4 @@ pub(super) fn status(world: &mut World<'_>, call: &Call) -> Answer {
     }
     let (rows, token) = page::cut(call, Pages::capped(5, 1000).by_default(100).not_with("InstanceIds", "instancesSet"), rows)?;
     Ok(Out::new().with("InstanceStatuses", rows).maybe("NextToken", token).done())
-}
-
-pub(super) fn console(world: &mut World<'_>, call: &Call) -> Answer {
-    let id = call.input.need("InstanceId")?;
-    let instance = world.region.instances.get(id).ok_or_else(|| errors::INSTANCE_NOT_FOUND.error(&[id]))?;
-    let (at, text) = instance.console.clone().unwrap_or_else(|| (world.now, String::new()));
-    let answer = Out::new().with("InstanceId", id).with("Timestamp", stamp(at));
-    Ok(answer.maybe("Output", (!text.is_empty()).then(|| STANDARD.encode(text))).done())
 }

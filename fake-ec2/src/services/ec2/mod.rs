@@ -3,19 +3,21 @@
 //! | module | operations |
 //! |---|---|
 //! | [`offers`] | instance types, offerings, Spot prices, zones, regions |
-//! | [`network`] | VPCs, subnets, security groups, interfaces |
+//! | [`network`] | VPCs, subnets, security groups, interfaces; [`permissions`]: whether a rule is one |
 //! | [`images`] | images |
 //! | [`templates`] | launch templates and versions |
 //! | [`spec`], [`launch`] | what a launch asks for; how it is checked and done |
 //! | [`fleet`], [`allocate`], [`ceiling`] | CreateFleet; which pools it takes; what bounds a launch |
 //! | [`requirements`], [`fleets`] | types by their attributes; fleets described and deleted |
 //! | [`run`] | RunInstances |
-//! | [`instances`], [`attributes`] | describing, stopping, starting, terminating; consoles, status |
+//! | [`instances`], [`attributes`] | describing, stopping, starting, terminating; status |
+//! | [`console`] | what a machine's console shows |
 //! | [`volumes`], [`reservations`], [`tags`] | volumes; capacity reservations and placement groups; tags |
 
 mod allocate;
 mod attributes;
 mod ceiling;
+mod console;
 pub(super) mod fleet;
 mod fleets;
 mod images;
@@ -23,6 +25,7 @@ mod instances;
 pub(super) mod launch;
 mod network;
 mod offers;
+mod permissions;
 mod requirements;
 mod reservations;
 mod run;
@@ -112,7 +115,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "DetachVolume" => volumes::detach(world, call),
         "DisableImageDeprecation" => images::deprecate(world, call, false),
         "EnableImageDeprecation" => images::deprecate(world, call, true),
-        "GetConsoleOutput" => instances::console(world, call),
+        "GetConsoleOutput" => console::output(world, call),
         "GetInstanceTypesFromInstanceRequirements" => requirements::preview(world, call),
         "ModifyCapacityReservation" => reservations::modify_capacity(world, call),
         "ModifyImageAttribute" => images::modify_attribute(world, call),

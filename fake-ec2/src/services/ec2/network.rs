@@ -312,8 +312,6 @@ pub(super) fn authorize(world: &mut World<'_>, call: &Call, ingress: bool) -> An
         world.region.groups.values().find(|group| group.name == name).map(|group| group.id.clone())
     };
     let id = call.input.text("GroupId").map(str::to_owned).or_else(by_name).ok_or_else(|| errors::MISSING.error(&["groupId"]))?;
-    let group =
-        world.region.groups.get_mut(&id).filter(|group| group.found <= world.now).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[&id]))?;
     let mut permissions = call.input.list("IpPermissions").to_vec();
     if let Some(protocol) = call.input.text("IpProtocol") {
         let ranges: Vec<Value> = call.input.text("CidrIp").map(|cidr| json!({"CidrIp": cidr})).into_iter().collect();
@@ -323,6 +321,9 @@ pub(super) fn authorize(world: &mut World<'_>, call: &Call, ingress: bool) -> An
     if permissions.is_empty() {
         return Err(errors::MISSING.error(&["ipPermissions"]));
     }
+    permissions.iter().try_for_each(super::permissions::check)?;
+    let group =
+        world.region.groups.get_mut(&id).filter(|group| group.found <= world.now).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[&id]))?;
     let held = if ingress { &mut group.ingress } else { &mut group.egress };
     if permissions.iter().any(|permission| held.contains(permission)) {
         return Err(errors::PERMISSION_EXISTS.error(&[]));

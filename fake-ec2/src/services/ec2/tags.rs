@@ -51,6 +51,14 @@ fn check(tags: &Tags) -> Result<(), AwsError> {
     if tags.keys().any(|key| key.to_ascii_lowercase().starts_with("aws:")) {
         return Err(errors::TAG_RESERVED.error(&[]));
     }
+    // Source: EC2 user guide, "Tag restrictions".
+    let long = |text: &str, most: usize| text.chars().count() > most;
+    if let Some(key) = tags.keys().find(|key| long(key, 128)) {
+        return Err(errors::TAG_KEY.error(&[key]));
+    }
+    if let Some(value) = tags.values().find(|value| long(value, 256)) {
+        return Err(errors::TAG_VALUE.error(&[value]));
+    }
     if tags.len() > MOST { Err(errors::TAG_LIMIT.error(&[])) } else { Ok(()) }
 }
 

@@ -343,6 +343,74 @@ fn a_pods_token_must_come_from_a_known_issuer_for_a_trusting_role() {
     assert_eq!(code(&assume(token("https://elsewhere", karpenter, later))), "InvalidIdentityToken");
     assert_eq!(code(&assume(token(issuer, karpenter, later - 1200))), "ExpiredTokenException");
     assert_eq!(code(&assume("nonsense".into())), "InvalidIdentityToken");
+    // Form and time are asked whatever the mode; who issued it and whom the role trusts is IAM's.
+    desk.state.set_iam_mode(IamMode::Off);
+    let mut assume = |token: String| {
+        let input = json!({"RoleArn": made["Role"]["Arn"], "RoleSessionName": "k", "WebIdentityToken": token});
+        desk.as_role("unsigned", Service::Sts, "AssumeRoleWithWebIdentity", input)
+    };
+    assert!(assume(token("https://elsewhere", "anybody", later)).is_ok());
+    assert_eq!(code(&assume(token(issuer, karpenter, later - 1200))), "ExpiredTokenException");
+    for garbage in ["garbage", "a.b.c", "e30.e30", "e30.W10.c2ln"] {
+        assert_eq!(code(&assume(garbage.into())), "InvalidIdentityToken", "{garbage}");
+    }
+}
+
+/// What an operation that makes something says of it, by the keys of the service authorization reference.
+#[rstest]
+#[case("CreateVolume", json!({"AvailabilityZone": "us-west-2a", "Size": 8, "VolumeType": "gp3", "Encrypted": true}),
+    json!({"StringEquals": {"ec2:VolumeType": "gp3", "ec2:AvailabilityZone": "us-west-2a"}, "NumericEquals": {"ec2:VolumeSize": "8"}, "Bool": {"ec2:Encrypted": "true"}}))]
+#[case("CreateVolume", json!({"AvailabilityZone": "us-west-2a", "Size": 8}), json!({"StringEquals": {"ec2:VolumeType": "gp2"}, "Bool": {"ec2:Encrypted": "false"}}))]
+#[case("CreateCapacityReservation", json!({"AvailabilityZone": "us-west-2a", "InstanceType": "m5.large", "InstancePlatform": "Linux/UNIX", "InstanceCount": 2}),
+    json!({"StringEquals": {"ec2:InstanceType": "m5.large", "ec2:AvailabilityZone": "us-west-2a", "ec2:Tenancy": "default", "ec2:InstanceMatchCriteria": "open"},
+        "NumericLessThanEquals": {"ec2:InstanceCount": "2"}}))]
+fn what_is_made_is_known_by_its_keys(#[case] operation: &'static str, #[case] input: Value, #[case] condition: Value) {
+    for (operator, allowed) in [("", true), ("not", false)] {
+        let mut desk = enforcing();
+        let mut condition = condition.clone();
+        if operator == "not" {
+            condition["StringEquals"]["ec2:AvailabilityZone"] = json!("us-west-2b");
+        }
+        role(&mut desk, "r", &json!({"Effect": "Allow", "Action": format!("ec2:{operation}"), "Resource": "*", "Condition": condition}));
+        let answer = desk.as_role("r", Service::Ec2, operation, input.clone());
+        assert_eq!(code(&answer), if allowed { "no error" } else { "UnauthorizedOperation" }, "{answer:?}");
+    }
+}
+
+/// A subnet and a group are known by the VPC that they come into.
+#[rstest]
+#[case("CreateSubnet", json!({"CidrBlock": "172.31.240.0/24"}))]
+#[case("CreateSecurityGroup", json!({"GroupName": "g", "Description": "d"}))]
+fn what_comes_into_a_vpc_is_asked_with_it(#[case] operation: &'static str, #[case] mut input: Value) {
+    for allowed in [true, false] {
+        let mut desk = enforcing();
+        let vpc = root(&mut desk, Service::Ec2, "DescribeVpcs", json!({}))["Vpcs"][0]["VpcId"].as_str().expect("a VPC").to_owned();
+        input["VpcId"] = json!(vpc);
+        let wanted = if allowed { vpc.as_str() } else { "vpc-0123456789abcdef0" };
+        let others = json!({"Effect": "Allow", "Action": "ec2:*", "NotResource": "arn:aws:ec2:*:*:vpc/*"});
+        let own = json!({"Effect": "Allow", "Action": "ec2:*", "Resource": "arn:aws:ec2:*:*:vpc/*", "Condition": {"StringEquals": {"ec2:VpcID": wanted}}});
+        role(&mut desk, "r", &json!([others, own]));
+        let answer = desk.as_role("r", Service::Ec2, operation, input.clone());
+        assert_eq!(code(&answer), if allowed { "no error" } else { "UnauthorizedOperation" }, "{answer:?}");
+    }
+}
+
+#[rstest]
+#[case(json!(true), false)]
+#[case(json!(false), true)]
+#[case(Value::Null, true)]
+fn a_public_address_can_be_denied(#[case] public: Value, #[case] allowed: bool) {
+    let mut desk = enforcing();
+    let deny = json!({"Effect": "Deny", "Action": "ec2:RunInstances", "Resource": "arn:aws:ec2:*:*:network-interface/*",
+        "Condition": {"Bool": {"ec2:AssociatePublicIpAddress": "true"}}});
+    role(&mut desk, "r", &json!([allow("ec2:*"), deny]));
+    let mut interface = json!({"DeviceIndex": 0});
+    if !public.is_null() {
+        interface["AssociatePublicIpAddress"] = public;
+    }
+    let image = desk.image_as_root();
+    let input = json!({"ImageId": image, "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1, "NetworkInterfaces": [interface]});
+    assert_eq!(desk.as_role("r", Service::Ec2, "RunInstances", input).is_ok(), allowed);
 }
 
 // ---------------------------------------------------------------------------------------------------------------- Karpenter's own policy

@@ -175,3 +175,18 @@ fn regions_stand_apart() {
     call.region = "moon-1".into();
     assert_eq!(code(&super::super::perform(&mut desk.state, desk.now, &call)), "AuthFailure");
 }
+
+/// Source: EC2 user guide, "Amazon EC2 instance types": what is of a previous generation.
+#[rstest]
+#[case(&["m5.large", "c5.large", "r5.large", "m6i.large", "r6i.large", "g5.xlarge", "r7g.large", "c6gn.large", "m5d.large", "t2.micro"], true)]
+#[case(&["m1.small", "t1.micro", "c3.large", "m4.large", "a1.large"], false)]
+fn generations_are_current_or_previous(#[case] names: &[&str], #[case] current: bool) {
+    let mut desk = Desk::seeded(7, Settings::default());
+    let answer = desk.ec2("DescribeInstanceTypes", json!({"InstanceTypes": names})).expect("types");
+    for details in answer["InstanceTypes"].as_array().expect("a list") {
+        assert_eq!(details["CurrentGeneration"], current, "{}", details["InstanceType"]);
+    }
+    let filters = json!([{"Name": "current-generation", "Values": [(!current).to_string()]}]);
+    let none = desk.ec2("DescribeInstanceTypes", json!({"InstanceTypes": names, "Filters": filters})).expect("types");
+    assert_eq!(none["InstanceTypes"], json!([]));
+}

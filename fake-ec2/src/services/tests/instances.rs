@@ -269,6 +269,28 @@ fn status_follows_the_state() {
 }
 
 #[test]
+fn a_machine_that_nobody_plays_tells_of_its_boot() {
+    use base64::Engine;
+    let engine = base64::engine::general_purpose::STANDARD;
+    let mut desk = Desk::new();
+    let (image, user_data) = (desk.image(), engine.encode("#!/bin/sh\n"));
+    let input = json!({"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1, "UserData": user_data});
+    let made = desk.ec2("RunInstances", input).expect("an instance")["Instances"][0].clone();
+    let (id, address) = (made["InstanceId"].as_str().expect("an id"), made["PrivateIpAddress"].as_str().expect("an address"));
+    let mut output = |pass: i64| {
+        desk.pass(pass);
+        let answer = desk.ec2("GetConsoleOutput", json!({"InstanceId": id})).expect("a console");
+        answer["Output"].as_str().map(|text| String::from_utf8(engine.decode(text).expect("base64")).expect("text"))
+    };
+    assert_eq!(output(0), None, "nothing has booted yet");
+    let text = output(60).expect("a log");
+    for word in [id, address, "t3.micro", "text/x-shellscript, 10 bytes", "login:"] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+    assert_eq!(output(3600), Some(text), "whenever it is read");
+}
+
+#[test]
 fn the_console_shows_the_boot_log_then_the_machines_own() {
     use base64::Engine;
     let mut desk = Desk::with(Settings { boot_log: Some("hello".into()), ..Settings::default() });

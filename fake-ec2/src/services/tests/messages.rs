@@ -206,11 +206,18 @@ fn an_instances_changes_reach_the_labs_queue() {
 #[test]
 fn rules_route_what_they_match() {
     let (mut desk, lab) = Desk::furnished(Settings::default());
-    let entry =
-        |kind: &str| json!({"Source": "aws.ec2", "DetailType": kind, "Detail": "{\"instance-id\":\"i-1\"}", "EventBusName": "default"});
-    let input = json!({"Entries": [entry("EC2 Spot Instance Interruption Warning"), entry("Something Else"), {"Source": "x", "DetailType": "y", "Detail": "nonsense"}]});
+    let arn = json!("arn:aws:sqs:us-west-2:123456789012:lab");
+    desk.ask(Service::Events, "PutRule", json!({"Name": "own", "EventPattern": "{\"source\":[\"own\"],\"detail-type\":[\"Something\"]}"}))
+        .expect("a rule");
+    desk.ask(Service::Events, "PutTargets", json!({"Rule": "own", "Targets": [{"Id": "a", "Arn": arn}]})).expect("targets");
+    let entry = |source: &str, kind: &str| json!({"Source": source, "DetailType": kind, "Detail": "{}", "EventBusName": "default"});
+    let input = json!({"Entries": [
+        entry("own", "Something"), entry("own", "Something Else"), {"Source": "x", "DetailType": "y", "Detail": "nonsense"},
+        entry("aws.ec2", "EC2 Spot Instance Interruption Warning"),
+    ]});
     let answer = desk.ask(Service::Events, "PutEvents", input).expect("put");
-    assert_eq!((&answer["FailedEntryCount"], &answer["Entries"][2]["ErrorCode"]), (&json!(1), &json!("MalformedDetail")));
+    assert_eq!((&answer["FailedEntryCount"], &answer["Entries"][2]["ErrorCode"]), (&json!(2), &json!("MalformedDetail")));
+    assert_eq!(answer["Entries"][3]["ErrorCode"], "NotAuthorizedForSourceException", "the prefix is AWS's own");
     assert_eq!(desk.state.unsettled().len(), 1, "{:?}", desk.state.unsettled());
     desk.pass(5);
     let found = receive(&mut desk, &lab.queue_url.expect("a queue"));
@@ -226,4 +233,57 @@ fn rules_route_what_they_match() {
     let bad = json!({"Name": "bad", "EventPattern": "{\"source\":\"aws.ec2\"}"});
     assert_eq!(code(&desk.ask(Service::Events, "PutRule", bad)), "InvalidEventPatternException");
     assert_eq!(code(&desk.ask(Service::Events, "DescribeRule", json!({"Name": "absent"}))), "ResourceNotFoundException");
+}
+
+/// A rule with one target, the queue `q`.
+fn rule(desk: &mut Desk, rule: Value, mut target: Value) -> Answer {
+    desk.ask(Service::Events, "PutRule", rule.clone())?;
+    (target["Id"], target["Arn"]) = (json!("t"), json!("arn:aws:sqs:us-west-2:123456789012:q"));
+    desk.ask(Service::Events, "PutTargets", json!({"Rule": rule["Name"], "Targets": [target]}))
+}
+
+#[test]
+fn a_target_gets_the_input_that_it_asks_for() {
+    let path = json!({"InputPath": "$.detail.name"});
+    let transformer = json!({"InputTransformer": {"InputPathsMap": {"name": "$.detail.name"}, "InputTemplate": "{\"who\": <name>}"}});
+    for (target, sent) in [(path, "\"m\""), (transformer, "{\"who\": \"m\"}"), (json!({"Input": "{}"}), "{}")] {
+        let mut desk = Desk::new();
+        let url = queue(&mut desk, json!({}));
+        rule(&mut desk, json!({"Name": "r", "EventPattern": "{\"source\":[\"own\"]}"}), target).expect("a rule");
+        let event = json!({"Source": "own", "DetailType": "d", "Detail": "{\"name\":\"m\"}"});
+        desk.ask(Service::Events, "PutEvents", json!({"Entries": [event]})).expect("put");
+        desk.pass(5);
+        assert_eq!(texts(&json!(receive(&mut desk, &url)), "Body"), [sent]);
+    }
+    let two = json!({"Input": "{}", "InputPath": "$.detail"});
+    let pattern = json!({"Name": "r", "EventPattern": "{\"source\":[\"own\"]}"});
+    assert_eq!(code(&rule(&mut Desk::new(), pattern, two)), "ValidationException");
+}
+
+#[test]
+fn a_rate_fires() {
+    let mut desk = Desk::new();
+    let url = queue(&mut desk, json!({}));
+    rule(&mut desk, json!({"Name": "r", "ScheduleExpression": "rate(5 minutes)"}), json!({})).expect("a rule");
+    assert_eq!(desk.state.unsettled(), Vec::<String>::new(), "a schedule is no work");
+    desk.pass(299);
+    assert_eq!(receive(&mut desk, &url).len(), 0);
+    desk.pass(301);
+    let bodies = texts(&json!(receive(&mut desk, &url)), "Body");
+    assert_eq!(bodies.len(), 2);
+    let event: Value = serde_json::from_str(&bodies[0]).expect("an event");
+    assert_eq!((&event["source"], &event["detail-type"]), (&json!("aws.events"), &json!("Scheduled Event")));
+    assert_eq!(event["resources"], json!(["arn:aws:events:us-west-2:123456789012:rule/r"]));
+    desk.ask(Service::Events, "DisableRule", json!({"Name": "r"})).expect("disabled");
+    desk.pass(3600);
+    assert_eq!(receive(&mut desk, &url).len(), 2, "the same two, for their visibility has ended");
+}
+
+#[rstest]
+#[case("rate(1 minutes)", "ValidationException")]
+#[case("hourly", "ValidationException")]
+#[case("cron(0 12 * * ? *)", "UnsupportedOperation")]
+fn other_schedules_are_refused(#[case] schedule: &str, #[case] expected: &str) {
+    let made = Desk::new().ask(Service::Events, "PutRule", json!({"Name": "r", "ScheduleExpression": schedule}));
+    assert_eq!(code(&made), expected);
 }

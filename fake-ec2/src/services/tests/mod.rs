@@ -16,6 +16,7 @@ mod parameters;
 mod properties;
 mod reservations;
 mod rules;
+mod scaling;
 mod spot;
 mod templates;
 mod written;
