@@ -2,6 +2,8 @@
 //!
 //! Source: `apiextensions-apiserver/pkg/{apiserver,controller,registry}`. Conversion strategy `None` only: versions differ in name.
 
+mod cost;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -325,6 +327,9 @@ fn rules(kind: &Kind, version: &Version, object: &Value, old: Option<&Value>) ->
 }
 
 fn rule_failures(kind: &Kind, version: &Version, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    if let Err(much) = cost::check(&version.rules, object, old) {
+        return vec![over_budget(version, object, &much)];
+    }
     let root = RootContext { api_version: kind.api_version_of(&version.name), api_group: kind.group.clone(), kind: kind.kind.clone() };
     let Err(failures) = Validator::new().validate_compiled_with_context(&version.rules, object, old, Some(&root)) else {
         return Vec::new();
@@ -350,6 +355,20 @@ fn rule_failures(kind: &Kind, version: &Version, object: &Value, old: Option<&Va
             }
         })
         .collect()
+}
+
+/// Upstream finds it out on the way, and has the failures of earlier rules beside it.
+fn over_budget(version: &Version, object: &Value, much: &cost::TooMuch) -> FieldError {
+    let why = if much.alone {
+        let named = said(&version.json, &much.rule).unwrap_or(&much.rule);
+        format!(
+            "'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: {}",
+            named.trim()
+        )
+    } else {
+        "validation failed due to running out of cost budget, no further validation rules will be run".to_owned()
+    };
+    FieldError::of_rule(much.path.clone(), type_name(at(object, &much.path)), why)
 }
 
 /// The message that a schema gives to a rule.
