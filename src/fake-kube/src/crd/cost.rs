@@ -26,7 +26,8 @@ pub(super) struct TooMuch {
 
 /// The first rule, in the order of evaluation, with which the budget is gone.
 pub(super) fn check(schema: &CompiledSchema, object: &Value, old: Option<&Value>) -> Result<(), TooMuch> {
-    walk(schema, object, old, "", &mut BUDGET.clone())
+    let mut left = BUDGET;
+    walk(schema, object, old, "", &mut left)
 }
 
 fn walk(schema: &CompiledSchema, value: &Value, old: Option<&Value>, path: &str, left: &mut u64) -> Result<(), TooMuch> {
