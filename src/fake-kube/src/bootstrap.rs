@@ -3,6 +3,8 @@
 //! Source: `k8s.io/kubernetes/pkg/controlplane/controller/{systemnamespaces,kubernetesservice,defaultservicecidr}`, `pkg/registry/scheduling/rest`,
 //! `pkg/controller/namespace/deletion`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -94,7 +96,7 @@ fn empty(api: &mut Api, now: Timestamp, namespace: &str) -> bool {
         return true;
     }
     let kinds: Vec<String> = api.store().kinds().filter(|kind| kind.namespaced).map(|kind| kind.key.clone()).collect();
-    let mut left = 0;
+    let (mut left, mut finalizers) = (BTreeMap::new(), BTreeMap::new());
     for plural in &kinds {
         let names: Vec<(String, bool)> =
             api.store().list_in(plural, namespace).map(|object| (object.meta.name.clone(), object.meta.deletion.is_some())).collect();
@@ -102,7 +104,50 @@ fn empty(api: &mut Api, now: Timestamp, namespace: &str) -> bool {
             // A conflict or a finalizer leaves the object there; it is counted below and tried again on the next change.
             let _: Result<_, Status> = api.delete(now, plural, namespace, name, DeleteOptions::background());
         }
-        left += api.store().list_in(plural, namespace).count();
+        for object in api.store().list_in(plural, namespace) {
+            *left.entry(format!("{}.{}", object.kind.plural, object.kind.group)).or_insert(0) += 1;
+            for finalizer in &object.meta.finalizers {
+                *finalizers.entry(finalizer.clone()).or_insert(0) += 1;
+            }
+        }
     }
-    left == 0 && api.finalize_namespace(now, namespace, Value::Null).is_ok()
+    if !left.is_empty() {
+        tell(api, now, namespace, &left, &finalizers);
+    }
+    left.is_empty() && api.finalize_namespace(now, namespace, Value::Null).is_ok()
+}
+
+/// What keeps a namespace, as its conditions (`pkg/controller/namespace/deletion/status_condition_utils.go`).
+fn tell(api: &mut Api, now: Timestamp, namespace: &str, left: &BTreeMap<String, u32>, finalizers: &BTreeMap<String, u32>) {
+    let listed = |what: &BTreeMap<String, u32>, word: &str| {
+        what.iter().map(|(name, count)| format!("{name} {word} {count} resource instances")).collect::<Vec<_>>().join(", ")
+    };
+    let remaining = format!("Some resources are remaining: {}", listed(left, "has"));
+    let held = format!("Some content in the namespace has finalizers remaining: {}", listed(finalizers, "in"));
+    let finalizing = if finalizers.is_empty() {
+        ("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", "All content-preserving finalizers finished")
+    } else {
+        ("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", held.as_str())
+    };
+    let conditions = [
+        ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
+        ("NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
+        ("NamespaceDeletionContentFailure", "False", "ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+        ("NamespaceContentRemaining", "True", "SomeResourcesRemain", remaining.as_str()),
+        finalizing,
+    ];
+    // Who has taken it away meanwhile needs no telling.
+    let _: Result<_, Status> = api.update_with(now, "namespaces", "", namespace, Some("status"), |value| {
+        let old = value["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let since = |kind: &str, status: &str| {
+            let same = old.iter().find(|one| one["type"] == kind && one["status"] == status);
+            same.map_or_else(|| json!(crate::time::seconds(now)), |one| one["lastTransitionTime"].clone())
+        };
+        value["status"]["conditions"] = conditions
+            .iter()
+            .map(|(kind, status, reason, message)| {
+                json!({ "type": kind, "status": status, "lastTransitionTime": since(kind, status), "reason": reason, "message": message })
+            })
+            .collect();
+    });
 }

@@ -35,3 +35,61 @@ fn an_apply_whose_metadata_is_no_object_is_refused(#[case] metadata: &str) {
     let (code, said) = world.raw("PATCH", &format!("{MAPS}/m?fieldManager=x"), body, "application/apply-patch+yaml", "application/json");
     assert_eq!(code, 400, "{said}");
 }
+
+/// Three loops within each other over 400 words would be 64,000,000 turns, a minute and more.
+#[rstest]
+#[case::loops("self.all(x, self.all(y, self.all(z, x + y + z != 'q')))", "call cost exceeds limit")]
+#[case::loops_over_what_a_loop_made("self.map(x, self.map(y, x + y)).all(x, x.all(y, self.all(z, z != y)))", "call cost exceeds limit")]
+#[case::loops_over_letters(
+    "self.all(x, 'abcdefghijklmnopqrstuvwxyz'.split('').all(y, self.all(z, x + y + z != 'q')))",
+    "call cost exceeds limit"
+)]
+#[case::ranges("lists.range(1000000000).all(x, x >= 0)", "call cost exceeds limit")]
+#[case::copies("self.map(x, self.join(self[0])).map(x, x.replace('', x)).join('').size() != 1", "call cost exceeds limit")]
+#[case::one_loop("self.all(x, x != 'q')", "")]
+#[case::two_loops("self.all(x, self.exists_one(y, y == x))", "")]
+fn rules_that_would_not_end_are_refused(#[case] rule: &str, #[case] why: &str) {
+    let mut world = World::new();
+    let list = json!({ "type": "array", "items": { "type": "string" }, "x-kubernetes-validations": [{ "rule": rule }] });
+    world.make(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        json!({
+            "metadata": { "name": "bombs.x.io" },
+            "spec": {
+                "group": "x.io", "scope": "Namespaced", "names": { "plural": "bombs", "kind": "Bomb" },
+                "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
+                    "type": "object", "properties": { "spec": { "type": "object", "properties": { "list": list } } },
+                } } }],
+            },
+        }),
+    );
+    let list: Vec<String> = (0..400).map(|number| format!("word-{number}")).collect();
+    let body = json!({ "apiVersion": "x.io/v1", "kind": "Bomb", "metadata": { "name": "b" }, "spec": { "list": list } });
+    let (code, said) = world.ask("POST", "/apis/x.io/v1/namespaces/default/bombs", body);
+    assert_eq!(code, if why.is_empty() { 201 } else { 422 }, "{said}");
+    assert!(said["message"].as_str().unwrap_or_default().contains(why), "{said}");
+}
+
+/// Many cheap rules come to the budget of the request together.
+#[test]
+fn rules_share_a_budget() {
+    let mut world = World::new();
+    let inner = json!({
+        "type": "array", "items": { "type": "integer" }, "x-kubernetes-validations": [{ "rule": "self.all(x, self.all(y, x + y >= 0))" }]
+    });
+    let crd = json!({
+        "metadata": { "name": "bombs.x.io" },
+        "spec": {
+            "group": "x.io", "scope": "Namespaced", "names": { "plural": "bombs", "kind": "Bomb" },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
+                "type": "object", "properties": { "lists": { "type": "array", "items": inner } },
+            } } }],
+        },
+    });
+    world.make("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd);
+    let lists = vec![vec![1; 100]; 400];
+    let body = json!({ "apiVersion": "x.io/v1", "kind": "Bomb", "metadata": { "name": "b" }, "lists": lists });
+    let (code, said) = world.ask("POST", "/apis/x.io/v1/namespaces/default/bombs", body);
+    assert_eq!(code, 422, "{said}");
+    assert!(said["message"].as_str().unwrap_or_default().contains("running out of cost budget"), "{said}");
+}

@@ -28,6 +28,10 @@ use serde_json::Value;
 #[case::clients("clients")]
 #[case::karpenter("karpenter")]
 #[case::accounts("accounts")]
+#[case::autoscaling("autoscaling")]
+#[case::mistakes("mistakes")]
+#[case::options("options")]
+#[case::definitions("definitions")]
 fn answers_like_the_real_server(#[case] name: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay").join(format!("{name}.json"));
     let script: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();

@@ -5,9 +5,11 @@ mod accounts;
 mod defaults;
 mod limits;
 mod others;
+mod pod_specs;
 mod pods;
 mod services;
 mod validation;
+mod workloads;
 
 use std::sync::Arc;
 
@@ -55,7 +57,10 @@ pub(crate) fn on_create(api: &mut Api, now: Timestamp, kind: &Arc<Kind>, object:
             own_pods_of_job(object);
             object["status"] = json!({});
         }
-        "apiextensions.k8s.io/customresourcedefinitions" => crate::crd::prepare(now, object, None),
+        "apiextensions.k8s.io/customresourcedefinitions" => {
+            crate::crd::prepare(now, object, None);
+            crate::crd::accept(api, now, object);
+        }
         _ if kind.status && !kind.is_custom() => object["status"] = defaults::initial_status(kind),
         _ => {}
     }

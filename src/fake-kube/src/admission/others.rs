@@ -17,7 +17,7 @@ use crate::quantity::Quantity;
 use crate::select::{Labels, is_label, is_label_key, is_subdomain};
 use crate::status::{FieldError, Status};
 
-const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+pub(super) const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 
 /// Bytes that are no base64 are no Secret at all.
 pub(crate) fn check_data(kind: &Kind, object: &Value) -> Result<(), Status> {
@@ -119,6 +119,21 @@ pub(super) fn validate(kind: &Kind, object: &Value, errors: &mut Errors) {
                 if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
                     errors.push(FieldError::invalid(format!("data[{key}]"), &json!(key), CONFIG_KEY));
                 }
+                if kind.key == "configmaps" && object["binaryData"].get(key).is_some() {
+                    errors.push(FieldError::invalid(format!("data[{key}]"), &json!(key), "duplicate of key present in binaryData"));
+                }
+            }
+            /// Bytes that all values have together (`MaxSecretSize`).
+            const MOST: usize = 1024 * 1024;
+            let of = |field: &str| object[field].as_object().into_iter().flatten();
+            let bytes = |encoded: &Value| encoded.as_str().map_or(0, |text| text.trim_end_matches('=').len() * 3 / 4);
+            let plain = |value: &Value| value.as_str().map_or(0, str::len);
+            let size: usize = match kind.key.as_str() {
+                "secrets" => of("data").map(|(_, value)| bytes(value)).sum(),
+                _ => of("data").map(|(_, value)| plain(value)).chain(of("binaryData").map(|(_, value)| bytes(value))).sum(),
+            };
+            if size > MOST {
+                errors.push(FieldError::too_long(if kind.key == "secrets" { "data" } else { "[]" }, MOST as u64));
             }
         }
         "persistentvolumes" => {
@@ -146,6 +161,15 @@ pub(super) fn validate(kind: &Kind, object: &Value, errors: &mut Errors) {
             }
             if spec["resources"]["requests"]["storage"].is_null() {
                 errors.push(FieldError::required("spec.resources[storage]", ""));
+            }
+            let asked = &spec["resources"]["requests"]["storage"];
+            let zero = Quantity::parse("0").ok();
+            if asked.as_str().and_then(|text| Quantity::parse(text).ok()).is_some_and(|size| size.is_negative() || Some(size) == zero) {
+                errors.push(FieldError::invalid("spec.resources[storage]", asked, "must be greater than zero"));
+            }
+            const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+            for mode in list(&spec["accessModes"]).iter().filter(|mode| !MODES.iter().any(|known| *mode == known)) {
+                errors.push(FieldError::unsupported("spec.accessModes", mode, &MODES));
             }
         }
         "replicationcontrollers" => {
@@ -370,6 +394,14 @@ fn autoscaler(spec: &Value, errors: &mut Errors) {
     let (least, most) = (spec["minReplicas"].as_i64().unwrap_or(1), spec["maxReplicas"].as_i64().unwrap_or(0));
     if most < 1 {
         errors.push(FieldError::required("spec.maxReplicas", "must be set and greater than 0"));
+    }
+    if least < 1 {
+        errors.push(FieldError::invalid("spec.minReplicas", &spec["minReplicas"], "must be greater than or equal to 1"));
+    }
+    let outside = |metric: &Value| metric["type"] == "Object" || metric["type"] == "External";
+    if least == 0 && !spec["metrics"].as_array().is_some_and(|metrics| metrics.iter().any(outside)) {
+        let why = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.push(FieldError::forbidden("spec.metrics", why));
     }
     if most < least {
         errors.push(FieldError::invalid("spec.maxReplicas", &json!(most), "must be greater than or equal to `minReplicas`"));

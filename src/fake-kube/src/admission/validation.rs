@@ -1,7 +1,7 @@
 //! Validation of built-in kinds, for the mistakes that people make; custom kinds go by their schema.
 //!
 //! - every object: name, namespace, labels, annotations' size, finalizers' form, owner references
-//! - pods and templates: containers, their names, images, pull and restart policies, ports, quantities (negative, request over limit),
+//! - pods and templates (more in [`super::pod_specs`], of workloads and services in [`super::workloads`]): containers, their names, images, pull and restart policies, ports, quantities (negative, request over limit),
 //!   tolerations, node affinity's operators, spread constraints; updates of what may not change
 //! - workloads: selector, its match with the template, restart policy, replicas, strategy; immutable selectors
 //! - the kinds of [`super::others`]
@@ -34,6 +34,13 @@ pub(crate) fn validate_create(api: &Api, kind: &Kind, version: &str, object: &Va
         errors.extend(crate::crd::validate(kind, version, object, None));
     } else {
         specific(api, kind, object, &mut errors);
+        match kind.key.as_str() {
+            "pods" if object["spec"]["ephemeralContainers"].as_array().is_some_and(|list| !list.is_empty()) => {
+                errors.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+            }
+            "services" => super::workloads::new_service(&object["spec"], &mut errors),
+            _ => {}
+        }
     }
     errors
 }
@@ -47,6 +54,10 @@ pub(crate) fn validate_update(api: &Api, kind: &Kind, version: &str, old: &Value
         immutable(kind, old, new, &mut errors);
         super::others::immutable(kind, old, new, &mut errors);
         specific(api, kind, new, &mut errors);
+        if kind.group == "apiextensions.k8s.io" {
+            // The name stands, so what it is made of is what must not change.
+            errors.retain(|error| error.field != "metadata.name");
+        }
     }
     errors
 }
@@ -175,6 +186,11 @@ fn specific(api: &Api, kind: &Kind, object: &Value, errors: &mut Errors) {
                 errors.push(FieldError::invalid("spec.podManagementPolicy", &spec["podManagementPolicy"], why));
             }
             workload(kind, spec, errors);
+            match kind.plural.as_str() {
+                "deployments" => super::workloads::deployment(spec, errors),
+                "daemonsets" => super::workloads::daemon_set(spec, errors),
+                _ => {}
+            }
         }
         "batch/jobs" => {
             let policy = spec["template"]["spec"]["restartPolicy"].as_str().unwrap_or_default();
@@ -186,16 +202,15 @@ fn specific(api: &Api, kind: &Kind, object: &Value, errors: &mut Errors) {
         "batch/cronjobs" => cron_job(spec, errors),
         "nodes" => taints(&spec["taints"], errors),
         "limitranges" => super::limits::validate(spec, errors),
-        "services" => service(spec, errors),
-        "policy/poddisruptionbudgets" if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() => {
-            // As Go's internal type is written.
-            let fields = ["minAvailable", "selector", "maxUnavailable", "unhealthyPodEvictionPolicy"];
-            let shown: Map<String, Value> =
-                fields.iter().map(|field| (field[..1].to_uppercase() + &field[1..], spec[*field].clone())).collect();
-            errors.push(FieldError::invalid("spec", &Value::Object(shown), "minAvailable and maxUnavailable cannot be both set"));
-        }
+        "services" => super::workloads::service(spec, errors),
+        "policy/poddisruptionbudgets" => super::workloads::budget(spec, errors),
         "scheduling.k8s.io/priorityclasses" => {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            enumerated(object, "preemptionPolicy", "", &["PreemptLowerPriority", "Never"], errors);
+            if name.starts_with("system-") && !matches!(name, "system-cluster-critical" | "system-node-critical") {
+                let why = "priority class names with 'system-' prefix are reserved for system use only. error:";
+                errors.push(FieldError::forbidden("metadata.name", format!("{why} {name} is not a known system priority class")));
+            }
             if object["value"].as_i64().unwrap_or(0) > 1_000_000_000 && !name.starts_with("system-") {
                 errors.push(FieldError::forbidden("value", "maximum allowed value of a user defined priority is 1000000000"));
             }
@@ -265,7 +280,7 @@ fn shown_map(value: &Value) -> String {
     serde_json::to_string(&sorted).unwrap_or_default()
 }
 
-fn non_negative(parent: &Value, key: &str, path: &str, errors: &mut Errors) {
+pub(super) fn non_negative(parent: &Value, key: &str, path: &str, errors: &mut Errors) {
     if parent[key].as_i64().is_some_and(|number| number < 0) {
         errors.push(FieldError::invalid(format!("{path}.{key}"), &parent[key], "must be greater than or equal to 0"));
     }
@@ -290,6 +305,7 @@ pub(super) fn pod_spec(spec: &Value, path: &str, errors: &mut Errors) {
             }
         }
     }
+    super::pod_specs::whole(spec, path, errors);
     enumerated(spec, "restartPolicy", path, &["Always", "OnFailure", "Never"], errors);
     enumerated(spec, "dnsPolicy", path, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"], errors);
     non_negative(spec, "terminationGracePeriodSeconds", path, errors);
@@ -299,11 +315,12 @@ pub(super) fn pod_spec(spec: &Value, path: &str, errors: &mut Errors) {
     node_affinity(&spec["affinity"]["nodeAffinity"], &format!("{path}.affinity.nodeAffinity"), errors);
 }
 
-fn enumerated(parent: &Value, key: &str, path: &str, allowed: &[&str], errors: &mut Errors) {
+pub(super) fn enumerated(parent: &Value, key: &str, path: &str, allowed: &[&str], errors: &mut Errors) {
     if let Some(text) = parent[key].as_str()
         && !allowed.contains(&text)
     {
-        errors.push(FieldError::unsupported(format!("{path}.{key}"), &parent[key], allowed));
+        let at = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        errors.push(FieldError::unsupported(at, &parent[key], allowed));
     }
 }
 
@@ -337,6 +354,8 @@ fn container(container: &Value, path: &str, volumes: &[&str], errors: &mut Error
         }
     }
     resources(&container["resources"], &format!("{path}.resources"), errors);
+    super::pod_specs::extended(&container["resources"], &format!("{path}.resources"), errors);
+    super::pod_specs::container(container, path, errors);
 }
 
 fn resources(resources: &Value, path: &str, errors: &mut Errors) {
@@ -359,6 +378,7 @@ fn resources(resources: &Value, path: &str, errors: &mut Errors) {
         let limit = &resources["limits"][name];
         if let (Some(request), Some(limit_value)) = (quantity(value), quantity(limit))
             && request > limit_value
+            && !super::pod_specs::is_whole(name)
         {
             let detail = format!("must be less than or equal to {name} limit of {}", limit.as_str().unwrap_or_default());
             errors.push(FieldError::invalid(format!("{path}.requests"), value, detail));
@@ -494,24 +514,6 @@ fn taints(list: &Value, errors: &mut Errors) {
     }
 }
 
-fn service(spec: &Value, errors: &mut Errors) {
-    let headless = spec["clusterIP"] == "None";
-    let ports = spec["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if ports.is_empty() && !headless && spec["type"] != "ExternalName" {
-        errors.push(FieldError::required("spec.ports", ""));
-    }
-    for (index, port) in ports.iter().enumerate() {
-        if !(1..=65535).contains(&port["port"].as_i64().unwrap_or(0)) {
-            let value = Value::from(port["port"].as_i64().unwrap_or(0));
-            errors.push(FieldError::invalid(format!("spec.ports[{index}].port"), &value, "must be between 1 and 65535, inclusive"));
-        }
-        if ports.len() > 1 && port["name"].as_str().unwrap_or_default().is_empty() {
-            errors.push(FieldError::required(format!("spec.ports[{index}].name"), ""));
-        }
-    }
-    enumerated(spec, "type", "spec", &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"], errors);
-}
-
 const POD_UPDATE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 /// What an update may not change.
@@ -564,6 +566,9 @@ fn immutable(kind: &Kind, old: &Value, new: &Value, errors: &mut Errors) {
         }
         "scheduling.k8s.io/priorityclasses" if old["value"] != new["value"] => {
             errors.push(FieldError::forbidden("value", "may not be changed in an update."));
+        }
+        "apiextensions.k8s.io/customresourcedefinitions" => {
+            ["spec.group", "spec.scope", "spec.names.kind", "spec.names.plural"].iter().for_each(|path| fixed(path, errors));
         }
         "services" if old["spec"]["type"] != "ExternalName" && new["spec"]["type"] != "ExternalName" => fixed("spec.clusterIP", errors),
         _ => {}

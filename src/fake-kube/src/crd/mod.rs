@@ -2,6 +2,10 @@
 //!
 //! Source: `apiextensions-apiserver/pkg/{apiserver,controller,registry}`. Conversion strategy `None` only: versions differ in name.
 
+mod cost;
+mod names;
+mod structural;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,14 +18,17 @@ use crate::controller::Controller;
 use crate::kinds::{Kind, Scale, Selectable};
 use crate::schema::{self, Schema};
 use crate::status::{FieldError, FieldErrorKind, Status};
-use crate::store::{Change, Object};
+use crate::store::{Change, EventType, Object};
 use crate::time;
+pub(crate) use names::accept;
 
 /// One version of a custom kind, as compiled from its definition.
 pub struct Version {
     pub name: String,
     pub served: bool,
     pub storage: bool,
+    /// What to say to whoever asks for a version that is on its way out.
+    pub(crate) deprecated: Option<String>,
     /// `status` is a subresource of its own.
     pub status: bool,
     pub columns: Vec<Column>,
@@ -76,21 +83,13 @@ pub(crate) fn prepare(now: Timestamp, crd: &mut Value, old: Option<&Value>) {
     if spec["conversion"].is_null() {
         spec["conversion"] = json!({ "strategy": "None" });
     }
-    let names = spec["names"].clone();
     let storage: Vec<Value> = versions(crd).filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect();
     match old {
         None => {
-            let at = time::seconds(now);
             // Upstream's finalizing controller adds it once the kind is established.
             crd["metadata"]["finalizers"] = json!([CLEANUP]);
-            crd["status"] = json!({
-                "conditions": [
-                    { "type": "NamesAccepted", "status": "True", "lastTransitionTime": at, "reason": "NoConflicts", "message": "no conflicts found" },
-                    { "type": "Established", "status": "True", "lastTransitionTime": at, "reason": "InitialNamesAccepted", "message": "the initial names have been accepted" },
-                ],
-                "acceptedNames": names,
-                "storedVersions": storage,
-            });
+            crd["status"] = json!({ "conditions": [], "acceptedNames": {}, "storedVersions": storage });
+            establish(now, crd);
         }
         Some(old) => {
             let mut stored = old["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
@@ -98,10 +97,22 @@ pub(crate) fn prepare(now: Timestamp, crd: &mut Value, old: Option<&Value>) {
                 storage.into_iter().filter(|one| !old["status"]["storedVersions"].as_array().is_some_and(|list| list.contains(one))),
             );
             crd["status"] = old["status"].clone();
-            crd["status"]["acceptedNames"] = names;
+            if names::established(crd) {
+                crd["status"]["acceptedNames"] = crd["spec"]["names"].clone();
+            }
             crd["status"]["storedVersions"] = Value::from(stored);
         }
     }
+}
+
+/// All names are its own.
+fn establish(now: Timestamp, crd: &mut Value) {
+    let at = time::seconds(now);
+    crd["status"]["acceptedNames"] = crd["spec"]["names"].clone();
+    crd["status"]["conditions"] = json!([
+        { "type": "NamesAccepted", "status": "True", "lastTransitionTime": at, "reason": "NoConflicts", "message": "no conflicts found" },
+        { "type": "Established", "status": "True", "lastTransitionTime": at, "reason": "InitialNamesAccepted", "message": "the initial names have been accepted" },
+    ]);
 }
 
 fn versions(crd: &Value) -> impl Iterator<Item = &Value> {
@@ -134,6 +145,12 @@ pub(crate) fn validate_definition(api: &Api, crd: &Value, errors: &mut Vec<Field
         if !json.is_object() {
             errors.push(FieldError::required(path, "schemas are required"));
             continue;
+        }
+        // A schema that all versions share is reported as upstream keeps it inside.
+        let shared = versions(crd).all(|other| other["schema"] == version["schema"]);
+        if !shared || index == 0 {
+            let within = if shared { "spec.validation.openAPIV3Schema" } else { path.as_str() };
+            structural::check(json, within, errors);
         }
         let compiled = kube_cel::compile_schema(json);
         for (rule, why) in rule_errors(&compiled, &path) {
@@ -168,7 +185,7 @@ fn rule_errors(compiled: &CompiledSchema, path: &str) -> Vec<(String, String)> {
 
 /// A definition was written: its kind is served from now on, and what is stored shows new defaults.
 pub(crate) fn changed(api: &mut Api, crd: &Object) {
-    let Some(kind) = compile(&crd.value()) else { return };
+    let Some(kind) = compile(&crd.value()).filter(|_| names::established(&crd.value())) else { return };
     let kind = Arc::new(kind);
     let known = api.store().kind(&kind.key).is_some();
     api.store_mut().register(kind.clone());
@@ -214,13 +231,13 @@ fn compile(crd: &Value) -> Option<Kind> {
             .flatten()
             .filter_map(|field| Some(Selectable::new(field["jsonPath"].as_str()?.trim_start_matches('.'), "")))
             .collect(),
-        versions: versions(crd).map(|version| Arc::new(compile_version(version))).collect(),
+        versions: versions(crd).map(|version| Arc::new(compile_version(spec, version))).collect(),
         group,
         plural,
     })
 }
 
-fn compile_version(version: &Value) -> Version {
+fn compile_version(spec: &Value, version: &Value) -> Version {
     let json = version["schema"]["openAPIV3Schema"].clone();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Version {
@@ -228,6 +245,10 @@ fn compile_version(version: &Value) -> Version {
         served: version["served"] == true,
         storage: version["storage"] == true,
         status: version["subresources"].get("status").is_some_and(|status| !status.is_null()),
+        deprecated: (version["deprecated"] == true).then(|| {
+            let usual = || format!("{}/{} {} is deprecated", text(&spec["group"]), text(&version["name"]), text(&spec["names"]["kind"]));
+            version["deprecationWarning"].as_str().map_or_else(usual, str::to_owned)
+        }),
         columns: version["additionalPrinterColumns"]
             .as_array()
             .into_iter()
@@ -325,6 +346,9 @@ fn rules(kind: &Kind, version: &Version, object: &Value, old: Option<&Value>) ->
 }
 
 fn rule_failures(kind: &Kind, version: &Version, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    if let Err(much) = cost::check(&version.rules, object, old) {
+        return vec![over_budget(version, object, &much)];
+    }
     let root = RootContext { api_version: kind.api_version_of(&version.name), api_group: kind.group.clone(), kind: kind.kind.clone() };
     let Err(failures) = Validator::new().validate_compiled_with_context(&version.rules, object, old, Some(&root)) else {
         return Vec::new();
@@ -350,6 +374,20 @@ fn rule_failures(kind: &Kind, version: &Version, object: &Value, old: Option<&Va
             }
         })
         .collect()
+}
+
+/// Upstream finds it out on the way, and has the failures of earlier rules beside it.
+fn over_budget(version: &Version, object: &Value, much: &cost::TooMuch) -> FieldError {
+    let why = if much.alone {
+        let named = said(&version.json, &much.rule).unwrap_or(&much.rule);
+        format!(
+            "'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: {}",
+            named.trim()
+        )
+    } else {
+        "validation failed due to running out of cost budget, no further validation rules will be run".to_owned()
+    };
+    FieldError::of_rule(much.path.clone(), type_name(at(object, &much.path)), why)
 }
 
 /// The message that a schema gives to a rule.
@@ -409,6 +447,9 @@ impl Controller for Cleanup {
             if !self.leaving.iter().any(|name| name == change.name()) {
                 self.leaving.push(change.name().to_owned());
             }
+        }
+        for gone in changed.iter().filter(|change| change.plural() == CRDS && change.event == EventType::Deleted) {
+            names::again(api, now, &gone.object.value()["spec"]["group"]);
         }
         let leaving = std::mem::take(&mut self.leaving);
         self.leaving = leaving.into_iter().filter(|name| !clean(api, now, name)).collect();

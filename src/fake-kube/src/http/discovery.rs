@@ -17,6 +17,9 @@ use crate::store::{Store, write_json};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
+/// A second form of autoscalers; see [`super::autoscalers`].
+const OLD_AUTOSCALERS: (&str, &str) = ("autoscaling", "v1");
+
 /// A resource of a version: name, kind, and what can be done with it.
 struct Entry<'a> {
     kind: &'a Kind,
@@ -37,7 +40,7 @@ fn versions(store: &Store) -> BTreeMap<String, Vec<String>> {
             names.push(version);
         }
     }
-    for (group, version) in VIRTUAL.iter().chain([&("events.k8s.io", "v1")]) {
+    for (group, version) in VIRTUAL.iter().chain([&("events.k8s.io", "v1"), &OLD_AUTOSCALERS]) {
         groups.entry((*group).to_owned()).or_default().push((*version).to_owned());
     }
     groups.values_mut().for_each(|names| names.sort_by_key(|name| std::cmp::Reverse(rank(name))));
@@ -68,7 +71,10 @@ fn entries<'a>(store: &'a Store, group: &'a str, version: &str) -> Vec<Entry<'a>
     let home = if group == "events.k8s.io" { "" } else { group };
     let mut found: Vec<Entry> = store
         .kinds()
-        .filter(|kind| kind.group == home && kind.serves(&version) && (group == home || kind.plural == "events"))
+        .filter(|kind| {
+            let old = (group, version.as_str()) == OLD_AUTOSCALERS && kind.plural == "horizontalpodautoscalers";
+            kind.group == home && (kind.serves(&version) || old) && (group == home || kind.plural == "events")
+        })
         .map(|kind| Entry { kind, group })
         .collect();
     found.sort_by(|left, right| left.kind.plural.cmp(&right.kind.plural));

@@ -3,8 +3,9 @@
 //! - `route`: a path to a resource; `query`: a query to options; `media`: what the client accepts
 //! - `serve`: one request to one answer; `read`, `write`: the verbs; `reviews`: requests that are answered and forgotten
 //! - `discovery`, `openapi`: what there is; `table`, `cells`: what kubectl prints
-//! - `watch`: streams; `dialect`: the two forms of events
+//! - `watch`: streams; `dialect`: the two forms of events, and those of autoscalers (`autoscalers`)
 
+mod autoscalers;
 mod cells;
 mod dialect;
 mod discovery;

@@ -49,6 +49,7 @@ fn published() -> &'static Value {
 
 fn served(kind: &Kind) -> Vec<&str> {
     match kind.versions.as_slice() {
+        [] if kind.key == "autoscaling/horizontalpodautoscalers" => vec![&kind.version, "v1"],
         [] => vec![&kind.version],
         list => list.iter().filter(|version| version.served).map(|version| version.name.as_str()).collect(),
     }

@@ -36,7 +36,8 @@ impl Query {
         })
     }
 
-    pub(crate) fn write_options(&self) -> Result<WriteOptions, Status> {
+    /// `kind` is what the options are called in messages: `CreateOptions`, `PatchOptions`, …
+    pub(crate) fn write_options(&self, kind: &str) -> Result<WriteOptions, Status> {
         let dry_run: Vec<&str> =
             self.0.iter().filter(|(key, _)| key == "dryRun").map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()).collect();
         if let Some(bad) = dry_run.iter().find(|value| **value != "All") {
@@ -51,6 +52,10 @@ impl Query {
                 return Err(invalid(vec![error]));
             }
         };
+        const LONGEST: usize = 128;
+        if self.get("fieldManager").len() > LONGEST {
+            return Err(Status::invalid_options(kind, FieldError::too_long("fieldManager", LONGEST as u64)));
+        }
         Ok(WriteOptions {
             dry_run: !dry_run.is_empty(),
             field_manager: self.get("fieldManager").to_owned(),

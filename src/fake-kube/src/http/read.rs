@@ -98,11 +98,16 @@ impl Api {
                 )
             }
             _ if resource.dialect != Dialect::Plain => {
-                let items: Vec<Value> = chosen.iter().map(|object| resource.dialect.say((*object.value()).clone())).collect();
-                json_reply(
-                    StatusCode::OK,
-                    &json!({ "kind": kind.list_kind, "apiVersion": "events.k8s.io/v1", "metadata": meta, "items": items }),
-                )
+                let one = |object: &&Arc<Object>| {
+                    let mut said = resource.dialect.say((*object.value()).clone());
+                    if let Some(map) = said.as_object_mut().filter(|_| resource.dialect == Dialect::Autoscalers) {
+                        map.retain(|key, _| !matches!(key.as_str(), "kind" | "apiVersion"));
+                    }
+                    said
+                };
+                let items: Vec<Value> = chosen.iter().map(one).collect();
+                let api_version = resource.dialect.api_version();
+                json_reply(StatusCode::OK, &json!({ "kind": kind.list_kind, "apiVersion": api_version, "metadata": meta, "items": items }))
             }
             _ => bytes_reply(StatusCode::OK, list_body(kind, &resource.version, &chosen, &meta)),
         })
@@ -292,7 +297,7 @@ pub(crate) fn render(code: StatusCode, object: &Arc<Object>, resource: &Resource
     match asked.form {
         Form::Table => {
             let meta = json!({ "resourceVersion": object.meta.resource_version.to_string() });
-            json_reply(code, &table::table(asked.now, &object.kind, &resource.version, &[object], meta, ""))
+            json_reply(code, &table::table(asked.now, &object.kind, &resource.version, &[object], meta, asked.query.get("includeObject")))
         }
         Form::Partial => json_reply(code, &partial(object)),
         _ => bytes_reply(code, whole(object, &resource.version, resource.dialect)),

@@ -30,9 +30,9 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
         return Err(Status::bad_request("the body is no object"));
     }
     if group.is_empty() {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let (pod, node) = (text(&body["metadata"]["name"]), text(&body["target"]["name"]));
-        api.bind_asked(now, namespace, &pod, &node)?;
+        let pod = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let node = super::write::bound_to(&body)?;
+        api.bind(now, namespace, &pod, &node)?;
         return Ok(json_reply(
             StatusCode::CREATED,
             &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
@@ -43,6 +43,19 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
         && !body["spec"]["nonResourceAttributes"].is_object()
     {
         return Err(about_nothing());
+    }
+    if plural.ends_with("subjectaccessreviews")
+        && body["spec"]["resourceAttributes"].is_object()
+        && body["spec"]["nonResourceAttributes"].is_object()
+    {
+        let about = &body["spec"]["nonResourceAttributes"];
+        let part = |key: &str| about[key].as_str().unwrap_or_default().to_owned();
+        let shown = json!({ "Path": part("path"), "Verb": part("verb") });
+        let why = "cannot be specified in combination with resourceAttributes";
+        return Err(bad_review(FieldError::invalid("spec.nonResourceAttributes", &shown, why)));
+    }
+    if plural == "tokenreviews" && body["spec"]["token"].as_str().unwrap_or_default().is_empty() {
+        return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
     let status = match plural {
         "selfsubjectaccessreviews" => access(api, &asked.user, &body["spec"], ""),
@@ -69,10 +82,14 @@ pub(crate) fn answer(api: &mut Api, now: Timestamp, asked: &Asked, group: &str, 
     Ok(json_reply(StatusCode::CREATED, &body))
 }
 
-/// A review without a question (`pkg/apis/authorization/validation`), in upstream's words, which have lost the kind.
+/// A review without a question (`pkg/apis/authorization/validation`).
 fn about_nothing() -> Status {
     let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-    let error = FieldError::invalid("spec.resourceAttributes", &Value::Null, why);
+    bad_review(FieldError::invalid("spec.resourceAttributes", &Value::Null, why))
+}
+
+/// In upstream's words, which have lost the kind.
+fn bad_review(error: FieldError) -> Status {
     let message = format!(".authorization.k8s.io \"\" is invalid: {error}");
     let details = Details { group: "authorization.k8s.io".to_owned(), causes: vec![error.cause()], ..Details::default() };
     Status { details: Some(Box::new(details)), ..Status::new(422, "Invalid", message) }
@@ -113,6 +130,39 @@ fn token_review(api: &Api, now: Timestamp, spec: &Value) -> Value {
     match api.auth().of_token(api, now, spec["token"].as_str().unwrap_or_default()) {
         Some(user) => json!({ "authenticated": true, "user": user.info(), "audiences": [crate::auth::ISSUER] }),
         None => json!({ "user": {}, "error": "invalid bearer token" }),
+    }
+}
+
+impl Api {
+    /// What a token is bound to is there, and of that account (`pkg/registry/core/serviceaccount/storage/token.go`).
+    pub(super) fn bound_object(&self, namespace: &str, account: &str, bound: &Value) -> Result<(), Status> {
+        if !bound.is_object() {
+            return Ok(());
+        }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (kind, version, name) = (text(&bound["kind"]), text(&bound["apiVersion"]), text(&bound["name"]));
+        let (plural, place) = match (version.as_str(), kind.as_str()) {
+            ("v1", "Pod") => ("pods", namespace),
+            ("v1", "Secret") => ("secrets", namespace),
+            ("v1", "Node") => ("nodes", ""),
+            _ => {
+                let version = if version.contains('/') { version } else { format!("/{version}") };
+                return Err(Status::bad_request(format!("cannot bind token to object of type {version}, Kind={kind}")));
+            }
+        };
+        let object = self.existing(&self.known(plural)?, place, &name)?;
+        if plural == "pods" && object.value()["spec"]["serviceAccountName"].as_str().unwrap_or("default") != account {
+            return Err(Status::bad_request(format!(
+                "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+            )));
+        }
+        if let Some(uid) = bound["uid"].as_str().filter(|uid| !uid.is_empty() && *uid != object.meta.uid) {
+            let why = format!(
+                "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+            );
+            return Err(Status::conflict(&object.kind, &name, &why));
+        }
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::store::Store;
 #[derive(Clone, Debug)]
 pub(crate) struct Resource {
     pub(crate) kind: Arc<Kind>,
+    /// The kind's own; what the client calls it is the dialect's.
     pub(crate) version: String,
     /// Empty: cluster-scoped, or all namespaces.
     pub(crate) namespace: String,
@@ -92,6 +93,8 @@ fn resource(store: &Store, group: &str, version: &str, parts: &[&str]) -> Result
         return Err(Status::no_such_resource());
     }
     let home = if group == "events.k8s.io" { "" } else { group };
+    let old_autoscaler = (group, version, *plural) == ("autoscaling", "v1", "horizontalpodautoscalers");
+    let version = if old_autoscaler { "v2" } else { version };
     let kind = store.kind(&key(home, plural)).filter(|kind| kind.serves(version)).ok_or_else(Status::no_such_resource)?;
     if namespace.is_some() && !kind.namespaced || rest.len() > 2 {
         return Err(Status::no_such_resource());
@@ -103,7 +106,11 @@ fn resource(store: &Store, group: &str, version: &str, parts: &[&str]) -> Result
     Ok(Route::Resource(Resource {
         kind: kind.clone(),
         version: version.to_owned(),
-        dialect: if group == "events.k8s.io" { Dialect::Events } else { Dialect::Plain },
+        dialect: match group {
+            "events.k8s.io" => Dialect::Events,
+            _ if old_autoscaler => Dialect::Autoscalers,
+            _ => Dialect::Plain,
+        },
         namespace: namespace.unwrap_or_default().to_owned(),
         name,
         subresource: rest.get(1).map(|part| (*part).to_owned()),

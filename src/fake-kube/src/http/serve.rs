@@ -92,7 +92,13 @@ impl Server {
             Route::Groups if get => Ok(Answer::Reply(discovery::groups(api.store(), form, api.usage().at.is_some()))),
             Route::Group(group) if get => discovery::group(api.store(), &group).map(Answer::Reply),
             Route::Version { group, version } if get => discovery::version(api.store(), &group, &version).map(Answer::Reply),
-            Route::Resource(resource) => self.resource(api, now, &resource, &asked),
+            Route::Resource(resource) => {
+                let mut answer = self.resource(api, now, &resource, &asked)?;
+                if let (Some(said), Answer::Reply(reply)) = (on_its_way_out(&resource), &mut answer) {
+                    warn(reply, &said);
+                }
+                Ok(answer)
+            }
             Route::Virtual { group, plural, namespace } => {
                 reviews::answer(api, now, &asked, &group, &plural, &namespace).map(Answer::Reply)
             }
@@ -147,6 +153,23 @@ impl Server {
     }
 }
 
+/// What is said of a version that goes (`apiextensions-apiserver/pkg/apiserver/customresource_handler.go`,
+/// `pkg/apis/core/v1/zz_generated.prerelease-lifecycle.go`).
+fn on_its_way_out(resource: &Resource) -> Option<String> {
+    if resource.kind.key == "endpoints" {
+        return Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned());
+    }
+    resource.kind.custom(&resource.version)?.deprecated.clone()
+}
+
+/// A `Warning` header, which kubectl shows.
+pub(crate) fn warn(reply: &mut Response, text: &str) {
+    let text: String = text.chars().flat_map(|c| if matches!(c, '"' | '\\') { vec!['\\', c] } else { vec![c] }).collect();
+    if let Ok(value) = header::HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+        reply.headers_mut().append(header::WARNING, value);
+    }
+}
+
 /// What a path and a method mean to an authorizer (`endpoints/request/requestinfo.go`).
 fn asks<'a>(method: &Method, path: &'a str, watching: bool) -> Asks<'a> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
@@ -197,7 +220,12 @@ fn asks<'a>(method: &Method, path: &'a str, watching: bool) -> Asks<'a> {
 impl Asked<'_> {
     /// Whoever names no field manager goes by the first part of the user agent (`prefixFromUserAgent`).
     pub(crate) fn write_options(&self) -> Result<WriteOptions, Status> {
-        let mut options = self.query.write_options()?;
+        let kind = match *self.method {
+            Method::POST => "CreateOptions",
+            Method::PATCH => "PatchOptions",
+            _ => "UpdateOptions",
+        };
+        let mut options = self.query.write_options(kind)?;
         options.user = Some(self.user.clone());
         if options.field_manager.is_empty() {
             const LONGEST: usize = 128;

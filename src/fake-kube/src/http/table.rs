@@ -31,7 +31,7 @@ pub(crate) fn table(now: Timestamp, kind: &Kind, version: &str, objects: &[&Arc<
             let value = object.value();
             let mut row = json!({ "cells": cells(now, kind, version, &value) });
             match include {
-                "None" => {}
+                "None" => row["object"] = Value::Null,
                 "Object" => row["object"] = (*value).clone(),
                 _ => row["object"] = partial(object),
             }

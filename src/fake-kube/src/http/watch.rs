@@ -253,8 +253,10 @@ impl Watcher {
         let (kind, api_version) = match self.form {
             Form::Partial => ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()),
             Form::Table => ("Table", "meta.k8s.io/v1".to_owned()),
-            _ if self.dialect == Dialect::Events => ("Event", "events.k8s.io/v1".to_owned()),
-            _ => (self.kind.kind.as_str(), self.kind.api_version_of(&self.version)),
+            _ => {
+                let own = || self.kind.api_version_of(&self.version);
+                (self.kind.kind.as_str(), self.dialect.api_version().map_or_else(own, str::to_owned))
+            }
         };
         let mut object = json!({ "kind": kind, "apiVersion": api_version, "metadata": meta });
         if self.form == Form::Table {

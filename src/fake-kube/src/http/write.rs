@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use http::{StatusCode, header};
+use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::dialect::Dialect;
 use super::query::propagation;
 use super::read::{render, selection};
 use super::route::Resource;
-use super::serve::{Asked, json_reply, parse_json, parse_yaml};
+use super::serve::{Asked, json_reply, parse_json, parse_yaml, warn};
 use crate::api::{Api, DeleteOptions, Target, WriteOptions, Written};
 use crate::fields::{self, Types, Writer};
 use crate::kinds::Kind;
@@ -33,8 +34,9 @@ impl Api {
             return Err(Status::method_not_allowed());
         }
         let options = asked.write_options()?;
-        let body = typed(&resource.kind, resource.dialect.read(asked.value_of(&resource.kind, &resource.version)?))?;
-        let written = self.create_with(now, target(resource, "", None), body, &options)?;
+        let body = typed(&resource.kind, resource.dialect.read(asked.value_of(&resource.kind, &resource.version)?)?)?;
+        let made = self.create_with(now, target(resource, "", None), body, &options);
+        let written = made.map_err(|status| resource.dialect.refusal(status))?;
         Ok(answer(StatusCode::CREATED, &written, resource, asked))
     }
 
@@ -47,7 +49,7 @@ impl Api {
         subresource: Option<&str>,
     ) -> Result<Response, Status> {
         let options = asked.write_options()?;
-        let body = resource.dialect.read(asked.value_of(&resource.kind, &resource.version)?);
+        let body = resource.dialect.read(asked.value_of(&resource.kind, &resource.version)?)?;
         let target = target(resource, name, subresource);
         if subresource == Some("scale") {
             return self.replace_scale(now, target, &body, &options);
@@ -98,6 +100,12 @@ impl Api {
         }
         self.has_subresource(resource, subresource)?;
         let stored = self.store().get(&kind.key, &resource.namespace, name).cloned();
+        if asked.content_type != APPLY && !asked.query.get("force").is_empty() {
+            return Err(Status::invalid_options(
+                "PatchOptions",
+                FieldError::forbidden("force", "may not be specified for non-apply patch"),
+            ));
+        }
         if asked.content_type == APPLY {
             return self.apply(now, resource, asked, name, subresource, stored);
         }
@@ -105,7 +113,7 @@ impl Api {
         let mut value = in_version(&stored, &resource.version);
         value = resource.dialect.say(value);
         self.change(&mut value, resource, asked)?;
-        value = resource.dialect.read(value);
+        value = resource.dialect.read(value)?;
         let written = self.update_to(now, target(resource, name, subresource), value, &options).map_err(|status| {
             let plain = matches!(asked.content_type.as_str(), "application/merge-patch+json" | "application/json-patch+json");
             let why = status.message.split_once(&format!("cannot be handled as a {}: ", kind.kind)).map(|(_, why)| why.to_owned());
@@ -177,7 +185,7 @@ impl Api {
         subresource: Option<&str>,
         stored: Option<Arc<Object>>,
     ) -> Result<Response, Status> {
-        let options = WriteOptions { applied: true, user: Some(asked.user.clone()), ..asked.query.write_options()? };
+        let options = WriteOptions { applied: true, user: Some(asked.user.clone()), ..asked.query.write_options("PatchOptions")? };
         let kind = &resource.kind;
         if options.field_manager.is_empty() {
             let error = FieldError::required("fieldManager", "is required for apply patch");
@@ -202,6 +210,9 @@ impl Api {
         }
         if config["apiVersion"].is_null() || config["kind"].is_null() {
             return Err(Status::bad_request("invalid object type: /, Kind="));
+        }
+        if resource.dialect == Dialect::Autoscalers {
+            config = resource.dialect.read(config)?;
         }
         check_config(kind, &resource.version, name, &config)?;
         let types = Types::of(kind, &resource.version);
@@ -275,24 +286,27 @@ impl Api {
         match (resource.kind.key.as_str(), subresource) {
             ("pods", "binding") => {
                 let body = asked.value_as("v1", "Binding")?;
-                let node = body["target"]["name"].as_str().unwrap_or_default().to_owned();
-                if asked.query.write_options()?.dry_run && !node.is_empty() {
+                named(&body, name, "Binding")?;
+                let node = bound_to(&body)?;
+                if asked.query.write_options("CreateOptions")?.dry_run {
                     self.bound(now, namespace, name, &node)?;
                 } else {
-                    self.bind_asked(now, namespace, name, &node)?;
+                    self.bind(now, namespace, name, &node)?;
                 }
                 Ok(done(StatusCode::CREATED))
             }
             ("pods", "eviction") => {
                 let body = asked.value_as("policy/v1", "Eviction")?;
+                named(&body, name, "Eviction")?;
                 let mut options = read_options(&body["deleteOptions"])?;
-                options.dry_run |= asked.query.write_options()?.dry_run;
+                options.dry_run |= asked.query.write_options("CreateOptions")?.dry_run;
                 self.evict(now, namespace, name, &options)?;
                 Ok(done(StatusCode::CREATED))
             }
             ("serviceaccounts", "token") => {
                 let account = self.existing(&resource.kind, namespace, name)?.clone();
                 let body = super::reviews::token_request(asked)?;
+                self.bound_object(namespace, name, &body["spec"]["boundObjectRef"])?;
                 Ok(json_reply(StatusCode::CREATED, &self.auth().issue(now, &account, &body)))
             }
             ("pods", "exec" | "attach" | "portforward" | "proxy") => {
@@ -303,15 +317,25 @@ impl Api {
             _ => Err(Status::no_such_resource()),
         }
     }
+}
 
-    /// `POST …/binding`.
-    pub(crate) fn bind_asked(&mut self, now: Timestamp, namespace: &str, pod: &str, node: &str) -> Result<(), Status> {
-        if node.is_empty() {
-            let error = FieldError::required("target.name", "");
-            return Err(Status::new(422, "Invalid", format!("Binding {pod:?} is invalid: {error}")));
-        }
-        self.bind(now, namespace, pod, node).map(drop)
+/// A subresource's object says whose it is (`pkg/registry/core/pod/storage`).
+fn named(body: &Value, name: &str, kind: &str) -> Result<(), Status> {
+    if body["metadata"]["name"].as_str().unwrap_or_default() != name {
+        return Err(Status::bad_request(format!("name in URL does not match name in {kind} object")));
     }
+    Ok(())
+}
+
+/// The node of a Binding (`ValidatePodBinding`, whose errors the real server reports as its own failure).
+pub(super) fn bound_to(body: &Value) -> Result<String, Status> {
+    let target = &body["target"];
+    let error = match target["kind"].as_str().unwrap_or_default() {
+        "" | "Node" if target["name"].as_str().unwrap_or_default().is_empty() => FieldError::required("target.name", ""),
+        "" | "Node" => return Ok(target["name"].as_str().unwrap_or_default().to_owned()),
+        _ => FieldError::unsupported("target.kind", &target["kind"], &["Node", "<empty>"]),
+    };
+    Err(Status { reason: "", ..Status::new(500, "", error.to_string()) })
 }
 
 /// An apply says what the path is for: version, kind and name.
@@ -410,10 +434,7 @@ fn unsupported_patch(accepted: &str, kind: &Kind) -> Status {
 fn answer(code: StatusCode, written: &Written, resource: &Resource, asked: &Asked) -> Response {
     let mut reply = render(code, &written.object, resource, asked);
     for warning in &written.warnings {
-        let text: String = warning.chars().flat_map(|c| if matches!(c, '"' | '\\') { vec!['\\', c] } else { vec![c] }).collect();
-        if let Ok(value) = header::HeaderValue::from_str(&format!("299 - \"{text}\"")) {
-            reply.headers_mut().append(header::WARNING, value);
-        }
+        warn(&mut reply, warning);
     }
     reply
 }
@@ -444,25 +465,50 @@ fn returns_object(kind: &Kind) -> bool {
 
 /// From the body, else from the query.
 fn delete_options(asked: &Asked) -> Result<DeleteOptions, Status> {
-    let mut options = if asked.body.is_empty() { DeleteOptions::default() } else { read_options(&asked.value()?)? };
+    const KIND: &str = "DeleteOptions";
+    let body = if asked.body.is_empty() { Value::Null } else { asked.value()? };
+    if let Some(kind) = body["kind"].as_str().filter(|kind| !matches!(*kind, "" | KIND)) {
+        let version = body["apiVersion"].as_str().unwrap_or_default();
+        return Err(Status::bad_request(format!(
+            "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+        )));
+    }
+    let mut options = read_options(&body)?;
     if asked.body.is_empty() {
         options.grace_period_seconds = asked.query.number("gracePeriodSeconds")?;
-        options.propagation = propagation(asked.query.get("propagationPolicy"))?;
+        let policy = asked.query.get("propagationPolicy");
+        if !asked.query.get("orphanDependents").is_empty() {
+            let orphan = asked.query.flag("orphanDependents");
+            options = read_options(&json!({ "orphanDependents": orphan, "propagationPolicy": (!policy.is_empty()).then_some(policy) }))?;
+        } else {
+            options.propagation = propagation(policy)?;
+        }
     }
-    options.dry_run |= asked.query.write_options()?.dry_run;
+    options.dry_run |= asked.query.write_options(KIND)?.dry_run;
     Ok(options)
 }
 
+/// `ValidateDeleteOptions` (`k8s.io/apimachinery/pkg/apis/meta/v1/validation`).
 fn read_options(body: &Value) -> Result<DeleteOptions, Status> {
     let orphan = body["orphanDependents"].as_bool().map(|orphan| if orphan { "Orphan" } else { "Background" });
+    let policy = body["propagationPolicy"].as_str();
+    if orphan.is_some() && policy.is_some() {
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        let error = FieldError::invalid("propagationPolicy", &body["propagationPolicy"], why);
+        return Err(Status::invalid_options("DeleteOptions", error));
+    }
+    let dry_run = body["dryRun"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if dry_run.iter().any(|one| one != "All") {
+        return Err(Status::invalid_options("DeleteOptions", FieldError::unsupported("dryRun", &body["dryRun"], &["All"])));
+    }
     let text = |value: &Value| value.as_str().map(str::to_owned);
     Ok(DeleteOptions {
         grace_period_seconds: body["gracePeriodSeconds"].as_i64(),
-        propagation: propagation(body["propagationPolicy"].as_str().or(orphan).unwrap_or_default())?,
+        propagation: propagation(policy.or(orphan).unwrap_or_default())?,
         preconditions: crate::api::Preconditions {
             uid: text(&body["preconditions"]["uid"]),
             resource_version: text(&body["preconditions"]["resourceVersion"]),
         },
-        dry_run: body["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
+        dry_run: !dry_run.is_empty(),
     })
 }
