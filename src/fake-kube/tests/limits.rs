@@ -62,8 +62,8 @@ fn a_range_that_contradicts_itself(#[case] limits: Value, #[case] words: &str) {
 fn a_binding_that_is_only_tried_binds_nothing() {
     let mut world = World::new();
     world.make(PODS, pod(json!({})));
-    let (code, _) =
-        world.ask("POST", "/api/v1/namespaces/default/pods/p/binding?dryRun=All", json!({ "target": { "kind": "Node", "name": "a" } }));
+    let binding = json!({ "metadata": { "name": "p" }, "target": { "kind": "Node", "name": "a" } });
+    let (code, _) = world.ask("POST", "/api/v1/namespaces/default/pods/p/binding?dryRun=All", binding);
     let (_, after) = world.ask("GET", "/api/v1/namespaces/default/pods/p", Value::Null);
     assert_eq!((code, after["spec"]["nodeName"].clone()), (201, Value::Null));
 }

@@ -231,7 +231,7 @@ fn widgets() -> Value {
             "schema": { "openAPIV3Schema": { "type": "object", "properties": {
                 "spec": { "type": "object", "x-kubernetes-validations": [{ "rule": "self.size == oldSelf.size" }], "properties": {
                     "size": { "type": "string", "enum": ["small", "large"] },
-                    "parts": { "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": { "type": "object", "properties": { "name": { "type": "string" } } } },
+                    "parts": { "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": { "type": "object", "required": ["name"], "properties": { "name": { "type": "string" } } } },
                 } },
                 "status": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
             } } },

@@ -255,7 +255,7 @@ fn first_letters(value: &Value) -> Value {
             .filter(|(_, value)| !value.is_null())
             .map(|(key, value)| (key[..key.len().min(1)].to_lowercase() + key.get(1..).unwrap_or_default(), first_letters(value)))
             .collect(),
-        Value::Array(list) => list.iter().map(|one| first_letters(one)).collect(),
+        Value::Array(list) => list.iter().map(first_letters).collect(),
         other => other.clone(),
     }
 }

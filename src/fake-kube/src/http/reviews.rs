@@ -150,7 +150,8 @@ impl Api {
                 return Err(Status::bad_request(format!("cannot bind token to object of type {version}, Kind={kind}")));
             }
         };
-        let object = self.existing(&self.known(plural)?, place, &name)?;
+        let kind = self.known(plural)?;
+        let object = self.existing(&kind, place, &name)?;
         if plural == "pods" && object.value()["spec"]["serviceAccountName"].as_str().unwrap_or("default") != account {
             return Err(Status::bad_request(format!(
                 "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
