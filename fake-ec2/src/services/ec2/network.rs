@@ -321,9 +321,9 @@ pub(super) fn authorize(world: &mut World<'_>, call: &Call, ingress: bool) -> An
     if permissions.is_empty() {
         return Err(errors::MISSING.error(&["ipPermissions"]));
     }
-    permissions.iter().try_for_each(super::permissions::check)?;
     let group =
         world.region.groups.get_mut(&id).filter(|group| group.found <= world.now).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[&id]))?;
+    permissions.iter().try_for_each(super::permissions::check)?;
     let held = if ingress { &mut group.ingress } else { &mut group.egress };
     if permissions.iter().any(|permission| held.contains(permission)) {
         return Err(errors::PERMISSION_EXISTS.error(&[]));

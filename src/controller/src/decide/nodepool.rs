@@ -27,18 +27,29 @@ pub fn decide(world: &World, name: &str, now: Timestamp) -> Step {
         [] => set.set_true("ValidationSucceeded"),
         errors => set.set_false("ValidationSucceeded", "NodePoolValidationFailed", &errors.join("; ")),
     };
-    let unresolved = readiness(world, pool, &mut set).then(|| nodeclass::unresolved(&**pool));
+    let missing = readiness(world, pool, &mut set);
+    let since = set.get("NodeClassReady").and_then(|condition| condition.last_transition_time).unwrap_or(now);
     let memo = health(world, pool, &mut status, &mut set);
     status.conditions = set.into_conditions();
     let mut next = (**pool).clone();
     next.status = Some(status);
     let mut step = match patch::of_field("status", &**pool, &next) {
         Some(body) => Step::act(locked(Kind::NodePool, &**pool, true, body)),
+        None if missing => unresolved(pool, now.duration_since(since)),
         None => Step::rest(),
     };
     step.notes.extend(memo.map(Into::into));
-    step.notes.extend(unresolved.map(Into::into));
     step
+}
+
+/// Upstream says it whenever somebody lists the pool's types, at the latest with the next pass of disruption
+/// (`A/pkg/cloudprovider/cloudprovider.go`, GetInstanceTypes); an Event counts once in two minutes.
+fn unresolved(pool: &NodePool, missing_for: SignedDuration) -> Step {
+    let pass = SignedDuration::from_secs(10);
+    if missing_for < pass {
+        return Step::after(pass - missing_for, None);
+    }
+    Step::after(SignedDuration::from_mins(2), None).note(nodeclass::unresolved(pool))
 }
 
 fn stamp(world: &World, pool: &Arc<NodePool>) -> Option<Step> {

@@ -41,7 +41,9 @@ const NOT_WANTED: [&str; 5] = ["Drifted", "Consolidatable", "Disrupted", "Disrup
 pub fn unmet(object: &Value) -> Vec<Fact> {
     let all = object.pointer("/status/conditions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let text = |condition: &Value, key: &str| condition[key].as_str().unwrap_or_default().to_owned();
-    let unmet = all.iter().filter(|c| c["status"] != "True" && !NOT_WANTED.iter().any(|kind| c["type"] == *kind));
+    // Of a pool's machines nothing may be known yet.
+    let unasked = |c: &Value| c["type"] == "NodeRegistrationHealthy" && c["status"] == "Unknown";
+    let unmet = all.iter().filter(|c| c["status"] != "True" && !NOT_WANTED.iter().any(|kind| c["type"] == *kind) && !unasked(c));
     let mut facts: Vec<(bool, Fact)> = unmet
         .map(|condition| {
             let (kind, status, reason, message) =

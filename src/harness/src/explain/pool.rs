@@ -21,7 +21,7 @@ pub fn answer(record: &Record, question: &Question, at: At) -> Result<Answer, Er
         let unmet = condition::of_pool(record, name, at);
         if !unmet.is_empty() {
             sections.push(Section {
-                title: "What keeps it from launching",
+                title: "Which conditions do not hold",
                 facts: unmet.into_iter().map(|line| Fact::new(None, line)).collect(),
             });
         }

@@ -137,6 +137,8 @@ const LEAST: u64 = 1 << 20;
 
 /// How often what was written is brought to the disk.
 const SYNC: Duration = Duration::from_millis(200);
+/// How often the file is asked for, half of that time apart.
+const PATIENCE: u32 = 6;
 
 impl Keeper {
     pub fn new(region: &str, token: Option<&str>) -> Self {
@@ -175,10 +177,15 @@ impl Keeper {
         let broken = |error| JournalError::File(path.to_owned(), error);
         let strange = |at: usize| JournalError::Line(path.to_owned(), at + 1);
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(broken)?;
-        file.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => JournalError::Taken(path.to_owned()),
-            std::fs::TryLockError::Error(error) => broken(error),
-        })?;
+        // Who had it before may be bringing its last lines to the disk.
+        for left in (0..PATIENCE).rev() {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(std::fs::TryLockError::Error(error)) => return Err(broken(error)),
+                Err(std::fs::TryLockError::WouldBlock) if left == 0 => return Err(JournalError::Taken(path.to_owned())),
+                Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(SYNC / 2),
+            }
+        }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(broken)?;
         // Only whole lines count.
