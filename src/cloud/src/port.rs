@@ -349,3 +349,30 @@ pub trait Cloud: Send + Sync {
     /// Looks up aliases anew whose image is deprecated (every 30 min).
     fn forget_deprecated_images(&self, _amis: &[Ami], _now: Timestamp) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As upstream's binary wrote it.
+    #[test]
+    fn a_failed_call_is_told_as_the_sdk_tells_it() {
+        let error = CloudError {
+            operation: "ec2:CreateFleet".to_owned(),
+            code: "InvalidParameterValue".to_owned(),
+            message: "The weird thing is wrong".to_owned(),
+            status: 400,
+            request_id: Some("9473a084".to_owned()),
+        };
+        let cause = Cause::of("creating fleet request", &error).within("creating instance, creating nodeclaim");
+        assert_eq!(
+            cause.to_string(),
+            "creating instance, creating nodeclaim, creating fleet request, operation error EC2: CreateFleet, https response error \
+             StatusCode: 400, RequestID: 9473a084, api error InvalidParameterValue: The weird thing is wrong \
+             (aws-error-code=InvalidParameterValue, aws-operation-name=CreateFleet, aws-request-id=9473a084, aws-service-name=EC2, \
+             aws-status-code=400)"
+        );
+        let silent = CloudError { status: 0, code: TRANSPORT.to_owned(), ..error };
+        assert_eq!(silent.in_full(), "ec2:CreateFleet: Transport: The weird thing is wrong", "no answer has no status");
+    }
+}

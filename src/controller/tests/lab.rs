@@ -163,6 +163,8 @@ async fn other_launch_errors_are_tried_again_and_end_after_five_minutes() {
         lab.claims().await.iter().any(|c| condition(c, "Launched") == ("Unknown".into(), "Unauthorized".into()))
     })
     .await;
+    // In upstream's chain of words.
+    assert!(lab.said("Reconciler error", "error").contains(&"launching nodeclaim, creating fleet request, not allowed".to_owned()));
     let first = lab.claim().await.name_any();
     lab.wait(240).await;
     assert_eq!(lab.claim().await.name_any(), first);
@@ -314,6 +316,47 @@ async fn a_node_class_waits_for_its_claims() {
     lab.pods_end().await;
     let classes = Api::<EC2NodeClass>::all(lab.client.clone());
     lab.until("gone", 60, || async { classes.get_opt("default").await.expect("answered").is_none() }).await;
+}
+
+/// Source: `C/pkg/controllers/nodepool/hash/controller.go`, `A/pkg/controllers/nodeclass/hash/controller.go`.
+#[tokio::test(start_paused = true)]
+async fn claims_are_carried_over_to_another_hash_version() {
+    let lab = Lab::start(|_| {}).await;
+    lab.pods(1, "1Gi").await;
+    let name = lab.ready_node().await.name_any();
+    lab.settle(30).await;
+    let stamp =
+        |hash: &str, of: &str| json!({"metadata": {"annotations": {format!("{of}-hash"): hash, format!("{of}-hash-version"): "v0"}}});
+    let (params, pool, class) = (PatchParams::default(), "karpenter.sh/nodepool", "karpenter.k8s.aws/ec2nodeclass");
+    let claims = Api::<NodeClaim>::all(lab.client.clone());
+    for of in [pool, class] {
+        claims.patch(&name, &params, &Patch::Merge(stamp("old", of))).await.expect("patched");
+    }
+    Api::<NodePool>::all(lab.client.clone()).patch("default", &params, &Patch::Merge(stamp("old", pool))).await.expect("patched");
+    Api::<EC2NodeClass>::all(lab.client.clone()).patch("default", &params, &Patch::Merge(stamp("old", class))).await.expect("patched");
+    lab.wait(5).await;
+    let (claim, now) = (lab.claim().await, |of: &str| (format!("{of}-hash"), format!("{of}-hash-version")));
+    for (of, owner) in [(pool, lab.pool().await.annotations().clone()), (class, lab.class().await.annotations().clone())] {
+        let (hash, version) = now(of);
+        assert_ne!(owner[&version], "v0", "{of}");
+        assert_eq!((&claim.annotations()[&hash], &claim.annotations()[&version]), (&owner[&hash], &owner[&version]), "{of}");
+    }
+    assert!(!is(&claim, "Drifted"), "another version is no other template");
+}
+
+/// Source: `A/pkg/cloudprovider/cloudprovider.go`, GetInstanceTypes.
+#[tokio::test(start_paused = true)]
+async fn a_pool_whose_class_is_missing_is_told_of_after_a_while() {
+    let lab = Lab::start(|_| {}).await;
+    lab.settle(30).await;
+    let classes = Api::<EC2NodeClass>::all(lab.client.clone());
+    classes.delete("default", &DeleteParams::default()).await.expect("deleted");
+    lab.until("gone", 60, || async { classes.get_opt("default").await.expect("answered").is_none() }).await;
+    lab.wait(5).await;
+    assert!(lab.events("").await.is_empty());
+    lab.wait(10).await;
+    let told: Vec<_> = lab.events("").await.into_iter().map(|event| (event.involved_object.kind, event.message)).collect();
+    assert_eq!(told, [(Some("NodePool".to_owned()), Some("Failed resolving NodeClass".to_owned()))]);
 }
 
 #[tokio::test(start_paused = true)]

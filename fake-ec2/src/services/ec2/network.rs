@@ -321,6 +321,8 @@ pub(super) fn authorize(world: &mut World<'_>, call: &Call, ingress: bool) -> An
     if permissions.is_empty() {
         return Err(errors::MISSING.error(&["ipPermissions"]));
     }
+    // What is wrong in itself comes before a group that is not there, what lacks after it.
+    permissions.iter().filter(|permission| permission["IpProtocol"].is_string()).try_for_each(super::permissions::check)?;
     let group =
         world.region.groups.get_mut(&id).filter(|group| group.found <= world.now).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[&id]))?;
     permissions.iter().try_for_each(super::permissions::check)?;

@@ -157,6 +157,13 @@ impl Lab {
         self.claim().await
     }
 
+    /// What lines of this message have under a key.
+    pub fn said(&self, message: &str, key: &str) -> Vec<String> {
+        let record = self.record.lock().expect("unpoisoned");
+        let lines = record.iter().filter_map(|d| if let controller::What::Log(line) = &d.what { Some(line) } else { None });
+        lines.filter(|line| line.message == message).filter_map(|line| line.keys[key].as_str().map(str::to_owned)).collect()
+    }
+
     pub fn lines(&self) -> Vec<String> {
         let record = self.record.lock().expect("unpoisoned");
         record.iter().filter_map(|d| if let controller::What::Log(line) = &d.what { Some(line.message.clone()) } else { None }).collect()
