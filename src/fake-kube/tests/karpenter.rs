@@ -50,6 +50,10 @@ fn a_pool_gets_its_defaults() {
     json!([{ "key": "karpenter.sh/foo", "operator": "In", "values": ["x"] }]),
     "spec.template.spec.requirements[0].key: Invalid value: \"karpenter.sh/foo\": label domain \"karpenter.sh\" is restricted"
 )]
+#[case::the_providers_domain(
+    json!([{ "key": "karpenter.k8s.aws/instance-fmaily", "operator": "In", "values": ["m5"] }]),
+    "spec.template.spec.requirements[0].key: Invalid value: \"karpenter.k8s.aws/instance-fmaily\": label domain \"karpenter.k8s.aws\" is restricted"
+)]
 #[case::no_values(
     json!([{ "key": "foo", "operator": "In" }]),
     "spec.template.spec.requirements: Invalid value: \"array\": no such key: values evaluating rule: requirements with operator 'In' must have a value defined"
