@@ -318,13 +318,13 @@ pub(super) fn authorize(world: &mut World<'_>, call: &Call, ingress: bool) -> An
         let short = Out::new().with("IpProtocol", protocol).maybe("FromPort", call.input.int("FromPort"));
         permissions.push(short.maybe("ToPort", call.input.int("ToPort")).with("IpRanges", ranges).done());
     }
-    if permissions.is_empty() {
-        return Err(errors::MISSING.error(&["ipPermissions"]));
-    }
     // What is wrong in itself comes before a group that is not there, what lacks after it.
     permissions.iter().filter(|permission| permission["IpProtocol"].is_string()).try_for_each(super::permissions::check)?;
     let group =
         world.region.groups.get_mut(&id).filter(|group| group.found <= world.now).ok_or_else(|| errors::GROUP_NOT_FOUND.error(&[&id]))?;
+    if permissions.is_empty() {
+        return Err(errors::MISSING.error(&["ipPermissions"]));
+    }
     permissions.iter().try_for_each(super::permissions::check)?;
     let held = if ingress { &mut group.ingress } else { &mut group.egress };
     if permissions.iter().any(|permission| held.contains(permission)) {
