@@ -81,10 +81,6 @@ impl Controller for Namespaces {
         self.leaving = leaving.into_iter().filter(|name| !empty(api, now, name)).collect();
     }
 
-    fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-
     fn unsettled(&self, _api: &Api) -> Vec<String> {
         self.leaving.iter().map(|name| format!("namespace {name} is being deleted and still has content")).collect()
     }

@@ -14,11 +14,15 @@ pub trait Controller: Send {
     /// first call sees all objects as changes.
     fn step(&mut self, api: &mut Api, now: Timestamp, changed: &[Change]);
 
-    /// When it must be called again though nothing changed.
-    fn next_due(&self) -> Option<Timestamp>;
+    /// When it must be called again though nothing changed; never, unless it says so.
+    fn next_due(&self) -> Option<Timestamp> {
+        None
+    }
 
     /// In words, the work that may still move by itself; resyncs and heartbeats do not count.
-    fn unsettled(&self, api: &Api) -> Vec<String>;
+    fn unsettled(&self, _: &Api) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// How often the controllers may answer each other within one instant before that counts as a loop.

@@ -44,14 +44,6 @@ impl Controller for Accounts {
             }
         }
     }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn unsettled(&self, _: &Api) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 fn furnish(api: &mut Api, now: Timestamp, namespace: &str) {

@@ -128,12 +128,4 @@ impl crate::controller::Controller for Audit {
             assert_eq!(Counted { ready_by: walked.ready_by, ..counted }, walked, "pods of {uid}");
         }
     }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn unsettled(&self, _: &Api) -> Vec<String> {
-        Vec::new()
-    }
 }

@@ -40,14 +40,6 @@ impl Controller for ClusterRoles {
             }
         }
     }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn unsettled(&self, _: &Api) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 /// The rules of all roles that a selector means, by name, each once.

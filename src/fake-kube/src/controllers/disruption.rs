@@ -57,10 +57,6 @@ impl Controller for Disruption {
     fn next_due(&self) -> Option<Timestamp> {
         self.due.values().min().copied()
     }
-
-    fn unsettled(&self, _: &Api) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 fn budgets_of(api: &Api, change: &Change) -> Vec<Key> {

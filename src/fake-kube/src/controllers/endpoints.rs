@@ -53,14 +53,6 @@ impl Controller for Endpoints {
             sync(api, now, &key);
         }
     }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn unsettled(&self, _: &Api) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 impl Endpoints {

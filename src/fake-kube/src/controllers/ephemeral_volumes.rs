@@ -48,14 +48,6 @@ impl Controller for EphemeralVolumes {
             self.furnish(api, now, &key);
         }
     }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn unsettled(&self, _: &Api) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 impl EphemeralVolumes {

@@ -59,14 +59,6 @@ impl Controller for Garbage {
             self.attempt_to_delete(api, now, &id);
         }
     }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn unsettled(&self, _: &Api) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 impl Garbage {

@@ -76,10 +76,6 @@ impl Controller for Nodes {
     fn next_due(&self) -> Option<Timestamp> {
         self.alive.values().map(|at| after(*at, GRACE_SECONDS)).min()
     }
-
-    fn unsettled(&self, _: &Api) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 fn heartbeat(node: &Object) -> Option<String> {

@@ -41,14 +41,6 @@ impl Controller for Quotas {
             }
         }
     }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-
-    fn unsettled(&self, _: &Api) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 /// What everything that the quota covers uses of what it limits.

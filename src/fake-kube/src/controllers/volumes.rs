@@ -88,10 +88,6 @@ impl Controller for Volumes {
         }
     }
 
-    fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-
     fn unsettled(&self, _: &Api) -> Vec<String> {
         // What waits here waits for a pod, a provisioner or a user.
         Vec::new()

@@ -455,10 +455,6 @@ impl Controller for Cleanup {
         self.leaving = leaving.into_iter().filter(|name| !clean(api, now, name)).collect();
     }
 
-    fn next_due(&self) -> Option<Timestamp> {
-        None
-    }
-
     fn unsettled(&self, _api: &Api) -> Vec<String> {
         self.leaving.iter().map(|name| format!("custom resource definition {name} is being deleted and still has objects")).collect()
     }
