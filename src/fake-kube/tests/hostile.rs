@@ -93,3 +93,21 @@ fn rules_share_a_budget() {
     assert_eq!(code, 422, "{said}");
     assert!(said["message"].as_str().unwrap_or_default().contains("running out of cost budget"), "{said}");
 }
+
+/// What `autoscaling/v1` has no field for stands in annotations, as text that anybody may write.
+#[rstest]
+#[case::a_metric("autoscaling.alpha.kubernetes.io/metrics", r#"[{"type":"é","é":{}}]"#)]
+#[case::no_metric("autoscaling.alpha.kubernetes.io/metrics", r#"["é",3,null,{"type":3}]"#)]
+#[case::behaviour("autoscaling.alpha.kubernetes.io/behavior", r#"{"É":{"Ü":[]},"":3}"#)]
+#[case::conditions("autoscaling.alpha.kubernetes.io/conditions", r#"["é"]"#)]
+fn an_autoscalers_annotations_are_no_panic(#[case] key: &str, #[case] text: &str) {
+    const PATH: &str = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers";
+    let body = json!({
+        "metadata": { "name": "h", "annotations": { key: text } },
+        "spec": { "scaleTargetRef": { "kind": "Deployment", "name": "d", "apiVersion": "apps/v1" }, "maxReplicas": 3 },
+    });
+    let mut world = World::new();
+    let (code, said) = world.ask("POST", PATH, body);
+    assert!(matches!(code, 201 | 400 | 422), "{said}");
+    assert_eq!(world.ask("GET", PATH, Value::Null).0, 200);
+}

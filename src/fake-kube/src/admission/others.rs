@@ -19,6 +19,11 @@ use crate::status::{FieldError, Status};
 
 pub(super) const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 
+/// `IsConfigMapKey`, but for its length.
+pub(super) fn is_config_key(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
 /// Bytes that are no base64 are no Secret at all.
 pub(crate) fn check_data(kind: &Kind, object: &Value) -> Result<(), Status> {
     if kind.key != "secrets" {
@@ -116,7 +121,7 @@ pub(super) fn validate(kind: &Kind, object: &Value, errors: &mut Errors) {
     match kind.key.as_str() {
         "configmaps" | "secrets" => {
             for (key, _) in object["data"].as_object().into_iter().flatten() {
-                if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+                if !is_config_key(key) {
                     errors.push(FieldError::invalid(format!("data[{key}]"), &json!(key), CONFIG_KEY));
                 }
                 if kind.key == "configmaps" && object["binaryData"].get(key).is_some() {

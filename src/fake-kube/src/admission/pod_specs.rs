@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::Errors;
-use super::others::CONFIG_KEY;
+use super::others::{CONFIG_KEY, is_config_key};
 use super::validation::{LABEL, QUALIFIED, SUBDOMAIN};
 use crate::quantity::Quantity;
 use crate::select::{is_label, is_label_key, is_subdomain};
@@ -170,7 +170,7 @@ fn variable(one: &Value, path: &str, errors: &mut Errors) {
         }
         match text(&source["key"]) {
             "" => errors.push(FieldError::required(format!("{at}.key"), "")),
-            key if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) => {
+            key if !is_config_key(key) => {
                 errors.push(FieldError::invalid(format!("{at}.key"), &source["key"], CONFIG_KEY));
             }
             _ => {}

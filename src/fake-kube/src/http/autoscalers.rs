@@ -148,8 +148,13 @@ const STATUS: Side =
 
 /// The field that a metric of a type has its source in.
 fn source(metric: &Value) -> String {
-    let name = metric["type"].as_str().unwrap_or_default();
-    name[..name.len().min(1)].to_lowercase() + name.get(1..).unwrap_or_default()
+    small(metric["type"].as_str().unwrap_or_default())
+}
+
+/// A name that begins with a small letter, whatever bytes it is made of.
+fn small(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
 }
 
 /// A metric of v2 as v1 writes it.
@@ -250,11 +255,9 @@ fn behavior(value: &Value) -> Value {
 /// Names that begin with a small letter, without what is null.
 fn first_letters(value: &Value) -> Value {
     match value {
-        Value::Object(map) => map
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(key, value)| (key[..key.len().min(1)].to_lowercase() + key.get(1..).unwrap_or_default(), first_letters(value)))
-            .collect(),
+        Value::Object(map) => {
+            map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (small(key), first_letters(value))).collect()
+        }
         Value::Array(list) => list.iter().map(first_letters).collect(),
         other => other.clone(),
     }
