@@ -62,6 +62,27 @@ fn load_makes_pods_and_its_end_takes_them_away_after_five_minutes() {
     assert_eq!(replicas(&world), 1);
 }
 
+#[test]
+fn load_may_be_a_trace_and_what_cannot_be_read_is_told_of() {
+    let mut world = World::new();
+    world.node("a", "32");
+    world.create("configmaps", json!({ "metadata": { "name": "day" }, "data": { "cpu": "seconds,cores\n0,0.1\n120,0.4\n" } }));
+    world.create("apps/deployments", php("configmap/day/cpu"));
+    world.create("autoscaling/horizontalpodautoscalers", autoscaler());
+    live(&mut world, 110);
+    assert_eq!(replicas(&world), 1, "half of what is asked for");
+    live(&mut world, 240);
+    assert_eq!(replicas(&world), 4, "four times as much");
+    let told = |world: &World| {
+        let events = world.kube.api().store().list("events").map(|event| event.value());
+        events.filter(|event| event["reason"] == "UnreadableUsage").map(|event| event["message"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&world), [] as [Value; 0]);
+    world.change("apps/deployments", "web", None, |web| web["metadata"]["annotations"]["load.dryfit.dev/cpu"] = json!("configmap/day/gpu"));
+    live(&mut world, 300);
+    assert_eq!(told(&world), [json!("load.dryfit.dev/cpu: ConfigMap day has no key gpu")]);
+}
+
 /// The workshop's `kubectl get hpa --watch`: 242 % beside three replicas, seven in the end; without load still seven for five minutes, then one.
 #[test]
 fn the_workshop_s_numbers() {
