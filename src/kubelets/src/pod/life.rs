@@ -78,26 +78,25 @@ pub struct Eviction {
     pub refused: bool,
 }
 
+/// A node's images, and since when each of them is there, or when it will be.
+pub type Images = BTreeMap<String, Timestamp>;
+
 impl Life {
-    /// A new pod's life. `network` is when the node can give pods addresses; `pulled(image)` tells whether the node has the image.
-    pub fn begin(
-        view: &View,
-        profile: &Profile,
-        stream: &mut Stream,
-        now: Timestamp,
-        network: Timestamp,
-        mut pulled: impl FnMut(&str) -> bool,
-    ) -> Life {
+    /// A new pod's life. `network` is when the node can give pods addresses.
+    pub fn begin(view: &View, profile: &Profile, stream: &mut Stream, now: Timestamp, network: Timestamp, images: &mut Images) -> Life {
         let begin = if view.host_network { now } else { now.max(network) };
         let after = |time: Timestamp, more: SignedDuration| time.saturating_add(more).unwrap_or(Timestamp::MAX);
         // Drawn in any case: an image that is there already must not move the draws that follow.
         let all = view.init.iter().chain(&view.containers);
-        let waits: Vec<_> = all.map(|container| (profile.image_pull.draw(stream), !pulled(&container.image))).collect();
+        let waits: Vec<_> = all.map(|container| (profile.image_pull.draw(stream), &container.image)).collect();
         let mut pulls = Vec::with_capacity(waits.len());
         let mut pull = |from: Timestamp| {
-            let (wait, fetched) = waits.get(pulls.len()).copied().unwrap_or_default();
-            let until = if fetched { after(from, wait) } else { from };
-            pulls.push(Pull { from, until, fetched });
+            let Some((wait, image)) = waits.get(pulls.len()) else { return from };
+            // What another pod pulls already is waited for, not pulled again.
+            let there = images.get(*image).copied().unwrap_or(Timestamp::MAX);
+            let until = after(from, *wait).min(there.max(from));
+            images.insert((*image).clone(), until.min(there));
+            pulls.push(Pull { from, until, fetched: until > from });
             until
         };
         let mut time = begin;

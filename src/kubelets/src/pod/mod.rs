@@ -13,7 +13,7 @@ mod status;
 mod tests;
 mod words;
 
-pub use life::{Life, Stage};
+pub use life::{Images, Life, Stage};
 pub use pressure::{Appetite, Shortage};
 pub use process::{Kind as ProbeKind, Process, Real};
 pub use runs::{Program, Restart};

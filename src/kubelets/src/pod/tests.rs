@@ -26,8 +26,14 @@ fn one() -> Value {
     json!({ "containers": [{ "name": "c", "image": "i" }] })
 }
 
+fn begin(view: &View, now: Timestamp, images: &mut Images) -> Life {
+    Life::begin(view, &profile(), &mut Entropy::from_seed(1).stream("pod"), now, at(10), images)
+}
+
 fn life(view: &View, pulled: bool) -> Life {
-    Life::begin(view, &profile(), &mut Entropy::from_seed(1).stream("pod"), at(0), at(10), |_| pulled)
+    let all = view.init.iter().chain(&view.containers).filter(|_| pulled);
+    let mut images = all.map(|container| (container.image.clone(), at(0))).collect();
+    begin(view, at(0), &mut images)
 }
 
 #[rstest]
@@ -282,6 +288,22 @@ fn a_pod_that_outlives_its_deadline_has_failed_and_says_why() {
     assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
     assert_eq!(told["message"], "Pod was active on the node longer than the specified deadline");
     assert!(told["conditions"].as_array().unwrap().iter().all(|one| one["type"] != "DisruptionTarget"));
+}
+
+#[test]
+fn an_image_that_another_pod_pulls_is_waited_for() {
+    let view = view(one());
+    let mut images = Images::new();
+    let first = begin(&view, at(0), &mut images);
+    let there = first.pulls[0].until;
+    assert!(first.pulls[0].fetched && there > at(10));
+    let second = begin(&view, at(0), &mut images);
+    assert_eq!((second.pulls[0].until, second.pulls[0].fetched), (there, true));
+    let later = begin(&view, at(60), &mut images);
+    assert_eq!((later.pulls[0].until, later.pulls[0].fetched), (at(60), false), "it is there");
+    // Who comes first pulls, whatever another pod will pull later.
+    let mut images = Images::from([(view.containers[0].image.clone(), at(500))]);
+    assert_eq!(begin(&view, at(0), &mut images).pulls[0].until, there);
 }
 
 #[test]

@@ -1,4 +1,10 @@
 //! What is due, and what follows from what was done. No IO, no clock.
+//!
+//! `troubles` breaks nodes and evicts, `processes` leads containers that are processes, `speech` makes Events.
+
+mod processes;
+mod speech;
+mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,17 +18,15 @@ use crate::boot::{Bootstrap, boot};
 use crate::capacity;
 use crate::machine::{Machine, State as MachineState};
 use crate::node::{self, Problem};
-use crate::pod::{self, Life, ProbeKind, Restart, Shortage, Stage, View};
-use crate::process::{Exit, Id};
+use crate::pod::{self, Images, Life, ProbeKind, Restart, Stage, View};
+use crate::process::Id;
 use crate::profile::{Heartbeats, Profile};
-use crate::words::{self, About, Word};
+use crate::words::Word;
+use processes::stray;
 
 /// `nodeLeaseDurationSeconds` / 4, and `nodeStatusReportFrequency`.
 const LEASE_EVERY: SignedDuration = SignedDuration::from_secs(node::LEASE_SECONDS / 4);
 const STATUS_EVERY: SignedDuration = SignedDuration::from_mins(5);
-
-/// How often a node that is short of something ends a pod (`monitoringInterval` of `pkg/kubelet/kubelet.go`, evictionMonitoringPeriod).
-const EVICT_EVERY: SignedDuration = SignedDuration::from_secs(10);
 
 /// What may have something to do. The order is that of work due at the same instant.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -73,7 +77,7 @@ pub struct State {
 struct Unit {
     machine: Machine,
     stream: Stream,
-    images: BTreeSet<String>,
+    images: Images,
     phase: Phase,
     problems: Vec<Problem>,
     /// When it ends the next pod for want of something.
@@ -119,18 +123,7 @@ struct Tenant {
     volumes: Option<Timestamp>,
 }
 
-impl Unit {
-    fn short_of(&self) -> Vec<Shortage> {
-        self.problems.iter().filter(|problem| problem.status == "True").filter_map(|problem| Shortage::of(&problem.condition)).collect()
-    }
-}
-
 impl Tenant {
-    fn may_be_evicted(&self) -> bool {
-        let lives = self.life.as_ref().is_some_and(|life| life.ended.is_none());
-        lives && self.reported != Stage::Ended && !self.view.is_over() && self.view.appetite.may_go()
-    }
-
     /// It starts for ever, since an init container fails again and again.
     fn goes_round(&self) -> bool {
         let never =
@@ -194,7 +187,7 @@ impl State {
                 Unit {
                     machine,
                     stream,
-                    images: BTreeSet::new(),
+                    images: Images::new(),
                     phase,
                     problems: Vec::new(),
                     evicts: None,
@@ -238,88 +231,6 @@ impl State {
                     stray(&mut self.strays, &mut self.timers, uid, life);
                 }
             }
-        }
-    }
-
-    /// Breaks the node of a machine, or mends it. Only a node that is ready can be broken.
-    pub fn trouble(&mut self, id: &str, problem: Problem, now: Timestamp) -> Result<(), String> {
-        let Some(unit) = self.units.get_mut(id) else { return Err(format!("machine {id} is not running")) };
-        let ready = problem.condition == "Ready";
-        match &unit.phase {
-            Phase::Silent if ready && problem.status == "True" => {
-                let bootstrap = boot(&unit.machine, &self.profile).map_err(|refusal| refusal.to_string())?;
-                unit.phase = Phase::Booting { joins: now, bootstrap: Box::new(bootstrap) };
-                self.timers.insert((now, Key::Machine(id.to_owned())));
-                return Ok(());
-            }
-            Phase::Silent => return Err(format!("the kubelet of machine {id} is silent already; Ready: \"True\" wakes it")),
-            Phase::Joined { uid, ready: true, .. } if ready && problem.status == "Unknown" => {
-                let (name, uid) = (unit.machine.private_dns_name.clone(), uid.clone());
-                unit.phase = Phase::Silent;
-                // As when the machine ends: the last sign of life is written down.
-                if self.profile.heartbeats == Heartbeats::Computed && !std::mem::replace(&mut unit.renews, true) {
-                    self.silent.insert(id.to_owned(), (name.clone(), uid));
-                    self.timers.insert((now, Key::Lease(id.to_owned())));
-                }
-                self.abandon(id, &name);
-                return Ok(());
-            }
-            Phase::Joined { ready: true, .. } => {}
-            _ => return Err(format!("the node of machine {id} is not ready")),
-        }
-        let before = unit.problems.iter().find(|known| known.condition == problem.condition).map(|known| known.status.clone());
-        let changes = before.unwrap_or_else(|| if ready { "True".to_owned() } else { "False".to_owned() }) != problem.status;
-        unit.problems.retain(|known| known.condition != problem.condition);
-        let shortage = Shortage::of(&problem.condition).is_some();
-        let words = node::turn(&problem.condition, &problem.status).filter(|_| changes);
-        let words = words.map(|reason| node::turned(&unit.machine.private_dns_name, reason, now));
-        // What the kubelet says by itself, it says again by itself.
-        if !(ready && problem.status == "True" || shortage && problem.status != "True") {
-            unit.problems.push(problem);
-        }
-        if shortage {
-            unit.evicts = None;
-        }
-        self.timers.insert((now, Key::Status(id.to_owned())));
-        self.say(id, words, now);
-        // The node says so first; who goes is decided when it is looked at again.
-        self.press(id, now);
-        Ok(())
-    }
-
-    /// A node that is short of something ends one pod at a time, until it is not, or nobody is left.
-    fn relieve(&mut self, id: &str, now: Timestamp) {
-        let Some(unit) = self.units.get_mut(id).filter(|unit| unit.evicts.is_some_and(|at| at <= now)) else { return };
-        unit.evicts = None;
-        let Some(shortage) = unit.short_of().first().copied() else { return };
-        let node = unit.machine.private_dns_name.clone();
-        let threshold = Word::warning(now, "EvictionThresholdMet", format!("Attempting to reclaim {}", shortage.resource()));
-        self.say(id, [threshold], now);
-        if self.names.get(&node).is_none_or(|owner| owner != id) {
-            return;
-        }
-        let here = self.bound.get(&node).into_iter().flatten().filter_map(|uid| Some((uid, self.tenants.get(uid)?)));
-        let mut candidates: Vec<_> = here.filter(|(_, tenant)| tenant.may_be_evicted()).map(|(uid, tenant)| (&tenant.view, uid)).collect();
-        let name = |view: &View| (view.namespace.clone(), view.name.clone());
-        candidates
-            .sort_by(|(one, _), (other, _)| one.appetite.rank(&other.appetite, shortage, now).then_with(|| name(one).cmp(&name(other))));
-        let Some(uid) = candidates.first().map(|(_, uid)| (*uid).clone()) else { return };
-        if let Some(Tenant { view, life: Some(life), .. }) = self.tenants.get_mut(&uid) {
-            life.evict(view.appetite.farewell(shortage, now), now);
-        }
-        self.tend(&uid);
-        self.mark(now, &uid);
-        self.timers.insert((now, Key::Pod(uid)));
-        self.press(id, now);
-    }
-
-    /// The next pod goes a while from now.
-    fn press(&mut self, id: &str, now: Timestamp) {
-        let Some(unit) = self.units.get_mut(id) else { return };
-        if unit.evicts.is_none() && !unit.short_of().is_empty() {
-            let at = now.saturating_add(EVICT_EVERY).unwrap_or(now);
-            unit.evicts = Some(at);
-            self.timers.insert((at, Key::Pressure(id.to_owned())));
         }
     }
 
@@ -395,9 +306,9 @@ impl State {
             }
             if self.profile.volumes && !view.claims.is_empty() {
                 tenant.volumes = Some(now);
-                return Life::begin(view, &self.profile, &mut stream, now, network, |_| true).held();
+                return Life::begin(view, &self.profile, &mut stream, now, network, &mut Images::new()).held();
             }
-            Life::begin(view, &self.profile, &mut stream, now, network, |image| !unit.images.insert(image.to_owned()))
+            Life::begin(view, &self.profile, &mut stream, now, network, &mut unit.images)
         });
         life.delete(view, now);
         self.timers.insert((now, Key::Pod(uid.to_owned())));
@@ -532,146 +443,6 @@ impl State {
         Some(Effect::Tell { uid, namespace, name, stage, turn, patch })
     }
 
-    /// There may be something to say of the pod.
-    fn mark(&mut self, at: Timestamp, uid: &str) {
-        if self.profile.events {
-            self.timers.insert((at, Key::PodWords(uid.to_owned())));
-        }
-    }
-
-    // Processes
-
-    /// Whatever is next for the pod's processes is due at its time.
-    fn tend(&mut self, uid: &str) {
-        let Some(life) = self.tenants.get(uid).and_then(|tenant| tenant.life.as_ref()) else { return };
-        for (container, process) in &life.processes {
-            let id = Id { uid: uid.to_owned(), container: container.clone() };
-            for at in process.due.into_iter().chain(process.stops()) {
-                self.timers.insert((at, Key::Process(id.clone())));
-            }
-            for (kind, at) in process.probes() {
-                self.timers.insert((at, Key::Probe(id.clone(), kind)));
-            }
-        }
-    }
-
-    fn process_effect(&mut self, id: &Id, now: Timestamp) -> Option<Effect> {
-        if self.strays.remove(id) {
-            return Some(Effect::Stop { id: id.clone(), grace: SignedDuration::ZERO });
-        }
-        let tenant = self.tenants.get_mut(&id.uid)?;
-        let life = tenant.life.as_mut()?;
-        let over = life.ended.is_some() || life.stopping.is_some();
-        let process = life.processes.get_mut(&id.container)?;
-        if process.lives() {
-            return process.stop_now(now).map(|grace| Effect::Stop { id: id.clone(), grace });
-        }
-        if over || process.due.is_none_or(|due| due > now) {
-            return None;
-        }
-        let view = &tenant.view;
-        let host = self.units.get(self.names.get(&view.node)?)?.machine.private_ip.clone();
-        if tenant.ip.is_empty() {
-            tenant.ip = if view.host_network { host.clone() } else { self.addresses.take(&view.node) };
-        }
-        let (namespace, name) = (view.namespace.clone(), view.name.clone());
-        Some(Effect::Start { id: id.clone(), namespace, name, addresses: (tenant.ip.clone(), host) })
-    }
-
-    fn probe_effect(&self, id: &Id, kind: ProbeKind, now: Timestamp) -> Option<Effect> {
-        let tenant = self.tenants.get(&id.uid)?;
-        let life = tenant.life.as_ref().filter(|life| life.stopping.is_none() && life.ended.is_none())?;
-        let process = life.processes.get(&id.container)?;
-        let since = process.since()?;
-        process.next_probe(kind).filter(|at| *at <= now)?;
-        let container = tenant.view.containers.iter().find(|one| one.name == id.container)?;
-        let probe = Box::new(container.real.as_ref()?.probes.get(&kind)?.clone());
-        Some(Effect::Probe { id: id.clone(), kind, probe, since })
-    }
-
-    /// A process was started, or told to end.
-    fn processed(&mut self, id: Id, outcome: Outcome, now: Timestamp) {
-        let tenant = self.tenants.get_mut(&id.uid);
-        let known = tenant.and_then(|tenant| {
-            let life = tenant.life.as_mut().filter(|life| life.processes.contains_key(&id.container))?;
-            Some((&tenant.view, life))
-        });
-        match (known, outcome) {
-            (Some((view, life)), Outcome::Started(Ok(()))) => life.process_starts(view, &id.container, now),
-            (Some((_, life)), Outcome::Started(Err((reason, message)))) => {
-                if let Some(process) = life.processes.get_mut(&id.container) {
-                    process.refused(reason, message, now);
-                }
-            }
-            (None, Outcome::Started(Ok(()))) => {
-                self.strays.insert(id.clone());
-                self.timers.insert((now, Key::Process(id)));
-                return;
-            }
-            _ => {}
-        }
-        self.told_by_process(&id.uid, now);
-    }
-
-    fn probed(&mut self, id: Id, kind: ProbeKind, outcome: Outcome, now: Timestamp) {
-        let Some(tenant) = self.tenants.get_mut(&id.uid) else { return };
-        let Some(life) = tenant.life.as_mut() else { return };
-        let asked = |since: Timestamp, life: &Life| life.processes.get(&id.container).is_some_and(|one| one.since() == Some(since));
-        if let Outcome::Probed { since, answer } = outcome
-            && asked(since, life)
-        {
-            life.process_probed(&tenant.view, (&id.container, kind), answer, now);
-        }
-        self.told_by_process(&id.uid, now);
-    }
-
-    /// A process has ended.
-    pub fn process_ended(&mut self, id: &Id, exit: Exit, now: Timestamp) {
-        if let Some(tenant) = self.tenants.get_mut(&id.uid)
-            && let Some(life) = tenant.life.as_mut()
-        {
-            life.process_ends(&tenant.view, &id.container, exit);
-        }
-        self.told_by_process(&id.uid, now);
-    }
-
-    fn told_by_process(&mut self, uid: &str, now: Timestamp) {
-        self.tend(uid);
-        self.timers.insert((now, Key::Pod(uid.to_owned())));
-        self.mark(now, uid);
-    }
-
-    fn speak_of_pod(&mut self, uid: &str, now: Timestamp) -> Option<Effect> {
-        let tenant = self.tenants.get(uid)?;
-        let (view, life) = (&tenant.view, tenant.life.as_ref()?);
-        if let Some(next) = pod::next_word(life, now) {
-            self.timers.insert((next, Key::PodWords(uid.to_owned())));
-        }
-        let words = pod::words(view, life, now);
-        let about =
-            About { kind: "Pod", namespace: &view.namespace, name: &view.name, uid: &view.uid, version: &view.version, node: &view.node };
-        let tellings = words::tellings(&about, &words, tenant.spoken);
-        (!tellings.is_empty()).then(|| Effect::Say { key: Key::PodWords(uid.to_owned()), tellings, spoken: words.len() })
-    }
-
-    fn speak_of_node(&self, id: &str) -> Option<Effect> {
-        let unit = self.units.get(id)?;
-        let name = &unit.machine.private_dns_name;
-        let about = About { kind: "Node", namespace: "", name, uid: "", version: "", node: name };
-        let tellings = words::tellings(&about, &unit.words, unit.spoken);
-        (!tellings.is_empty()).then(|| Effect::Say { key: Key::NodeWords(id.to_owned()), tellings, spoken: unit.words.len() })
-    }
-
-    /// A kubelet says something of its node.
-    fn say(&mut self, id: &str, words: impl IntoIterator<Item = Word>, now: Timestamp) {
-        if self.profile.events
-            && let Some(unit) = self.units.get_mut(id)
-        {
-            unit.words.extend(words);
-            self.timers.insert((now, Key::NodeWords(id.to_owned())));
-        }
-    }
-
     /// Takes the result of an effect.
     pub fn done(&mut self, done: Done, now: Timestamp) {
         let Done { key, outcome } = done;
@@ -759,8 +530,7 @@ impl State {
             && let Phase::Joined { network, .. } = unit.phase
         {
             let mut stream = self.entropy.child("pod").stream(uid);
-            let pulled = |image: &str| !unit.images.insert(image.to_owned());
-            let begun = Life::begin(&tenant.view, &self.profile, &mut stream, now, network, pulled);
+            let begun = Life::begin(&tenant.view, &self.profile, &mut stream, now, network, &mut unit.images);
             *life = begun.after(life);
         }
         self.timers.insert((tenant.volumes.unwrap_or(now), Key::Pod(uid.to_owned())));
@@ -830,14 +600,4 @@ fn uuid(stream: &mut Stream) -> String {
     let (high, low) = (stream.next_u64(), stream.next_u64());
     let (high, low) = (high & !0xf000 | 0x4000, low & !(0b11 << 62) | (0b10 << 62));
     format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
-}
-
-/// The processes of a life that nobody leads any more are to end.
-fn stray(strays: &mut BTreeSet<Id>, timers: &mut BTreeSet<(Timestamp, Key)>, uid: &str, life: Option<Life>) {
-    for (container, process) in life.into_iter().flat_map(|life| life.processes) {
-        let id = Id { uid: uid.to_owned(), container };
-        if process.lives() && strays.insert(id.clone()) {
-            timers.insert((Timestamp::MIN, Key::Process(id)));
-        }
-    }
 }
