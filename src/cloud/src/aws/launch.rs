@@ -109,8 +109,8 @@ impl AwsCloud {
         let configs = fleet::configs(&templates, &zonal, &plan.wanted.of_market(plan.capacity_type));
         if configs.is_empty() {
             let message = "Error getting launch template configs: Instance launch failed";
-            let cause = "creating instance, creating nodeclaim, getting launch template configs, no capacity offerings are currently available given the constraints";
-            return Err(failed("LaunchFailed", message, cause));
+            let why = "getting launch template configs, no capacity offerings are currently available given the constraints";
+            return Err(failed("LaunchFailed", message, format!("{}, {why}", fleet::MAKING)));
         }
         if plan.capacity_type == CapacityType::OnDemand && plan.wanted.allows(CapacityType::Spot) && plan.types.len() < 5 {
             let why = "at least 5 instance types are recommended when flexible to spot but requesting on-demand, the current provisioning request only has";

@@ -70,12 +70,12 @@ pub fn partition(wanted: &Requirements) -> Option<Arc<str>> {
     asked.values.first().cloned()
 }
 
-/// A launch waits for a NodeClass that is ready and whose status is about its present spec.
+/// A launch waits for a NodeClass that is ready and whose status is about its present spec (`A/pkg/cloudprovider/cloudprovider.go`, Create).
 pub fn check_ready(class: &EC2NodeClass) -> Result<(), LaunchError> {
     let conditions = class.status.as_ref().map_or(&[][..], |status| &status.conditions);
     match condition::find(conditions, "Ready") {
         Some(ready) if ready.status == "False" => Err(LaunchError::NodeClassNotReady(ready.message.clone())),
-        Some(ready) if ready.is_true() && ready.observed_generation.is_some_and(|seen| Some(seen) != class.metadata.generation) => {
+        Some(ready) if ready.is_true() && ready.observed_generation != class.metadata.generation => {
             Err(LaunchError::NodeClassNotReady("nodeclass status has not been reconciled against the latest spec".to_owned()))
         }
         Some(ready) if ready.is_true() => Ok(()),

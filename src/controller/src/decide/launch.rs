@@ -11,6 +11,7 @@ use crate::metrics::Measure;
 use crate::recorder::EventSpec;
 use crate::step::{Done, Memo, Step};
 use crate::world::World;
+use cloud::launch::claim::check_ready;
 use cloud::port::{LaunchError, LaunchRequest, Launched};
 use cluster::Kind;
 use kube::ResourceExt;
@@ -89,22 +90,7 @@ fn request(world: &World, run: &Run<'_>) -> Result<LaunchRequest, LaunchError> {
     let name = &run.claim.spec.node_class_ref.name;
     let missing = || LaunchError::InsufficientCapacity(format!("resolving nodeclass, EC2NodeClass.karpenter.k8s.aws {name:?} not found"));
     let class = world.class_of(run.claim).filter(|class| class.metadata.deletion_timestamp.is_none()).ok_or_else(missing)?;
-    let ready = class.status.as_ref().and_then(|s| api::condition::find(&s.conditions, "Ready"));
-    match (Status::of(ready), ready) {
-        (Status::False, Some(ready)) => return Err(LaunchError::NodeClassNotReady(ready.message.clone())),
-        (Status::True, Some(ready)) if ready.observed_generation != class.metadata.generation => {
-            return Err(LaunchError::NodeClassNotReady("nodeclass status has not been reconciled against the latest spec".to_owned()));
-        }
-        (Status::True, _) => {}
-        _ => {
-            let message = "NodeClass is in Ready=Unknown".to_owned();
-            return Err(LaunchError::Failed {
-                reason: "NodeClassReadinessUnknown".to_owned(),
-                cause: format!("creating nodeclaim, resolving nodeclass readiness, {message}").into(),
-                message,
-            });
-        }
-    }
+    check_ready(class)?;
     if let Some(key) = super::validation::restricted_tag(class) {
         return Err(LaunchError::NodeClassNotReady(format!("{key:?} tag does not pass tag validation requirements")));
     }
