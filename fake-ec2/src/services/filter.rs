@@ -84,6 +84,11 @@ impl Filters {
         })
     }
 
+    /// Whether a filter is on this path, of what a resource does not show by itself.
+    pub fn ask_for(&self, path: &str) -> bool {
+        self.filters.iter().any(|filter| matches!(filter.by, By::Path(asked) if asked.starts_with(path)))
+    }
+
     /// Whether a value passes the filters on one path: a cheap look before the resource is rendered.
     pub fn pass_path(&self, path: &str, value: &str) -> bool {
         self.filters.iter().all(|filter| match &filter.by {

@@ -26,6 +26,7 @@ const FILTERS: Table = &[
     ("block-device-mapping.volume-size", "BlockDeviceMappings.Ebs.VolumeSize"),
     ("block-device-mapping.volume-type", "BlockDeviceMappings.Ebs.VolumeType"),
     ("block-device-mapping.encrypted", "BlockDeviceMappings.Ebs.Encrypted"),
+    ("boot-mode", "BootMode"),
     ("creation-date", "CreationDate"),
     ("description", "Description"),
     ("ena-support", "EnaSupport"),
@@ -34,6 +35,13 @@ const FILTERS: Table = &[
     ("image-allowed", "ImageAllowed"),
     ("image-id", "ImageId"),
     ("image-type", "ImageType"),
+    ("image-watermark.source-image-creation-time", ""),
+    ("image-watermark.source-image-id", ""),
+    ("image-watermark.source-image-region", ""),
+    ("image-watermark.watermark-creation-time", ""),
+    ("image-watermark.watermark-key", ""),
+    ("instance-type-specification.supported-instance-type", ""),
+    ("instance-type-specification.unsupported-instance-type", ""),
     ("is-public", "Public"),
     ("kernel-id", ""),
     ("manifest-location", "ImageLocation"),
@@ -44,9 +52,17 @@ const FILTERS: Table = &[
     ("platform-details", "PlatformDetails"),
     ("product-code", ""),
     ("product-code.type", ""),
+    ("public-ssm-parameter-name", PARAMETER),
     ("ramdisk-id", ""),
     ("root-device-name", "RootDeviceName"),
     ("root-device-type", "RootDeviceType"),
+    ("scan-result.critical-fix-available-since", ""),
+    ("scan-result.finding-scan-date", ""),
+    ("scan-result.high-fix-available-since", ""),
+    ("scan-result.highest-finding-severity-label", ""),
+    ("scan-result.informational-fix-available-since", ""),
+    ("scan-result.low-fix-available-since", ""),
+    ("scan-result.medium-fix-available-since", ""),
     ("source-image-id", ""),
     ("source-image-region", ""),
     ("source-instance-id", "SourceInstanceId"),
@@ -270,6 +286,9 @@ fn own(world: &World<'_>, call: &Call) -> Result<String, AwsError> {
     if image.owner == world.account.id { Ok(id.to_owned()) } else { Err(errors::OWN_IMAGE.error(&[id])) }
 }
 
+/// A member that only the filter sees: AWS's own parameters that name the image.
+const PARAMETER: &str = "PublicSsmParameterName";
+
 fn devices(image: &Image) -> Vec<Value> {
     let disk = |(device, size): &(String, i64)| {
         json!({
@@ -327,7 +346,18 @@ pub(super) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
             // An image is shown to whoever names it, deprecated or not. Source: EC2 user guide, "Deprecate an AMI".
             && (deprecated || !ids.is_empty() || image.deprecated.as_ref().and_then(|at| at.parse::<jiff::Timestamp>().ok()).is_none_or(|at| now < at))
     });
-    let rows = asked.map(|image| (image.id.clone(), render(image, now))).filter(|(_, row)| filters.pass(row)).collect();
+    let by_parameter = filters.ask_for(PARAMETER);
+    let rows = asked.filter_map(|image| {
+        let mut row = render(image, now);
+        if by_parameter {
+            let names = world.region.public_parameters.iter().filter(|(_, value)| **value == image.id);
+            row[PARAMETER] = names.map(|(name, _)| name.as_str()).collect();
+        }
+        let passed = filters.pass(&row);
+        row.as_object_mut().and_then(|row| row.remove(PARAMETER));
+        passed.then_some((image.id.clone(), row))
+    });
+    let rows = rows.collect();
     let (images, token) = page::cut(call, Pages::capped(1, 1000).not_with("ImageIds", "imageIds"), rows)?;
     Ok(Out::new().with("Images", images).maybe("NextToken", token).done())
 }

@@ -12,7 +12,7 @@ use crate::services::page::{self, Pages};
 use crate::services::{Answer, errors};
 use crate::state::entropy::public_id;
 use crate::state::instance::{Check, Instance};
-use crate::state::lifecycle::{BY_USER_TERMINATE, SPOT_TERMINATION};
+use crate::state::lifecycle::BY_USER_TERMINATE;
 use crate::state::machine::{Phase, private_dns_name};
 use crate::state::{Market, World};
 
@@ -84,6 +84,8 @@ const FILTERS: Table = &[
     ("network-interface.addresses.private-ip-address", "NetworkInterfaces.PrivateIpAddresses.PrivateIpAddress"),
     ("network-interface.association.allocation-id", ""),
     ("network-interface.association.association-id", ""),
+    ("network-interface.association.carrier-ip", ""),
+    ("network-interface.association.customer-owned-ip", ""),
     ("network-interface.association.ip-owner-id", "NetworkInterfaces.Association.IpOwnerId"),
     ("network-interface.association.public-dns-name", "NetworkInterfaces.Association.PublicDnsName"),
     ("network-interface.association.public-ip", "NetworkInterfaces.Association.PublicIp"),
@@ -96,12 +98,21 @@ const FILTERS: Table = &[
     ("network-interface.attachment.network-card-index", "NetworkInterfaces.Attachment.NetworkCardIndex"),
     ("network-interface.attachment.status", "NetworkInterfaces.Attachment.Status"),
     ("network-interface.availability-zone", "Placement.AvailabilityZone"),
+    ("network-interface.deny-all-igw-traffic", ""),
     ("network-interface.description", "NetworkInterfaces.Description"),
     ("network-interface.group-id", "NetworkInterfaces.Groups.GroupId"),
     ("network-interface.group-name", "NetworkInterfaces.Groups.GroupName"),
+    ("network-interface.ipv4-prefixes.ipv4-prefix", ""),
+    ("network-interface.ipv6-address", ""),
     ("network-interface.ipv6-addresses.ipv6-address", ""),
+    ("network-interface.ipv6-addresses.is-primary-ipv6", ""),
+    ("network-interface.ipv6-native", ""),
+    ("network-interface.ipv6-prefixes.ipv6-prefix", ""),
     ("network-interface.mac-address", "NetworkInterfaces.MacAddress"),
     ("network-interface.network-interface-id", "NetworkInterfaces.NetworkInterfaceId"),
+    ("network-interface.operator.managed", ""),
+    ("network-interface.operator.principal", ""),
+    ("network-interface.outpost-arn", ""),
     ("network-interface.owner-id", "NetworkInterfaces.OwnerId"),
     ("network-interface.private-dns-name", "NetworkInterfaces.PrivateDnsName"),
     ("network-interface.private-ip-address", "NetworkInterfaces.PrivateIpAddress"),
@@ -111,6 +122,8 @@ const FILTERS: Table = &[
     ("network-interface.source-dest-check", "NetworkInterfaces.SourceDestCheck"),
     ("network-interface.status", "NetworkInterfaces.Status"),
     ("network-interface.subnet-id", "NetworkInterfaces.SubnetId"),
+    ("network-interface.tag-key", "InterfaceTags.Key"),
+    ("network-interface.tag-value", "InterfaceTags.Value"),
     ("network-interface.vpc-id", "NetworkInterfaces.VpcId"),
     ("network-performance-options.bandwidth-weighting", ""),
     ("operator.managed", ""),
@@ -148,8 +161,9 @@ const FILTERS: Table = &[
     ("vpc-id", "VpcId"),
 ];
 
-/// A member that only the filter sees; it is taken off before the reply.
+/// Members that only the filter sees; they are taken off before the reply.
 const RESERVATION: &str = "ReservationId";
+const INTERFACE_TAGS: &str = "InterfaceTags";
 
 /// An instance as DescribeInstances shows it.
 pub(super) fn render(world: &World<'_>, instance: &Instance) -> Value {
@@ -300,6 +314,7 @@ pub(super) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
     let place = page::place(call, pages)?;
     let keeps = world.account.writes_xml;
     let known = filters.only_on(&["State.Name", "InstanceId"]);
+    let by_interface = filters.ask_for(INTERFACE_TAGS);
     let mut fresh = Vec::new();
     let candidates = world.region.instances.values().filter(asked).map(|instance| (instance.id.clone(), instance));
     let (rows, token) = place.take(call, candidates, |instance| {
@@ -314,10 +329,16 @@ pub(super) fn describe(world: &mut World<'_>, call: &Call) -> Answer {
         let mut row = render(world, instance);
         if !known {
             row[RESERVATION] = instance.reservation_id.clone().into();
+            if by_interface {
+                let interfaces = instance.interfaces.iter().filter_map(|id| world.region.interfaces.get(id));
+                row[INTERFACE_TAGS] = interfaces.map(|interface| tags::render(&interface.tags)).collect();
+            }
             if !filters.pass(&row) {
                 return None;
             }
-            row.as_object_mut().and_then(|row| row.remove(RESERVATION));
+            for hidden in [RESERVATION, INTERFACE_TAGS] {
+                row.as_object_mut().and_then(|row| row.remove(hidden));
+            }
         }
         match written(&row).filter(|_| keeps) {
             Some(text) => {
@@ -437,76 +458,6 @@ pub(super) fn reboot(world: &mut World<'_>, call: &Call) -> Answer {
     Ok(Out::new().done())
 }
 
-const SPOT_FILTERS: Table = &[
-    ("instance-id", "InstanceId"),
-    ("launched-availability-zone", "LaunchedAvailabilityZone"),
-    ("launched-availability-zone-id", "LaunchedAvailabilityZoneId"),
-    ("product-description", "ProductDescription"),
-    ("spot-instance-request-id", "SpotInstanceRequestId"),
-    ("state", "State"),
-    ("status-code", "Status.Code"),
-    ("type", "Type"),
-];
-
-/// The one-time requests behind the Spot instances that are still described.
-pub(super) fn describe_spot_requests(world: &mut World<'_>, call: &Call) -> Answer {
-    let filters = Filters::read(&call.input, SPOT_FILTERS)?;
-    let ids = call.input.texts("SpotInstanceRequestIds");
-    if let Some(unknown) = ids.iter().find(|id| !spot_instances(world).any(|(request, _)| request == **id)) {
-        return Err(spot_request_unknown(unknown));
-    }
-    let asked = spot_instances(world).filter(|(request, _)| ids.is_empty() || ids.contains(request));
-    let rows = asked.map(|(request, instance)| {
-        let live = !matches!(instance.phase, Phase::ShuttingDown | Phase::Terminated);
-        let taken_back = instance.reason.as_ref().is_some_and(|(code, _)| code == SPOT_TERMINATION.0);
-        // Source: EC2 user guide, "Spot request status codes".
-        let (state, status) = match (live, instance.interrupted.is_some(), taken_back) {
-            (true, false, _) => ("active", "fulfilled"),
-            (true, true, _) => ("active", "marked-for-termination"),
-            (false, _, true) if instance.priced_out => ("closed", "instance-terminated-by-price"),
-            (false, _, true) => ("closed", "instance-terminated-no-capacity"),
-            (false, _, false) => ("closed", "instance-terminated-by-user"),
-        };
-        let row = Out::new()
-            .with("SpotInstanceRequestId", request)
-            .with("InstanceId", instance.id.clone())
-            .with("CreateTime", stamp(instance.launched))
-            .with("LaunchedAvailabilityZone", instance.zone.name)
-            .with("LaunchedAvailabilityZoneId", instance.zone.id)
-            .with("ProductDescription", "Linux/UNIX")
-            .with("State", state)
-            .with("Status", json!({"Code": status, "UpdateTime": stamp(instance.launched)}))
-            .with("Type", "one-time")
-            .maybe("SpotPrice", instance.max_price.map(|price| price.to_decimal()))
-            .with("InstanceInterruptionBehavior", "terminate");
-        (request.to_owned(), row.done())
-    });
-    let rows = rows.filter(|(_, row)| filters.pass(row)).collect();
-    let (rows, token) = page::cut(call, Pages::capped(5, 1000).not_with("SpotInstanceRequestIds", "spotInstanceRequestIds"), rows)?;
-    Ok(Out::new().with("SpotInstanceRequests", rows).maybe("NextToken", token).done())
-}
-
-/// Cancelling a request leaves its instance running.
-pub(super) fn cancel_spot_requests(world: &mut World<'_>, call: &Call) -> Answer {
-    let mut cancelled = Vec::new();
-    for id in call.input.texts("SpotInstanceRequestIds") {
-        if !spot_instances(world).any(|(request, _)| request == id) {
-            return Err(spot_request_unknown(id));
-        }
-        cancelled.push(json!({"SpotInstanceRequestId": id, "State": "cancelled"}));
-    }
-    super::dry_run(call)?;
-    Ok(Out::new().with("CancelledSpotInstanceRequests", cancelled).done())
-}
-
-fn spot_instances<'a>(world: &'a World<'_>) -> impl Iterator<Item = (&'a str, &'a Instance)> {
-    world.region.instances.values().filter_map(|instance| Some((instance.spot_request.as_deref()?, instance)))
-}
-
-fn spot_request_unknown(id: &str) -> AwsError {
-    errors::SPOT_REQUEST_NOT_FOUND.error(&[id])
-}
-
 const STATUS_FILTERS: Table = &[
     ("availability-zone", "AvailabilityZone"),
     ("availability-zone-id", "AvailabilityZoneId"),
@@ -524,6 +475,8 @@ const STATUS_FILTERS: Table = &[
     ("operator.principal", ""),
     ("system-status.reachability", "SystemStatus.Details.Status"),
     ("system-status.status", "SystemStatus.Status"),
+    // Of instances of their own kind, which are not here.
+    ("application-status.status", ""),
     ("attached-ebs-status.status", "AttachedEbsStatus.Status"),
 ];
 

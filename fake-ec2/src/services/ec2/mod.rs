@@ -11,6 +11,7 @@
 //! | [`requirements`], [`fleets`] | types by their attributes; fleets described and deleted |
 //! | [`run`] | RunInstances |
 //! | [`instances`], [`attributes`] | describing, stopping, starting, terminating; status |
+//! | [`spot_requests`] | the requests behind Spot instances |
 //! | [`console`] | what a machine's console shows |
 //! | [`volumes`], [`reservations`], [`tags`] | volumes; capacity reservations and placement groups; tags |
 
@@ -30,6 +31,7 @@ mod requirements;
 mod reservations;
 mod run;
 pub(super) mod spec;
+mod spot_requests;
 pub(super) mod tags;
 pub(super) mod templates;
 mod volumes;
@@ -67,7 +69,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "AuthorizeSecurityGroupEgress" => network::authorize(world, call, false),
         "AuthorizeSecurityGroupIngress" => network::authorize(world, call, true),
         "CancelCapacityReservation" => reservations::cancel_capacity(world, call),
-        "CancelSpotInstanceRequests" => instances::cancel_spot_requests(world, call),
+        "CancelSpotInstanceRequests" => spot_requests::cancel(world, call),
         "CopyImage" => idempotent(world, call, images::copy),
         "CreateCapacityReservation" => idempotent(world, call, reservations::create_capacity),
         "CreateFleet" => idempotent(world, call, fleet::create),
@@ -106,7 +108,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "DescribePlacementGroups" => reservations::describe_placement_groups(world, call),
         "DescribeRegions" => offers::regions(world, call),
         "DescribeSecurityGroups" => network::describe_groups(world, call),
-        "DescribeSpotInstanceRequests" => instances::describe_spot_requests(world, call),
+        "DescribeSpotInstanceRequests" => spot_requests::describe(world, call),
         "DescribeSpotPriceHistory" => offers::spot_prices(world, call),
         "DescribeSubnets" => network::describe_subnets(world, call),
         "DescribeTags" => tags::describe(world, call),

@@ -20,6 +20,7 @@ const TYPE_FILTERS: Table = &[
     ("burstable-performance-supported", "BurstablePerformanceSupported"),
     ("current-generation", "CurrentGeneration"),
     ("dedicated-hosts-supported", "DedicatedHostsSupported"),
+    ("ebs-info.attachment-limit-type", "EbsInfo.AttachmentLimitType"),
     ("ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps", "EbsInfo.EbsOptimizedInfo.BaselineBandwidthInMbps"),
     ("ebs-info.ebs-optimized-info.baseline-iops", "EbsInfo.EbsOptimizedInfo.BaselineIops"),
     ("ebs-info.ebs-optimized-info.baseline-throughput-in-mbps", "EbsInfo.EbsOptimizedInfo.BaselineThroughputInMBps"),
@@ -28,6 +29,7 @@ const TYPE_FILTERS: Table = &[
     ("ebs-info.ebs-optimized-info.maximum-throughput-in-mbps", "EbsInfo.EbsOptimizedInfo.MaximumThroughputInMBps"),
     ("ebs-info.ebs-optimized-support", "EbsInfo.EbsOptimizedSupport"),
     ("ebs-info.encryption-support", "EbsInfo.EncryptionSupport"),
+    ("ebs-info.maximum-ebs-attachments", "EbsInfo.MaximumEbsAttachments"),
     ("ebs-info.nvme-support", "EbsInfo.NvmeSupport"),
     ("free-tier-eligible", "FreeTierEligible"),
     ("hibernation-supported", "HibernationSupported"),
@@ -242,6 +244,7 @@ fn span(now: Timestamp, call: &Call) -> Result<(Timestamp, Timestamp), AwsError>
 }
 
 const ZONE_FILTERS: Table = &[
+    ("group-long-name", ""),
     ("group-name", "GroupName"),
     ("message", ""),
     ("opt-in-status", "OptInStatus"),
