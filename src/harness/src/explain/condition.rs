@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 
 /// What there is to do about a reason. Reasons are upstream's: `A/pkg/controllers/nodeclass`, `C/pkg/controllers/{nodepool,nodeclaim}`,
 /// `A/pkg/errors/errors.go`.
-const REMEDIES: [(&str, &str); 24] = [
+const REMEDIES: [(&str, &str); 28] = [
     ("NodeClassNotFound", "apply the EC2NodeClass that spec.template.spec.nodeClassRef names, or correct the name"),
     ("NodeClassTerminating", "the EC2NodeClass is being deleted: point nodeClassRef to another"),
     ("NodePoolValidationFailed", "correct spec.template: the message names the key and the values that are possible"),
     ("AMINotFound", "correct spec.amiSelectorTerms: alias, id, name, owner or tags that an image of this region and account has"),
     ("SubnetsNotFound", "correct spec.subnetSelectorTerms, or tag subnets of the cluster's VPC as they say"),
     ("SecurityGroupsNotFound", "correct spec.securityGroupSelectorTerms, or tag security groups as they say"),
-    ("InstanceProfileNotFound", "make the instance profile that spec.instanceProfile names, or name a role in spec.role instead"),
+    ("UnsupportedAlias", "correct the alias in spec.amiSelectorTerms: the message names the families and versions"),
+    ("PlacementGroupResolutionFailed", "let the controller's role call ec2:DescribePlacementGroups"),
     ("PlacementGroupNotFound", "correct spec.placementGroupSelector, or make the placement group"),
     ("TagValidationFailed", "take the tag out of spec.tags: only the controller sets it"),
     ("ClusterCIDRResolutionFailed", "let the controller call eks:DescribeCluster"),
@@ -27,7 +28,10 @@ const REMEDIES: [(&str, &str); 24] = [
     ("StartupTaintsExist", "whoever is to remove the startup taint has not: see the message for the taint"),
     ("KnownEphemeralTaintsExist", "the kubelet or the cloud provider still holds the node back"),
     ("ResourceNotRegistered", "a device plugin has to announce the resource on the node"),
-    ("NodeNotFound", "the machine has not joined: dryfit explain node/NAME tells what its console said"),
+    ("NodeNotFound", "the machine has not joined yet: if it never does, look at user data, role, image and network, and at its console"),
+    ("NodeNotReady", "the node has joined and is not Ready yet: see its own conditions"),
+    ("MultipleNodesFound", "two Nodes have the machine's provider ID: delete the one that is not its own"),
+    ("NodeClassReadinessUnknown", "see the conditions of its EC2NodeClass"),
     ("Unauthorized", "let the controller's role make the call"),
     ("SpotSLRCreationFailed", "make the service-linked role: aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"),
     ("SecurityGroupSubnetVPCMismatch", "choose security groups of the subnets' VPC"),

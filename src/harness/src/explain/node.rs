@@ -3,7 +3,7 @@
 use super::machine::{self, Machine, Origin};
 use super::question::resolve;
 use super::record::{Decision, Record};
-use super::{Answer, At, Error, Fact, Kind, Question, Section, command, pod, stay, words};
+use super::{Answer, At, Error, Fact, Kind, Question, Section, command, condition, pod, stay, words};
 use planner::disruption::Method;
 use planner::output::{ClaimRequirement, LaunchReason, NodeClaimPlan, Refusal};
 use serde_json::json;
@@ -31,6 +31,10 @@ pub fn answer(record: &Record, question: &Question, at: At) -> Result<Answer, Er
         return Ok(Answer { object, at, sections });
     }
     sections.push(Section { title: "What it is", facts: what(record, machine, at) });
+    let unmet = unmet(record, machine, at);
+    if !unmet.is_empty() {
+        sections.push(Section { title: "Which conditions do not hold", facts: unmet });
+    }
     let facts = why_type(record, machine, at);
     if !facts.is_empty() {
         sections.push(Section { title: "Why this type", facts });
@@ -44,6 +48,12 @@ pub fn answer(record: &Record, question: &Question, at: At) -> Result<Answer, Er
         }
     }
     Ok(Answer { object, at, sections })
+}
+
+/// What keeps its NodeClaim from being a node that takes pods.
+fn unmet(record: &Record, machine: &Machine, at: At) -> Vec<Fact> {
+    let claim = machine.claim.as_deref().filter(|_| machine.initialized.is_none_or(|initialized| initialized > at));
+    claim.and_then(|claim| record.object("NodeClaim", "", claim, at)).map(condition::unmet).unwrap_or_default()
 }
 
 /// The cloud's bill knows what a machine costs; else a plan that names one market.

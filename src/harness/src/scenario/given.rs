@@ -29,11 +29,25 @@ pub struct Kubernetes {
     /// Minor version that the cluster reports.
     pub version: String,
     pub nodegroup: Option<NodeGroup>,
+    pub pods: Pods,
+}
+
+/// How long containers take, where a scenario says so; the kubelets' own times otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pods {
+    /// Pulling an image that the node does not have yet.
+    pub pull: Option<Span>,
+    /// Starting a container whose image is there.
+    pub start: Option<Span>,
+    /// An init container's run, if its command does not tell.
+    pub init: Option<Span>,
+    /// From SIGTERM to the end, of a container that does not linger.
+    pub stop: Option<Span>,
 }
 
 impl Default for Kubernetes {
     fn default() -> Self {
-        Kubernetes { version: "1.36".to_owned(), nodegroup: Some(NodeGroup::default()) }
+        Kubernetes { version: "1.36".to_owned(), nodegroup: Some(NodeGroup::default()), pods: Pods::default() }
     }
 }
 
@@ -273,7 +287,12 @@ fn texts_by_key(reader: &Reader, node: &Node, what: &str) -> BTreeMap<String, St
 
 fn kubernetes(reader: &Reader, node: &Node) -> Kubernetes {
     let mut made = Kubernetes::default();
-    let fields = reader.map(node, "given.kubernetes", &["version", "nodegroup"]);
+    let fields = reader.map(node, "given.kubernetes", &["version", "nodegroup", "pods"]);
+    if let Some(node) = fields.get("pods") {
+        let fields = reader.map(node, "given.kubernetes.pods", &["pull", "start", "init", "stop"]);
+        let span = |key: &str| fields.get(key).and_then(|n| reader.parsed(n, &format!("given.kubernetes.pods.{key}"), units::span));
+        made.pods = Pods { pull: span("pull"), start: span("start"), init: span("init"), stop: span("stop") };
+    }
     if let Some(node) = fields.get("version") {
         let version = reader.parsed(node, "given.kubernetes.version", |text| {
             let minor = text.strip_prefix("1.").and_then(|minor| minor.parse::<u32>().ok());

@@ -23,7 +23,7 @@ pub use action::{Action, Ask, Target};
 pub use change::Change;
 pub use expect::{Aggregate, Compare, Condition, CostOf, Count, Expectation, LatencyOf, NodeTypes, Noun, PodExpectation};
 pub use fault::Fault;
-pub use given::{Aws, Capacity, Daemonsets, Given, Kubernetes, Manifest, NodeGroup, Queue, Span as DurationRange};
+pub use given::{Aws, Capacity, Daemonsets, Given, Kubernetes, Manifest, NodeGroup, Pods, Queue, Span as DurationRange};
 pub use mistake::{Mistake, Mistakes, Site};
 pub use phrase::{Group, Phrase, Verb};
 pub use problem::Problem;

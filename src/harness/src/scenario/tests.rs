@@ -35,6 +35,8 @@ fn the_good_one_is_read() {
 #[case("given:\n", "given:\n  aws: { boot: { registered: 25 } }\n", "time with its unit")]
 #[case("given:\n", "given:\n  aws: { prices: { m5.large: 0.096 } }\n", "such as $0.096")]
 #[case("given:\n", "given:\n  kubernetes: { version: \"1.99\" }\n", "1.26 to 1.36")]
+#[case("given:\n", "given:\n  kubernetes: { pods: { pull: fast } }\n", "time with its unit")]
+#[case("given:\n", "given:\n  kubernetes: { pods: { pul: 3s } }\n", "did you mean \"pull\"?")]
 #[case("given:\n", "given: [\n", "not YAML")]
 #[case("pods: { ready: 5 }", "latency: { pod-ready: p95 60s }", "p95 < 60s")]
 #[case("pods: { ready: 5 }", "pods: {}", "ready, pending, reason, evicted or lost")]

@@ -10,7 +10,7 @@ use crate::local;
 use crate::objects::{ObjectError, Objects};
 use crate::observe::Observer;
 use crate::pump::{self, Line};
-use crate::scenario::{Action, Mistakes, Mode, Scenario};
+use crate::scenario::{Action, DurationRange, Mistakes, Mode, Scenario};
 use crate::serve_kube::Server;
 use crate::trace::{Trace, Wire};
 use crate::wires::{self, KubeService};
@@ -296,7 +296,13 @@ async fn cluster_endpoint(aws: &Line<fake_ec2::Cloud>, scenario: &Scenario) -> R
 async fn profile(scenario: &Scenario, mode: Mode, aws: &Line<fake_ec2::Cloud>) -> Result<kubelets::Profile, WorldError> {
     let (registered, ready, devices) = scenario.boot(mode);
     let endpoint = cluster_endpoint(aws, scenario).await?;
+    let (usual, pods) = (kubelets::Profile::default(), &scenario.given.kubernetes.pods);
+    let range = |said: Option<DurationRange>, usual| said.map_or(usual, |span| kubelets::Range::new(span.low, span.high));
     Ok(kubelets::Profile {
+        image_pull: range(pods.pull, usual.image_pull),
+        start: range(pods.start, usual.start),
+        init: range(pods.init, usual.init),
+        stop: range(pods.stop, usual.stop),
         registered: kubelets::Range::new(registered.low, registered.high),
         ready: kubelets::Range::new(ready, ready),
         devices: kubelets::Range::new(devices, devices),
@@ -304,7 +310,7 @@ async fn profile(scenario: &Scenario, mode: Mode, aws: &Line<fake_ec2::Cloud>) -
         events: mode != Mode::Sim,
         cluster: Some(kubelets::Cluster { name: scenario.given.aws.cluster.clone(), endpoint }),
         kubelet_version: format!("v{}.3-eks-dryfit", scenario.given.kubernetes.version),
-        ..Default::default()
+        ..usual
     })
 }
 

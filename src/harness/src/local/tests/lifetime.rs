@@ -64,6 +64,8 @@ fn start_owner(workdir: &Path) -> (Child, Vec<u32>) {
         .args(["--exact", &format!("{module}::owner"), "--ignored", "--nocapture"])
         .env(WORKDIR, workdir)
         .stdout(Stdio::piped())
+        // A panic that was asked for must not look like one that was not.
+        .stderr(Stdio::null())
         .spawn()
         .expect("the test binary starts again");
     let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
