@@ -44,7 +44,7 @@ pub(crate) struct Amounts {
 
 impl Used {
     pub fn total(&self) -> Amounts {
-        let sum = |of: fn(&Amounts) -> i64| self.containers.iter().map(|(_, amounts)| of(amounts)).sum();
+        let sum = |of: fn(&Amounts) -> i64| self.containers.iter().map(|(_, amounts)| of(amounts)).fold(0, i64::saturating_add);
         Amounts { milli_cpu: sum(|one| one.milli_cpu), memory: sum(|one| one.memory) }
     }
 }
@@ -196,8 +196,10 @@ pub(crate) fn pod_metrics(usage: &Usage, pod: &Object) -> Option<Value> {
 /// `metrics.k8s.io/v1beta1`, NodeMetrics: the sum of the node's pods.
 pub(crate) fn node_metrics(usage: &Usage, node: &Object) -> Value {
     let here = usage.pods.values().filter(|used| used.node == node.meta.name).map(Used::total);
-    let sum =
-        here.fold(Amounts::default(), |sum, one| Amounts { milli_cpu: sum.milli_cpu + one.milli_cpu, memory: sum.memory + one.memory });
+    let sum = here.fold(Amounts::default(), |sum, one| Amounts {
+        milli_cpu: sum.milli_cpu.saturating_add(one.milli_cpu),
+        memory: sum.memory.saturating_add(one.memory),
+    });
     json!({
         "kind": "NodeMetrics", "apiVersion": "metrics.k8s.io/v1beta1", "metadata": metadata(node, usage.at),
         "timestamp": usage.at.map(time::seconds), "window": "15s", "usage": shown(&sum),

@@ -62,8 +62,8 @@ impl NodeInfo {
 
     pub(crate) fn add(&mut self, pod: Arc<PodInfo>, shape: u32) {
         self.requested.add(&pod.requests);
-        self.scored_milli_cpu += pod.scored_milli_cpu;
-        self.scored_memory += pod.scored_memory;
+        self.scored_milli_cpu = self.scored_milli_cpu.saturating_add(pod.scored_milli_cpu);
+        self.scored_memory = self.scored_memory.saturating_add(pod.scored_memory);
         self.used_ports.extend(pod.host_ports.iter().cloned());
         self.pods_with_affinity += usize::from(pod.has_affinity());
         self.pods_with_required_anti_affinity += usize::from(!pod.anti_affinity.required.is_empty());
@@ -76,8 +76,8 @@ impl NodeInfo {
     pub(crate) fn remove(&mut self, key: &str, shape: u32) -> Option<Arc<PodInfo>> {
         let pod = self.pods.remove(key)?;
         self.requested.subtract(&pod.requests);
-        self.scored_milli_cpu -= pod.scored_milli_cpu;
-        self.scored_memory -= pod.scored_memory;
+        self.scored_milli_cpu = self.scored_milli_cpu.saturating_sub(pod.scored_milli_cpu);
+        self.scored_memory = self.scored_memory.saturating_sub(pod.scored_memory);
         for port in &pod.host_ports {
             if let Some(at) = self.used_ports.iter().position(|used| used == port) {
                 self.used_ports.swap_remove(at);

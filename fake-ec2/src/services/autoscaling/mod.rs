@@ -130,19 +130,23 @@ fn places(world: &World<'_>, input: &Members) -> Result<Option<Places>, AwsError
     Ok((!zones.is_empty()).then(|| (Vec::new(), zones)))
 }
 
-fn size(input: &Members, member: &str) -> Option<u64> {
-    input.int(member).and_then(|size| u64::try_from(size).ok())
+fn signed(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
+/// The sizes of a group: the least, the most and what is desired.
 /// Source: API reference, CreateAutoScalingGroup: the desired capacity lies between the minimum and the maximum.
-fn check_sizes(least: u64, most: u64, desired: u64) -> Result<(), AwsError> {
+fn checked(least: i64, most: i64, desired: i64) -> Result<(u64, u64, u64), AwsError> {
+    if least < 0 {
+        return Err(invalid("Min bound, must not be negative."));
+    }
     if least > most {
         return Err(invalid("Max bound, must be greater than or equal to min bound."));
     }
     if !(least..=most).contains(&desired) {
         return Err(invalid(&format!("Desired capacity:{desired} must be between the specified min size:{least} and max size:{most}")));
     }
-    Ok(())
+    Ok((least.unsigned_abs(), most.unsigned_abs(), desired.unsigned_abs()))
 }
 
 fn create(world: &mut World<'_>, call: &Call) -> Answer {
@@ -158,9 +162,8 @@ fn create(world: &mut World<'_>, call: &Call) -> Answer {
         ));
     }
     let (subnets, zones) = places(world, input)?.ok_or_else(|| invalid("At least one Availability Zone or VPC Subnet is required."))?;
-    let (least, most) = (size(input, "MinSize").unwrap_or(0), size(input, "MaxSize").unwrap_or(0));
-    let desired = size(input, "DesiredCapacity").unwrap_or(least);
-    check_sizes(least, most, desired)?;
+    let (least, most) = (input.int("MinSize").unwrap_or(0), input.int("MaxSize").unwrap_or(0));
+    let (least, most, desired) = checked(least, most, input.int("DesiredCapacity").unwrap_or(least))?;
     let id = world.account.entropy.uuid("auto-scaling-group");
     let group = Group {
         name: name.to_owned(),
@@ -192,11 +195,10 @@ fn update(world: &mut World<'_>, call: &Call) -> Answer {
     let (template, mixed) = launches(world, input)?;
     let places = places(world, input)?;
     let group = group_mut(world, &name)?;
-    let (least, most) = (size(input, "MinSize").unwrap_or(group.least), size(input, "MaxSize").unwrap_or(group.most));
+    let (least, most) = (input.int("MinSize").unwrap_or(signed(group.least)), input.int("MaxSize").unwrap_or(signed(group.most)));
     // A desired capacity that is not named follows the new bounds.
-    let desired = size(input, "DesiredCapacity").unwrap_or_else(|| group.desired.min(most).max(least));
-    check_sizes(least, most, desired)?;
-    (group.least, group.most, group.desired) = (least, most, desired);
+    let desired = input.int("DesiredCapacity").unwrap_or_else(|| signed(group.desired).min(most).max(least));
+    (group.least, group.most, group.desired) = checked(least, most, desired)?;
     if template.is_some() || mixed.is_some() {
         (group.template, group.mixed) = (template, mixed);
     }
@@ -225,21 +227,21 @@ fn delete(world: &mut World<'_>, call: &Call) -> Answer {
 
 fn set_desired(world: &mut World<'_>, call: &Call) -> Answer {
     let name = name(&call.input).to_owned();
-    let desired = size(&call.input, "DesiredCapacity").unwrap_or(0);
+    let desired = call.input.int("DesiredCapacity").unwrap_or(0);
     let group = group_mut(world, &name)?;
-    if desired > group.most {
+    if desired > signed(group.most) {
         return Err(invalid(&format!(
             "New SetDesiredCapacity value {desired} is above max value {} for the AutoScalingGroup.",
             group.most
         )));
     }
-    if desired < group.least {
+    if desired < signed(group.least) {
         return Err(invalid(&format!(
             "New SetDesiredCapacity value {desired} is below min value {} for the AutoScalingGroup.",
             group.least
         )));
     }
-    group.desired = desired;
+    group.desired = desired.unsigned_abs();
     reconcile::soon(world, &name);
     Ok(Out::new().done())
 }

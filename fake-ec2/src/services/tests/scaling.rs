@@ -207,3 +207,17 @@ fn weights_are_of_all_types_or_of_none(#[case] overrides: Value) {
     });
     assert_eq!(code(&desk.scaling("CreateAutoScalingGroup", input)), "ValidationError");
 }
+
+#[rstest]
+#[case("SetDesiredCapacity", json!({"DesiredCapacity": -1}), "New SetDesiredCapacity value -1 is below min value 0")]
+#[case("SetDesiredCapacity", json!({"DesiredCapacity": 21}), "New SetDesiredCapacity value 21 is above max value 20")]
+#[case("UpdateAutoScalingGroup", json!({"DesiredCapacity": -1}), "Desired capacity:-1 must be between")]
+#[case("UpdateAutoScalingGroup", json!({"MaxSize": -1}), "Max bound")]
+#[case("UpdateAutoScalingGroup", json!({"MinSize": -1}), "Min bound")]
+fn sizes_are_not_negative(#[case] operation: &'static str, #[case] mut input: Value, #[case] why: &str) {
+    let mut desk = weighed(4, None);
+    input["AutoScalingGroupName"] = json!("nodes");
+    let error = failed(desk.scaling(operation, input));
+    assert!(error.code == "ValidationError" && error.message.contains(why), "{error}");
+    assert_eq!(desk.group("nodes")["DesiredCapacity"], 4);
+}

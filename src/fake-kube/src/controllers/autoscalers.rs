@@ -374,7 +374,7 @@ fn look(api: &Api, now: Timestamp, pod: &Object, name: &str, container: Option<&
     let Some(used) = usage.pods.get(&key_of(pod)) else { return measured(State::Missing, 0) };
     let chosen = used.containers.iter().filter(|(one, _)| container.is_none_or(|wanted| wanted == one)).map(|(_, amounts)| amounts);
     let of = |amounts: &Amounts| if name == "memory" { amounts.memory.saturating_mul(1000) } else { amounts.milli_cpu };
-    let usage_now = chosen.map(of).sum();
+    let usage_now = chosen.map(of).fold(0, i64::saturating_add);
     let unready = name == "cpu" && unready(&value, now, usage.at.unwrap_or(now));
     measured(if unready { State::Unready } else { State::Ready }, usage_now)
 }
@@ -390,7 +390,7 @@ fn unready(pod: &Value, now: Timestamp, sampled: Timestamp) -> bool {
 /// What the pod's containers ask for, in thousandths.
 fn requested(pod: &Object, value: &Value, name: &str, container: Option<&str>) -> Result<i64, String> {
     let sidecars = value["spec"]["initContainers"].as_array().into_iter().flatten().filter(|one| one["restartPolicy"] == "Always");
-    let mut sum = 0;
+    let mut sum = 0_i64;
     for one in value["spec"]["containers"].as_array().into_iter().flatten().chain(sidecars) {
         let this = one["name"].as_str().unwrap_or_default();
         if container.is_some_and(|wanted| wanted != this) {
@@ -400,7 +400,7 @@ fn requested(pod: &Object, value: &Value, name: &str, container: Option<&str>) -
         let Some(request) = request else {
             return Err(format!("missing request for {name} in container {this} of Pod {}", pod.meta.name));
         };
-        sum += request.milli_value();
+        sum = sum.saturating_add(request.milli_value());
     }
     Ok(sum)
 }

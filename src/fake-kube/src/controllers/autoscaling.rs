@@ -60,7 +60,7 @@ pub(super) fn replicas(pods: &[Measured], current: i64, target: Target, toleranc
     let mut all = measured;
     let assumed = |pod: Measured| match target {
         _ if ratio > 1.0 => Measured { usage: 0, ..pod },
-        Target::Utilization(percent) => Measured { usage: pod.request * percent.max(100) / 100, ..pod },
+        Target::Utilization(percent) => Measured { usage: pod.request.saturating_mul(percent.max(100)) / 100, ..pod },
         Target::Average(value) => Measured { usage: value, ..pod },
     };
     if ratio != 1.0 {
@@ -82,11 +82,11 @@ pub(super) fn replicas(pods: &[Measured], current: i64, target: Target, toleranc
 /// Usage over target; percent and average of it.
 fn ratio(pods: &[Measured], target: Target) -> Option<(f64, Option<i64>, i64)> {
     let count = i64::try_from(pods.len()).ok().filter(|count| *count > 0)?;
-    let usage: i64 = pods.iter().map(|pod| pod.usage).sum();
+    let usage = pods.iter().map(|pod| pod.usage).fold(0, i64::saturating_add);
     let average = usage / count;
     match target {
         Target::Utilization(percent) => {
-            let requests: i64 = pods.iter().map(|pod| pod.request).sum();
+            let requests = pods.iter().map(|pod| pod.request).fold(0, i64::saturating_add);
             let utilization = (usage.saturating_mul(100)).checked_div(requests)?;
             Some((utilization as f64 / percent as f64, Some(utilization), average))
         }

@@ -222,5 +222,5 @@ fn expected_scale(api: &Api, pods: &[Arc<Object>]) -> Result<(i64, bool), String
         };
         sizes.insert(top.unwrap_or(workload).meta.uid.clone(), size);
     }
-    Ok((sizes.values().sum(), unmanaged))
+    Ok((sizes.into_values().fold(0, i64::saturating_add), unmanaged))
 }

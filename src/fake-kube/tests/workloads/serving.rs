@@ -83,6 +83,27 @@ fn load_may_be_a_trace_and_what_cannot_be_read_is_told_of() {
     assert_eq!(told(&world), [json!("load.dryfit.dev/cpu: ConfigMap day has no key gpu")]);
 }
 
+/// Each amount is one that a server takes; together they are more than numbers hold.
+#[test]
+fn amounts_beyond_measure_end_nothing() {
+    let mut world = World::new();
+    world.node("a", "32");
+    let mut made = deployment(3, "9000000000000000");
+    made["metadata"]["annotations"] = json!({ "load.dryfit.dev/cpu": "9000000000000000" });
+    let template = &mut made["spec"]["template"];
+    template["metadata"]["annotations"] = json!({ "usage.dryfit.dev/cpu": "9000000000000000", "usage.dryfit.dev/memory": "7Ei" });
+    // Nobody asks whether they fit.
+    template["spec"]["nodeName"] = json!("a");
+    let mut second = template["spec"]["containers"][0].clone();
+    second["name"] = json!("second");
+    template["spec"]["containers"].as_array_mut().unwrap().push(second);
+    world.create("apps/deployments", made);
+    world.create("autoscaling/horizontalpodautoscalers", autoscaler());
+    live(&mut world, 120);
+    let status = world.get("autoscaling/horizontalpodautoscalers", "web")["status"].clone();
+    assert!(status["currentMetrics"][0]["resource"]["current"]["averageUtilization"].is_i64(), "{status}");
+}
+
 /// The workshop's `kubectl get hpa --watch`: 242 % beside three replicas, seven in the end; without load still seven for five minutes, then one.
 #[test]
 fn the_workshop_s_numbers() {

@@ -168,7 +168,7 @@ fn asked(container: &Container, resource: &str) -> Option<String> {
 /// What a pod asks for: its containers together, or its greediest init container.
 fn request(spec: &PodSpec, resource: &str) -> i128 {
     let of = |container: &Container| asked(container, resource).and_then(|text| quantity::units(&text)).unwrap_or(0);
-    let all: i128 = spec.containers.iter().map(of).sum();
+    let all = spec.containers.iter().map(of).fold(0, i128::saturating_add);
     let pod = spec.resources.as_ref().and_then(|own| own.requests.as_ref()).and_then(|own: &BTreeMap<_, _>| own.get(resource));
     let own = pod.and_then(|quantity| quantity::units(&quantity.0));
     own.unwrap_or_else(|| all.max(spec.init_containers.iter().flatten().map(of).max().unwrap_or(0)))

@@ -54,7 +54,9 @@ pub(crate) fn balanced_allocation(pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<
     let score = |node: &NodeInfo| {
         let (used, has) = (&node.requested, &node.allocatable);
         let before = evenness([(used.milli_cpu, has.milli_cpu), (used.memory, has.memory)]);
-        let after = evenness([(used.milli_cpu + pod.requests.milli_cpu, has.milli_cpu), (used.memory + pod.requests.memory, has.memory)]);
+        let with = |used: i64, more: i64| used.saturating_add(more);
+        let after =
+            evenness([(with(used.milli_cpu, pod.requests.milli_cpu), has.milli_cpu), (with(used.memory, pod.requests.memory), has.memory)]);
         MAX_NODE_SCORE / 2 + (MAX_NODE_SCORE / 2 + after - before) / 2
     };
     Some(nodes.iter().map(|node| score(node)).collect())
