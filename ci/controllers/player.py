@@ -44,6 +44,11 @@ class Client:
         return reply.get("items", []) if code == 200 else []
 
 
+def ready(pod):
+    """Whether its containers are to become ready."""
+    return pod["metadata"].get("annotations", {}).get("ready") != "false"
+
+
 def node(name, zone):
     room = {"cpu": "32", "memory": "64Gi", "pods": "110", "ephemeral-storage": "100Gi"}
     return {
@@ -57,12 +62,16 @@ def node(name, zone):
 
 
 class Player(threading.Thread):
-    """Runs what is bound: a container whose command is `true` or `false` ends so after a second, any other goes on."""
+    """Runs what is bound: a container whose command is `true` or `false` ends so after a second, any other goes on.
+
+    A story's own node has the label `player`; one with the annotation `silent` has a kubelet that says and does nothing,
+    one with `unwell` a kubelet that leaves the conditions as they are.
+    """
 
     def __init__(self, address, token, names):
         super().__init__(daemon=True)
         self.client, self.names, self.leases, self.stopped = Client(address, token), names, 0, False
-        self.seen, self.turns, self.addresses = {}, {}, 0
+        self.seen, self.turns, self.addresses, self.alive = {}, {}, 0, set()
 
     def join_nodes(self):
         for name, zone in zip(self.names, ZONES * len(self.names)):
@@ -77,6 +86,7 @@ class Player(threading.Thread):
     def run(self):
         while not self.stopped:
             try:
+                self.look()
                 self.renew()
                 for pod in self.client.items("/api/v1/pods"):
                     self.attend(pod)
@@ -85,12 +95,24 @@ class Player(threading.Thread):
                 pass
             time.sleep(0.25)
 
+    def look(self):
+        """Which nodes have a kubelet that works; a story's own node is ready as soon as it has one."""
+        nodes = [one for one in self.client.items("/api/v1/nodes") if "silent" not in one["metadata"].get("annotations", {})]
+        came = {one["metadata"]["name"] for one in nodes} - self.alive
+        self.alive = {one["metadata"]["name"] for one in nodes}
+        for one in nodes:
+            meta, well = one["metadata"], [each for each in one.get("status", {}).get("conditions", []) if each["type"] == "Ready" and each["status"] == "True"]
+            if "player" in meta.get("labels", {}) and not well and "unwell" not in meta.get("annotations", {}):
+                self.client.ask("PATCH", f"/api/v1/nodes/{meta['name']}/status", {"status": node(meta["name"], "")["status"]}, "application/strategic-merge-patch+json")
+        if came:
+            self.leases = 0
+
     def renew(self):
         if time.monotonic() - self.leases < 5:
             return
         self.leases = time.monotonic()
         at = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
-        for name in self.names:
+        for name in self.alive:
             path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
             spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": at}
             code, _ = self.client.ask("PATCH", f"{path}/{name}", {"spec": spec}, "application/merge-patch+json")
@@ -99,7 +121,7 @@ class Player(threading.Thread):
 
     def attend(self, pod):
         meta, spec, status = pod["metadata"], pod["spec"], pod.get("status", {})
-        if not spec.get("nodeName"):
+        if spec.get("nodeName") not in self.alive:
             return
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
         if meta.get("deletionTimestamp"):
@@ -117,6 +139,8 @@ class Player(threading.Thread):
             self.tell(pod, path, "Running")
         elif status.get("phase") == "Running" and command and began and time.monotonic() - began > 1.0:
             self.tell(pod, path, {"true": "Succeeded", "false": "Failed"}.get(command[0], "Running"))
+        elif status.get("phase") == "Running" and ready(pod) and not any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", [])):
+            self.tell(pod, path, "Running")
 
     def turn(self, namespace):
         """One pod of a namespace after the other: a controller that counts ready pods then sees each number on both sides."""
@@ -136,19 +160,19 @@ class Player(threading.Thread):
         return True
 
     def tell(self, pod, path, phase):
-        ready = phase == "Running" and pod["metadata"].get("annotations", {}).get("ready") != "false"
+        good = phase == "Running" and ready(pod)
         over = phase in ("Succeeded", "Failed")
         end = {"terminated": {"exitCode": 0 if phase == "Succeeded" else 1, "reason": "Completed" if phase == "Succeeded" else "Error", "startedAt": now(), "finishedAt": now()}}
         state = end if over else {"running": {"startedAt": now()}}
-        conditions = [{"type": kind, "status": "True" if good else "False", "lastTransitionTime": now()} for kind, good in
-                      [("PodReadyToStartContainers", not over), ("Initialized", True), ("Ready", ready), ("ContainersReady", ready)]]  # fmt: skip
+        conditions = [{"type": kind, "status": "True" if holds else "False", "lastTransitionTime": now()} for kind, holds in
+                      [("PodReadyToStartContainers", not over), ("Initialized", True), ("Ready", good), ("ContainersReady", good)]]  # fmt: skip
         if over:
             for one in conditions[2:]:
                 one["reason"] = "PodCompleted" if phase == "Succeeded" else "PodFailed"
         self.addresses += 1
         address = pod.get("status", {}).get("podIP") or f"10.7.{self.addresses // 250}.{self.addresses % 250 + 1}"
         body = {"status": {"phase": phase, "podIP": address, "podIPs": [{"ip": address}], "hostIP": "10.8.0.1", "hostIPs": [{"ip": "10.8.0.1"}], "startTime": pod.get("status", {}).get("startTime") or now(), "conditions": conditions,
-                "containerStatuses": [{"name": one["name"], "image": one["image"], "imageID": "", "ready": ready, "started": ready, "restartCount": 0, "state": copy.deepcopy(state)} for one in pod["spec"]["containers"]]}}  # fmt: skip
+                "containerStatuses": [{"name": one["name"], "image": one["image"], "imageID": "", "ready": good, "started": good, "restartCount": 0, "state": copy.deepcopy(state)} for one in pod["spec"]["containers"]]}}  # fmt: skip
         self.client.ask("PATCH", path + "/status", body, "application/strategic-merge-patch+json")
 
     def provision(self):

@@ -31,12 +31,12 @@ MOST_LINES = int(os.environ.get("DRYFIT_LINES", 60))
 # What is compared in a story's namespace, beside events.
 KINDS = [
     ("/apis/apps/v1", "deployments"), ("/apis/apps/v1", "replicasets"), ("/apis/apps/v1", "statefulsets"), ("/apis/apps/v1", "daemonsets"),
-    ("/apis/apps/v1", "controllerrevisions"), ("/apis/batch/v1", "jobs"), ("/apis/batch/v1", "cronjobs"), ("/api/v1", "pods"),
+    ("/apis/apps/v1", "controllerrevisions"), ("/apis/batch/v1", "jobs"), ("/apis/batch/v1", "cronjobs"), ("/api/v1", "pods"), ("/api/v1", "configmaps"),
     ("/api/v1", "persistentvolumeclaims"), ("/api/v1", "endpoints"), ("/apis/discovery.k8s.io/v1", "endpointslices"),
     ("/apis/autoscaling/v2", "horizontalpodautoscalers"), ("/apis/policy/v1", "poddisruptionbudgets"),
 ]  # fmt: skip
 # Of metadata and status, what two clusters cannot share.
-PRIVATE = {"uid", "resourceVersion", "managedFields", "selfLink", "podIP", "podIPs", "hostIP", "hostIPs", "nodeName", "creationTimestamp", "lastProbeTime", "clusterIP", "clusterIPs"}
+PRIVATE = {"uid", "resourceVersion", "managedFields", "selfLink", "podIP", "podIPs", "hostIP", "hostIPs", "nodeName", "creationTimestamp", "lastProbeTime", "clusterIP", "clusterIPs", "ca.crt"}
 HASHES = ("pod-template-hash", "controller-revision-hash", "controller.kubernetes.io/hash")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 PLACE = re.compile(r"node-[abc]|us-west-2[abc]|10\.7\.\d+\.\d+")
@@ -46,6 +46,8 @@ REFUSED = re.compile(r'pods "([a-z0-9-]+-)[a-z0-9]{5}" is forbidden')
 WAITS = re.compile(r"Normal (WaitForFirstConsumer: waiting for first consumer to be created before binding|WaitForPodScheduled: waiting for pod \S+ to be scheduled)")
 # The volume of a service account's token has a drawn name.
 TOKEN = re.compile(r"kube-api-access-[a-z0-9]{5}\b")
+# The nodes that a story has had, by its namespace.
+OWN_NODES = {}
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -69,6 +71,11 @@ def observe(client, namespace):
         found[plural] = reply.get("items", []) if code == 200 else []
     volumes = client.items("/api/v1/persistentvolumes")
     found["persistentvolumes"] = [one for one in volumes if one["spec"].get("claimRef", {}).get("namespace") == namespace]
+    # The namespace itself, and the nodes that are the story's own.
+    code, reply = client.ask("GET", f"/api/v1/namespaces/{namespace}")
+    found["namespaces"] = [reply] if code == 200 else []
+    found["nodes"] = client.items(f"/api/v1/nodes?labelSelector=player%3D{namespace}")
+    OWN_NODES.setdefault(namespace, set()).update(one["metadata"]["name"] for one in found["nodes"])
     return found
 
 
@@ -155,6 +162,7 @@ def strip(one):
 def told(client, namespace, names):
     """Events by what they are about, in the order of their first mention."""
     events = client.items(f"/api/v1/namespaces/{namespace}/events")
+    events += [one for one in client.items("/api/v1/namespaces/default/events") if one["involvedObject"]["name"] in OWN_NODES.get(namespace, ())]
     # Pods that came and went between two looks.
     for one in events:
         made = re.fullmatch(r"Created pod: (\S+)", one.get("message", ""))

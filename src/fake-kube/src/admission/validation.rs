@@ -407,7 +407,7 @@ fn tolerations(list: &Value, path: &str, errors: &mut Errors) {
         if !one["tolerationSeconds"].is_null() && one["effect"] != "NoExecute" {
             errors.push(FieldError::invalid(
                 format!("{at}.effect"),
-                &one["effect"],
+                &Value::from(one["effect"].as_str().unwrap_or_default()),
                 "effect must be 'NoExecute' when `tolerationSeconds` is set",
             ));
         }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use scheduler::NodeInfo;
 use serde_json::Value;
 
-use super::pods::{finished, node_name, ready_since};
+use super::pods::{condition, finished, node_name, ready_since};
 use crate::store::Object;
 
 /// Of a pod.
@@ -23,6 +23,20 @@ pub(super) struct NodeFacts {
     pub info: Option<NodeInfo>,
     /// Key and value of the taints that drive pods away.
     pub no_execute: Vec<(String, String)>,
+    /// None when its kubelet has never said.
+    pub ready: Option<Ready>,
+    /// Region and zone, one text (`k8s.io/component-helpers/node/topology`, GetZoneKey); empty when it has neither.
+    pub zone: Box<str>,
+    /// Does not count when it is asked how well its zone is.
+    pub excluded: bool,
+}
+
+/// The status of a node's condition Ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ready {
+    True,
+    False,
+    Unknown,
 }
 
 pub(super) fn pod(object: &Object) -> &PodFacts {
@@ -35,7 +49,24 @@ pub(super) fn pod(object: &Object) -> &PodFacts {
 }
 
 pub(super) fn node(object: &Object) -> &NodeFacts {
-    object.derived(|value| NodeFacts { info: NodeInfo::from_json(value).ok(), no_execute: no_execute(value) })
+    object.derived(|value| NodeFacts {
+        info: NodeInfo::from_json(value).ok(),
+        no_execute: no_execute(value),
+        ready: condition(value, "Ready").map(|ready| match ready["status"].as_str() {
+            Some("True") => Ready::True,
+            Some("False") => Ready::False,
+            _ => Ready::Unknown,
+        }),
+        zone: zone(&value["metadata"]["labels"]).into(),
+        excluded: value["metadata"]["labels"].get("node.kubernetes.io/exclude-disruption").is_some(),
+    })
+}
+
+fn zone(labels: &Value) -> String {
+    let text = |new: &str, old: &str| labels[new].as_str().or_else(|| labels[old].as_str()).unwrap_or_default();
+    let region = text("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region");
+    let zone = text("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone");
+    if region.is_empty() && zone.is_empty() { String::new() } else { format!("{region}:\0:{zone}") }
 }
 
 fn target_node(pod: &Value) -> &str {

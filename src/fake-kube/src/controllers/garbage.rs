@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::events::Recorder;
 use crate::api::{Api, DeleteOptions, Propagation};
 use crate::controller::Controller;
 use crate::store::{Change, EventType, Object, OwnerRef};
@@ -15,10 +16,16 @@ use crate::store::{Change, EventType, Object, OwnerRef};
 /// Kind, namespace, name.
 type Id = (String, String, String);
 
-#[derive(Default)]
 pub(super) struct Garbage {
     /// Objects by the uid of each of their owners.
     dependents: BTreeMap<String, BTreeSet<Id>>,
+    recorder: Recorder,
+}
+
+impl Default for Garbage {
+    fn default() -> Self {
+        Garbage { dependents: BTreeMap::new(), recorder: Recorder::new("garbage-collector-controller") }
+    }
 }
 
 impl Controller for Garbage {
@@ -46,6 +53,7 @@ impl Controller for Garbage {
             } else {
                 if !change.object.meta.owners.is_empty() {
                     orphans.insert(id.clone());
+                    self.warn(api, now, change);
                 }
                 if change.object.meta.deletion.is_some() {
                     deleting.insert(id);
@@ -75,6 +83,23 @@ impl Garbage {
             for owner in &change.object.meta.owners {
                 self.dependents.entry(owner.uid.clone()).or_default().insert(id.clone());
             }
+        }
+    }
+
+    /// An owner that lives in another namespace is none (reportInvalidNamespaceOwnerRef).
+    fn warn(&mut self, api: &mut Api, now: Timestamp, change: &Change) {
+        let object = &change.object;
+        let known: Vec<&str> = change.previous.iter().flat_map(|before| &before.meta.owners).map(|owner| owner.uid.as_str()).collect();
+        for owner in object.meta.owners.iter().filter(|owner| !known.contains(&owner.uid.as_str())) {
+            let Some(kind) = kind_of(api, owner).filter(|_| find(api, owner, &object.meta.namespace).is_none()) else { continue };
+            let elsewhere = |other: &Arc<Object>| other.meta.uid == owner.uid && other.meta.namespace != object.meta.namespace;
+            if !api.store().list(&kind).any(elsewhere) {
+                continue;
+            }
+            let namespace = &object.meta.namespace;
+            let named = format!("{}/{}, namespace: {namespace}, name: {}, uid: {}", owner.api_version, owner.kind, owner.name, owner.uid);
+            let message = format!("ownerRef [{named}] does not exist in namespace {namespace:?}");
+            self.recorder.warning(api, now, object, "OwnerRefInvalidNamespace", &message);
         }
     }
 
@@ -123,6 +148,8 @@ impl Garbage {
                 }
                 Some(_) => solid += 1,
                 None if kind_of(api, owner).is_none() => solid += 1,
+                // Nor can be told of a cluster-scoped object whose owner ought to be in a namespace (namespacedOwnerOfClusterScopedObjectErr).
+                None if object.meta.namespace.is_empty() && is_namespaced(api, owner) => return,
                 None => dangling.push(owner.uid.as_str()),
             }
         }
@@ -157,6 +184,10 @@ fn find(api: &Api, owner: &OwnerRef, namespace: &str) -> Option<Arc<Object>> {
     let kind = kind_of(api, owner)?;
     let namespace = if api.store().kind(&kind)?.namespaced { namespace } else { "" };
     api.store().get(&kind, namespace, &owner.name).filter(|object| object.meta.uid == owner.uid).cloned()
+}
+
+fn is_namespaced(api: &Api, owner: &OwnerRef) -> bool {
+    kind_of(api, owner).and_then(|kind| api.store().kind(&kind)).is_some_and(|kind| kind.namespaced)
 }
 
 fn kind_of(api: &Api, owner: &OwnerRef) -> Option<String> {

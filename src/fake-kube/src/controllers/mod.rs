@@ -3,7 +3,7 @@
 //! May touch: [`crate::api`], [`crate::store`], `scheduler`. Must never touch: HTTP, clocks, the machine's entropy.
 //!
 //! Each is level-triggered: changes say which objects to look at, the store says what is true. Map, in the order in which they run:
-//! [`accounts`] furnishes namespaces, [`cluster_roles`] fills roles that gather others; [`nodes`] keeps nodes' taints and conditions, [`taint_eviction`] removes pods that do not
+//! [`accounts`] furnishes namespaces, [`cluster_roles`] fills roles that gather others; [`nodes`] keeps nodes' taints and conditions (how fast: [`zones`]), [`taint_eviction`] removes pods that do not
 //! tolerate them; [`usage`] measures
 //! what pods use, [`autoscalers`] (with [`autoscaling`]) change how many there shall be; [`deployments`], [`replica_sets`], [`daemon_sets`], [`stateful_sets`], [`cron_jobs`], [`jobs`] (with [`job_status`], [`job_indexes`] and [`job_policies`]) make pods; [`ephemeral_volumes`] makes the claims that are only theirs, [`volumes`] and
 //! [`provisioner`] give their claims volumes, [`scheduling`] gives them nodes, [`attach_detach`] and
@@ -11,7 +11,7 @@
 //! [`endpoints`] says where services' pods are, [`disruption`] keeps budgets' numbers; [`pod_gc`] and [`garbage`] remove what nobody owns; [`event_ttl`] forgets old events.
 //! [`pods`], [`facts`], [`events`], [`owned`], [`census`] and [`history`] are what several of them need. The end of namespaces is the server's own (`bootstrap`).
 //!
-//! Not modelled: adoption of orphans by selector, rate limits of taint evictions per zone.
+//! Not modelled: adoption of orphans by selector.
 
 mod accounts;
 mod attach_detach;
@@ -52,6 +52,7 @@ mod taint_eviction;
 mod tests;
 mod usage;
 mod volumes;
+mod zones;
 
 use crate::controller::Controller;
 

@@ -67,8 +67,9 @@ pub(super) fn set_condition(object: &mut Value, now: Timestamp, mut condition: V
 }
 
 /// A condition that says why a pod is about to be deleted (`k8s.io/api/core/v1`, DisruptionTarget).
-pub(super) fn disruption_target(reason: &str, message: &str) -> Value {
-    json!({ "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message })
+pub(super) fn disruption_target(pod: &Object, reason: &str, message: &str) -> Value {
+    let generation = &pod.value()["metadata"]["generation"];
+    json!({ "type": "DisruptionTarget", "observedGeneration": generation, "status": "True", "reason": reason, "message": message })
 }
 
 /// A new pod from a workload's template, owned by it.

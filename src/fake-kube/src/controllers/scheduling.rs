@@ -401,7 +401,8 @@ impl Scheduling {
             else {
                 continue;
             };
-            let target = disruption_target("PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod");
+            let target =
+                disruption_target(&object, "PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod");
             // Either fails only when the victim is gone already.
             let _ = api.update_with(now, "pods", &victim.namespace, &victim.name, Some("status"), |value| {
                 set_condition(value, now, target);

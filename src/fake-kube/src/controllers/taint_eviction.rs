@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::events::Recorder;
 use super::facts;
-use super::pods::{Key, after, disruption_target, finished, key_of, node_name, set_condition};
+use super::pods::{Key, after, disruption_target, key_of, node_name, set_condition};
 use crate::api::{Api, DeleteOptions};
 use crate::controller::Controller;
 use crate::store::{Change, EventType, Object};
@@ -17,6 +17,8 @@ use crate::store::{Change, EventType, Object};
 pub(super) struct TaintEviction {
     /// When pods go that tolerate for a while.
     due: BTreeMap<Key, Timestamp>,
+    /// Those that it has deleted, until they are gone.
+    marked: BTreeSet<Key>,
     /// Nodes with NoExecute taints.
     tainted: BTreeSet<String>,
     recorder: Recorder,
@@ -24,7 +26,12 @@ pub(super) struct TaintEviction {
 
 impl Default for TaintEviction {
     fn default() -> Self {
-        TaintEviction { due: BTreeMap::new(), tainted: BTreeSet::new(), recorder: Recorder::new("taint-eviction-controller") }
+        TaintEviction {
+            due: BTreeMap::new(),
+            marked: BTreeSet::new(),
+            tainted: BTreeSet::new(),
+            recorder: Recorder::new("taint-eviction-controller"),
+        }
     }
 }
 
@@ -50,7 +57,10 @@ impl Controller for TaintEviction {
                         dirty.extend(api.store().list("pods").filter(|pod| here(pod)).map(|pod| key_of(pod)));
                     }
                 }
-                "pods" if change.event == EventType::Deleted => drop(self.due.remove(&key_of(&change.object))),
+                "pods" if change.event == EventType::Deleted => {
+                    self.marked.remove(&key_of(&change.object));
+                    self.cancel(api, now, &change.object);
+                }
                 "pods" if self.tainted.contains(&*facts::pod(&change.object).node) => drop(dirty.insert(key_of(&change.object))),
                 _ => {}
             }
@@ -75,36 +85,42 @@ impl Controller for TaintEviction {
 }
 
 impl TaintEviction {
+    /// `processPodOnNode`. Pods that have ended or are ending are no exception.
     fn sync(&mut self, api: &mut Api, now: Timestamp, key: Key) {
-        let Some(pod) = api.store().get("pods", &key.0, &key.1) else { return };
+        let Some(pod) = api.store().get("pods", &key.0, &key.1).cloned() else { return };
         let value = pod.value();
         let taints = api.store().get("nodes", "", node_name(&value)).map_or(&[][..], |node| &facts::node(node).no_execute);
-        if pod.meta.deletion.is_some() || finished(&value) || taints.is_empty() {
-            self.due.remove(&key);
+        if taints.is_empty() {
+            self.cancel(api, now, &pod);
             return;
         }
         match patience(taints, &value) {
             Patience::None => {
-                self.due.remove(&key);
+                self.cancel(api, now, &pod);
                 self.evict(api, now, &key);
             }
-            Patience::Seconds(seconds) => {
-                // A deadline that runs already stays, unless it became shorter.
-                let at = after(now, seconds);
-                let due = self.due.entry(key).or_insert(at);
-                *due = (*due).min(at);
-            }
-            Patience::Endless => drop(self.due.remove(&key)),
+            // A deadline that runs already stays, whatever it would be now.
+            Patience::Seconds(_) if self.marked.contains(&key) => {}
+            Patience::Seconds(seconds) => drop(self.due.entry(key).or_insert(after(now, seconds))),
+            Patience::Endless => self.cancel(api, now, &pod),
+        }
+    }
+
+    /// `cancelWorkWithEvent`: it was to be deleted, and need not be.
+    fn cancel(&mut self, api: &mut Api, now: Timestamp, pod: &Object) {
+        let key = key_of(pod);
+        if self.due.remove(&key).is_some() {
+            self.recorder.normal(api, now, pod, "TaintManagerEviction", &format!("Cancelling deletion of Pod {}/{}", key.0, key.1));
         }
     }
 
     fn evict(&mut self, api: &mut Api, now: Timestamp, key: &Key) {
         let Some(pod) = api.store().get("pods", &key.0, &key.1).cloned() else { return };
-        if pod.meta.deletion.is_some() {
+        if !self.marked.insert(key.clone()) {
             return;
         }
         self.recorder.normal(api, now, &pod, "TaintManagerEviction", &format!("Marking for deletion Pod {}/{}", key.0, key.1));
-        let target = disruption_target("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint");
+        let target = disruption_target(&pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint");
         // Either fails only when the pod is gone already.
         let _ = api.update_with(now, "pods", &key.0, &key.1, Some("status"), |value| {
             set_condition(value, now, target);
