@@ -15,7 +15,7 @@ const ROOMS: [(&str, &str, &[&str], Reach); 15] = [
     ("operator", "src/operator", &["api", "ambient", "planner", "cloud", "controller"], Reach::Everything),
     ("scheduler", "src/scheduler", &["vocabulary"], Reach::Schemas),
     ("fake-kube", "src/fake-kube", &["scheduler"], Reach::Schemas),
-    ("kubelets", "src/kubelets", &["ambient"], Reach::Kube),
+    ("kubelets", "src/kubelets", &["ambient", "scheduler"], Reach::Kube),
     ("fake-ec2", "fake-ec2", &[], Reach::Pure),
     (
         "harness",

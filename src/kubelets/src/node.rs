@@ -81,6 +81,8 @@ fn status(machine: &Machine, bootstrap: &Bootstrap, profile: &Profile, boot_id: 
             { "type": "Hostname", "address": machine.private_dns_name },
         ],
         "conditions": conditions(&[], false, now),
+        // What containerd says of itself since 2.0.
+        "features": { "supplementalGroupsPolicy": true },
         "daemonEndpoints": { "kubeletEndpoint": { "Port": 10250 } },
         "nodeInfo": {
             "architecture": machine.architecture.name(),

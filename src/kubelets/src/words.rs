@@ -3,6 +3,7 @@
 //! Source: `k8s.io/client-go/tools/record/{event,events_cache}.go`; the reasons are kubernetes `pkg/kubelet/events/event.go`'s. Of the
 //! correlator's parts the one that tells similar messages as one is left out: no kubelet says ten different things for one reason.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -22,18 +23,18 @@ const NAME_OFFSET_NANOS: i128 = 1000;
 pub struct Word {
     pub at: Timestamp,
     pub warning: bool,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     pub message: String,
     /// `spec.containers{c}`; empty for the whole object.
     pub field: String,
 }
 
 impl Word {
-    pub fn normal(at: Timestamp, reason: &'static str, message: impl Into<String>) -> Word {
-        Word { at, warning: false, reason, message: message.into(), field: String::new() }
+    pub fn normal(at: Timestamp, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Word {
+        Word { at, warning: false, reason: reason.into(), message: message.into(), field: String::new() }
     }
 
-    pub fn warning(at: Timestamp, reason: &'static str, message: impl Into<String>) -> Word {
+    pub fn warning(at: Timestamp, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Word {
         Word { warning: true, ..Word::normal(at, reason, message) }
     }
 
@@ -79,7 +80,7 @@ pub fn tellings(about: &About<'_>, words: &[Word], from: usize) -> Vec<Telling> 
             continue;
         }
         allowance -= REFILL_SECONDS;
-        let key = (word.reason, word.message.as_str(), word.field.as_str());
+        let key = (word.reason.as_ref(), word.message.as_str(), word.field.as_str());
         let fresh = || {
             let nanos = word.at.as_nanosecond() + NAME_OFFSET_NANOS + i128::try_from(index).unwrap_or_default();
             (format!("{}.{nanos:x}", about.name), word.at, 0)

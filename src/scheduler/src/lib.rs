@@ -6,11 +6,12 @@
 //! Map, in reading order: [`wire`] reads the fields that matter from Kubernetes' JSON; [`selector`] matches labels;
 //! [`pod`] and [`node`] are what the rules see; [`view`] is the cluster, kept up to date pod by pod; [`plugins`] are the
 //! rules, one file each, [`storage`] what those about volumes look at; [`cycle`] runs them for one pod; [`fit_error`] is kube-scheduler's message; [`preemption`] looks for
-//! victims; [`queue`] says who is next; [`hints`] says which change is worth a retry.
+//! victims; [`queue`] says who is next; [`hints`] says which change is worth a retry; [`admission`] is the kubelets' second look.
 //!
 //! Sources are paths below `k8s.io/kubernetes/pkg/scheduler` at v1.36.3 unless they say otherwise. Not modelled: storage
 //! capacity, dynamic resource allocation, image locality (always zero here), extenders, several profiles, pod groups.
 
+pub mod admission;
 pub mod cycle;
 pub mod fit_error;
 pub mod hints;
@@ -27,6 +28,7 @@ mod tests;
 pub mod view;
 pub mod wire;
 
+pub use admission::{Failure, Lack, admission_check};
 pub use cycle::{NodeScore, Placement, schedule, schedule_scored};
 pub use fit_error::FitError;
 pub use hints::Event;

@@ -53,6 +53,15 @@ impl NodeInfo {
         })
     }
 
+    /// The same with these pods on it, for a question about this node alone; a [`ClusterView`](crate::ClusterView) counts them otherwise.
+    #[must_use]
+    pub fn with_pods<'a>(mut self, pods: impl IntoIterator<Item = &'a Arc<PodInfo>>) -> NodeInfo {
+        for pod in pods {
+            self.add(pod.clone(), 0);
+        }
+        self
+    }
+
     /// Takes over everything but the pods and their sums.
     pub(crate) fn refresh(&mut self, newer: NodeInfo) {
         let NodeInfo { name, labels, unschedulable, taints, allocatable, allowed_pods, .. } = newer;

@@ -1,5 +1,6 @@
 //! When what happens to a pod.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ambient::Stream;
@@ -7,9 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::process::Process;
 use super::runs::{self, Now, Restart};
-use super::{ContainerView, View};
+use super::{ContainerView, Deletion, View};
+use crate::admission::Refusal;
 use crate::process::Exit;
 use crate::profile::Profile;
+use crate::words::Word;
 
 /// How far a pod has come. Only ever further.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -67,15 +70,47 @@ pub struct Pull {
 
 /// `pkg/kubelet/eviction/helpers.go`, Reason.
 pub const EVICTED: &str = "Evicted";
+/// `pkg/kubelet/events/event.go`, PreemptContainer.
+const PREEMPTED: &str = "Preempting";
+const PREEMPTED_MESSAGE: &str = "Preempted in order to admit critical pod";
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Eviction {
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
+    /// As in its Event; a refusal's status says more.
     pub message: String,
     /// It was refused, and never ran here.
     pub refused: bool,
+}
+
+impl Eviction {
+    fn new(reason: &'static str, message: impl Into<String>) -> Eviction {
+        Eviction { reason: reason.into(), message: message.into(), refused: false }
+    }
+
+    /// What is said of it when the containers are told to stop.
+    pub(super) fn word(&self, at: Timestamp) -> Word {
+        match &*self.reason {
+            DEADLINE_EXCEEDED => Word::normal(at, DEADLINE_EXCEEDED, self.message.as_str()),
+            _ => Word::warning(at, self.reason.clone(), self.message.as_str()),
+        }
+    }
+
+    /// Whether its containers are killed without a grace.
+    pub(super) fn kills(&self) -> bool {
+        self.reason != PREEMPTED
+    }
+
+    /// What the condition `DisruptionTarget` says of it (`pkg/kubelet/eviction/eviction_manager.go`, `pkg/kubelet/preemption/preemption.go`).
+    pub(super) fn disruption(&self) -> Option<&str> {
+        match &*self.reason {
+            EVICTED => Some(&self.message),
+            PREEMPTED => Some("Pod was preempted by Kubelet to accommodate a critical pod."),
+            _ => None,
+        }
+    }
 }
 
 /// A node's images, and since when each of them is there, or when it will be.
@@ -181,10 +216,10 @@ impl Life {
     }
 
     /// A pod that its node does not take.
-    pub fn refused(view: &View, message: String, now: Timestamp) -> Life {
+    pub fn refused(view: &View, refusal: Refusal, now: Timestamp) -> Life {
         let never = Span { start: Timestamp::MAX, done: Timestamp::MAX };
         let init = vec![never; view.init.len()];
-        let evicted = Some(Eviction { reason: EVICTED, message, refused: true });
+        let evicted = Some(Eviction { reason: refusal.reason.into(), message: refusal.message, refused: true });
         Life { ended: Some(now), init, evicted, ..Life::plain(now, Timestamp::MAX, SignedDuration::ZERO) }
     }
 
@@ -196,12 +231,20 @@ impl Life {
 
     /// It has been there for as long as it may, and ends at once (`pkg/kubelet/active_deadline.go`).
     pub fn expire(&mut self, now: Timestamp) {
-        self.cut(Eviction { reason: DEADLINE_EXCEEDED, message: DEADLINE_MESSAGE.to_owned(), refused: false }, now);
+        self.cut(Eviction::new(DEADLINE_EXCEEDED, DEADLINE_MESSAGE), now);
     }
 
     /// Its node is short of something and ends it at once.
     pub fn evict(&mut self, message: String, now: Timestamp) {
-        self.cut(Eviction { reason: EVICTED, message, refused: false }, now);
+        self.cut(Eviction::new(EVICTED, message), now);
+    }
+
+    /// Its node ends it to make room for a critical pod, with the grace that it asks for. Gives back when it is gone at the latest.
+    pub fn preempt(&mut self, view: &View, now: Timestamp) -> Timestamp {
+        let deadline = now.saturating_add(view.grace).unwrap_or(Timestamp::MAX);
+        self.evicted.get_or_insert(Eviction::new(PREEMPTED, PREEMPTED_MESSAGE));
+        self.stop(view, Deletion { deadline, grace: view.grace }, now);
+        self.ended.unwrap_or(deadline)
     }
 
     fn cut(&mut self, why: Eviction, now: Timestamp) {
@@ -214,7 +257,12 @@ impl Life {
     /// The deletion was asked for, or its grace period made shorter. The end is after the hooks and the time to stop, by the deadline
     /// at the latest, and at once for a pod that had nothing running.
     pub fn delete(&mut self, view: &View, now: Timestamp) {
-        let Some(deletion) = view.deletion else { return };
+        if let Some(deletion) = view.deletion {
+            self.stop(view, deletion, now);
+        }
+    }
+
+    fn stop(&mut self, view: &View, deletion: Deletion, now: Timestamp) {
         let deadline = deletion.deadline.min(now.saturating_add(deletion.grace).unwrap_or(Timestamp::MAX)).max(now);
         if self.ended.is_none() && self.processes.values().any(Process::lives) {
             // It ends when its processes have.
@@ -392,7 +440,7 @@ impl Life {
             let reached = if now >= ended { Stage::Ended } else { self.alive(now) };
             return (reached, (now < ended).then_some(ended));
         }
-        let next = [self.running, self.ready].into_iter().find(|moment| *moment > now && *moment < Timestamp::MAX);
+        let next = [self.accepted, self.running, self.ready].into_iter().find(|moment| *moment > now && *moment < Timestamp::MAX);
         (self.alive(now), next)
     }
 

@@ -3,6 +3,7 @@
 //! [`View`] is the little of a Pod that its kubelet needs; [`Life`] is when what happens to it, drawn once; [`Life::stage`] is pure.
 //! [`Appetite`] is what decides who goes when a node is short of something.
 
+pub mod critical;
 pub mod environment;
 mod life;
 mod pressure;
@@ -14,17 +15,18 @@ mod tests;
 mod words;
 
 pub use life::{Images, Life, Stage};
-pub use pressure::{Appetite, Shortage};
+pub use pressure::{Appetite, PRESSURES, Shortage};
 pub use process::{Kind as ProbeKind, Process, Real};
 pub use runs::{Program, Restart};
 pub use status::status;
 pub use words::{next as next_word, words};
 
+use crate::admission::Applicant;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Lifecycle, Pod, PodCondition, Probe, Volume};
 
 /// What a kubelet needs of a Pod; small, for there may be many.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct View {
     pub namespace: String,
     pub name: String,
@@ -46,11 +48,15 @@ pub struct View {
     pub ready: bool,
     /// Set when the deletion was asked for: when the grace period ends.
     pub deletion: Option<Deletion>,
+    /// `terminationGracePeriodSeconds`.
+    pub grace: SignedDuration,
     /// `activeDeadlineSeconds`: so long after `status.startTime` it ends.
     pub active: Option<SignedDuration>,
     /// `status.startTime`, once it is told.
     pub started: Option<Timestamp>,
     pub appetite: Box<Appetite>,
+    /// What its admission looks at; only of a pod that is new.
+    pub applicant: Option<Box<Applicant>>,
     /// Its PersistentVolumeClaims, ephemeral ones by the name that their controller gives them.
     pub claims: Vec<String>,
 }
@@ -109,9 +115,11 @@ impl View {
             ip: status.and_then(|status| status.pod_ip.clone()).unwrap_or_default(),
             phase: status.and_then(|status| status.phase.clone()).unwrap_or_default(),
             deletion,
+            grace: SignedDuration::from_secs(spec.termination_grace_period_seconds.unwrap_or(30).max(0)),
             active: spec.active_deadline_seconds.map(SignedDuration::from_secs),
             started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
             appetite: Box::new(Appetite::of(pod)),
+            applicant: None,
             claims: claims(pod),
         })
     }
@@ -123,6 +131,12 @@ impl View {
             (container.real, container.program) = (Some(Box::new(Real::of(pod, spec))), None);
         }
         self
+    }
+
+    /// The same with what its admission looks at.
+    #[must_use]
+    pub fn with_applicant(self, pod: &Pod) -> View {
+        View { applicant: Applicant::of(pod).map(Box::new), ..self }
     }
 
     /// When it has been active for as long as it may.

@@ -1,6 +1,6 @@
 //! Which pod a node that is short of something ends next, and which it does not take.
 //!
-//! Source: kubernetes `pkg/kubelet/eviction/{eviction_manager,helpers}.go`, `pkg/kubelet/types/pod_update.go` (IsCriticalPod).
+//! Source: kubernetes `pkg/kubelet/eviction/{eviction_manager,helpers}.go`.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -8,12 +8,16 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
+use super::critical;
+use super::life::EVICTED;
+use crate::admission::Refusal;
 use crate::quantity;
 
 /// Annotations of a pod that say what it uses (see the metrics server's): `usage.dryfit.dev/memory`, in steps by its age.
 const USAGE: &str = "usage.dryfit.dev/";
-/// `system-critical` and up (`scheduling.SystemCriticalPriority`).
-const CRITICAL: i32 = 2_000_000_000;
+
+/// The conditions under which a node does not take every pod.
+pub const PRESSURES: [&str; 3] = ["MemoryPressure", "DiskPressure", "PIDPressure"];
 
 /// What a node may be short of, by its condition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,13 +32,6 @@ impl Shortage {
             "MemoryPressure" => Some(Shortage::Memory),
             "DiskPressure" => Some(Shortage::Disk),
             _ => None,
-        }
-    }
-
-    pub fn condition(self) -> &'static str {
-        match self {
-            Shortage::Memory => "MemoryPressure",
-            Shortage::Disk => "DiskPressure",
         }
     }
 
@@ -56,7 +53,7 @@ pub struct Appetite {
     pub daemon: bool,
     best_effort: bool,
     tolerates_memory: bool,
-    created: Option<Timestamp>,
+    pub created: Option<Timestamp>,
     memory: Share,
     disk: Share,
     first: String,
@@ -92,7 +89,7 @@ impl Appetite {
         };
         Appetite {
             priority,
-            critical: priority >= CRITICAL || note("kubernetes.io/config.source").is_some_and(|source| source != "api"),
+            critical: critical::is_critical(pod),
             daemon: pod.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && owner.kind == "DaemonSet"),
             best_effort: pod.status.as_ref().and_then(|status| status.qos_class.as_deref()) == Some("BestEffort"),
             tolerates_memory: spec.tolerations.iter().flatten().any(tolerates),
@@ -128,18 +125,14 @@ impl Appetite {
         message
     }
 
-    /// Why a node under pressure does not take it, if it does not (`Admit`).
-    pub fn refusal(&self, shortages: &[Shortage]) -> Option<String> {
-        let bears = match shortages {
+    /// Why a node with these conditions of [`PRESSURES`] does not take it, if it does not (`Admit`).
+    pub fn refusal(&self, pressures: &[&str]) -> Option<Refusal> {
+        let bears = match pressures {
             [] => true,
-            [Shortage::Memory] => !self.best_effort || self.tolerates_memory,
+            ["MemoryPressure"] => !self.best_effort || self.tolerates_memory,
             _ => false,
         };
-        if bears || self.critical {
-            return None;
-        }
-        let names: Vec<&str> = shortages.iter().map(|shortage| shortage.condition()).collect();
-        Some(format!("Pod was rejected: The node had condition: [{}]. ", names.join(" ")))
+        (!bears && !self.critical).then(|| Refusal::new(EVICTED, format!("The node had condition: [{}]. ", pressures.join(" "))))
     }
 
     fn share(&self, shortage: Shortage) -> &Share {
@@ -227,19 +220,22 @@ mod tests {
     }
 
     #[rstest]
-    #[case::burstable_under_memory_pressure(&[Shortage::Memory], "Burstable", 0, None)]
-    #[case::best_effort(&[Shortage::Memory], "BestEffort", 0, Some("Pod was rejected: The node had condition: [MemoryPressure]. "))]
-    #[case::whoever_comes_without_disk(&[Shortage::Disk], "Guaranteed", 0, Some("Pod was rejected: The node had condition: [DiskPressure]. "))]
-    #[case::critical(&[Shortage::Disk], "BestEffort", 2_000_001_000, None)]
+    #[case::burstable_under_memory_pressure(&["MemoryPressure"], "Burstable", 0, None)]
+    #[case::best_effort(&["MemoryPressure"], "BestEffort", 0, Some("The node had condition: [MemoryPressure]. "))]
+    #[case::whoever_comes_without_disk(&["DiskPressure"], "Guaranteed", 0, Some("The node had condition: [DiskPressure]. "))]
+    #[case::whoever_comes_without_processes(&["PIDPressure"], "Burstable", 0, Some("The node had condition: [PIDPressure]. "))]
+    #[case::critical(&["DiskPressure"], "BestEffort", 2_000_001_000, None)]
     #[case::no_pressure(&[], "BestEffort", 0, None)]
     fn a_node_under_pressure_chooses_whom_it_takes(
-        #[case] shortages: &[Shortage],
+        #[case] pressures: &[&str],
         #[case] class: &str,
         #[case] priority: i32,
         #[case] expect: Option<&str>,
     ) {
         let pod = json!({ "metadata": {}, "spec": { "priority": priority, "containers": [] }, "status": { "qosClass": class } });
         let appetite = Appetite::of(&serde_json::from_value(pod).expect("a pod"));
-        assert_eq!(appetite.refusal(shortages).as_deref(), expect);
+        let refusal = appetite.refusal(pressures);
+        assert!(refusal.iter().all(|refusal| refusal.reason == "Evicted"));
+        assert_eq!(refusal.map(|refusal| refusal.message).as_deref(), expect);
     }
 }

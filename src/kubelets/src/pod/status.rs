@@ -5,15 +5,14 @@ use k8s_openapi::api::core::v1::PodCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
-use super::life::EVICTED;
+use super::life::Eviction;
 use super::runs::{Now, Run};
 use super::{ContainerView, Life, Stage, View};
 
 /// A merge patch of `status` for a pod that has come to `stage`. `ip` is the pod's own address, `host` its node's.
 pub fn status(view: &View, life: &Life, stage: Stage, ip: &str, host: &str, now: Timestamp) -> Value {
     if let Some(refused) = life.evicted.as_ref().filter(|eviction| eviction.refused) {
-        // `pkg/kubelet/kubelet.go`, rejectPod: nothing else is told.
-        return json!({ "metadata": { "uid": view.uid }, "status": { "phase": "Failed", "reason": refused.reason, "message": refused.message } });
+        return json!({ "metadata": { "uid": view.uid }, "status": rejected(view, life, refused) });
     }
     let containers: Vec<Value> = view.containers.iter().map(|each| container(view, each, life, (stage, now))).collect();
     let mut status = json!({
@@ -33,7 +32,7 @@ pub fn status(view: &View, life: &Life, stage: Stage, ip: &str, host: &str, now:
         status["initContainerStatuses"] = (0..view.init.len()).filter_map(|place| initial(view, place, life, (stage, now))).collect();
     }
     if let Some(eviction) = life.evicted.as_ref().filter(|_| stage == Stage::Ended) {
-        status["reason"] = Value::from(eviction.reason);
+        status["reason"] = Value::from(&*eviction.reason);
         status["message"] = Value::from(eviction.message.as_str());
     }
     // A pod has an address from its sandbox on.
@@ -42,6 +41,26 @@ pub fn status(view: &View, life: &Life, stage: Stage, ip: &str, host: &str, now:
         status["podIPs"] = json!([{ "ip": ip }]);
     }
     json!({ "metadata": { "uid": view.uid }, "status": status })
+}
+
+/// Nothing else is told of a pod that its node does not take (`pkg/kubelet/kubelet.go`, rejectPod): of the conditions only other people's
+/// stay, and what was told before the kubelet started anew is taken back (`pkg/kubelet/status/status_manager.go`, mergePodStatus).
+fn rejected(view: &View, life: &Life, refused: &Eviction) -> Value {
+    const OWN: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+    let others: Vec<&PodCondition> = view.conditions.iter().filter(|condition| !OWN.contains(&condition.type_.as_str())).collect();
+    let mut status = json!({
+        "phase": "Failed",
+        "reason": refused.reason,
+        "message": format!("Pod was rejected: {}", refused.message),
+        "startTime": Time(view.started.unwrap_or(life.accepted)),
+        "conditions": others,
+    });
+    if view.started.is_some() {
+        for told in ["hostIP", "hostIPs", "podIP", "podIPs", "containerStatuses", "initContainerStatuses"] {
+            status[told] = Value::Null;
+        }
+    }
+    status
 }
 
 /// Whether it has come to its end by itself, and not well.
@@ -128,7 +147,14 @@ fn container(view: &View, container: &ContainerView, life: &Life, (stage, now): 
         Stage::Ended => {
             let finished = life.ended.unwrap_or(life.running);
             let killed = Run { started: life.running, finished, exit: 137, oom: false };
-            (if life.evicted.is_some() { ended(&killed, &id) } else { terminated(life.running, finished, &id) }, false)
+            (
+                if life.evicted.as_ref().is_some_and(Eviction::kills) {
+                    ended(&killed, &id)
+                } else {
+                    terminated(life.running, finished, &id)
+                },
+                false,
+            )
         }
     };
     told(container, if stage >= Stage::Running { id } else { String::new() }, (state, last), ready, restarts)
@@ -234,9 +260,8 @@ fn conditions(view: &View, life: &Life, stage: Stage, now: Timestamp) -> Vec<Pod
         ("ContainersReady", ready, readiness),
         ("PodScheduled", true, None),
     ];
-    // `eviction_manager.go`: why it goes.
-    let farewell = life.evicted.as_ref().filter(|eviction| stage == Stage::Ended && eviction.reason == EVICTED);
-    let disrupted = farewell.map(|eviction| ("DisruptionTarget", true, Some(("TerminationByKubelet", eviction.message.clone()))));
+    let farewell = life.evicted.as_ref().filter(|_| stage == Stage::Ended).and_then(Eviction::disruption);
+    let disrupted = farewell.map(|message| ("DisruptionTarget", true, Some(("TerminationByKubelet", message.to_owned()))));
     let mut conditions = view.conditions.clone();
     for (kind, holds, why) in own.into_iter().chain(disrupted) {
         let status = if holds { "True" } else { "False" };

@@ -3,6 +3,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::admission::Refusal;
 use crate::profile::{Profile, Range};
 
 fn at(second: i64) -> Timestamp {
@@ -385,10 +386,10 @@ fn an_evicted_pod_is_told_why_and_then_stopped() {
     let last: Vec<_> = words(&view, &life, at(50))
         .into_iter()
         .filter(|word| word.at == at(50))
-        .map(|word| (word.warning, word.reason, word.message))
+        .map(|word| (word.warning, word.reason.into_owned(), word.message))
         .collect();
     let expect = [(true, "Evicted", "The node was low on resource: memory. "), (false, "Killing", "Stopping container c")];
-    assert_eq!(last, expect.map(|(warning, reason, message)| (warning, reason, message.to_owned())));
+    assert_eq!(last, expect.map(|(warning, reason, message)| (warning, reason.to_owned(), message.to_owned())));
 }
 
 #[test]
@@ -403,7 +404,8 @@ fn of_a_pod_that_ran_before_only_its_end_is_told() {
 #[test]
 fn a_refusal_is_told_without_what_the_status_adds() {
     let view = view(one());
-    let life = Life::refused(&view, "Pod was rejected: The node had condition: [DiskPressure]. ".to_owned(), at(5));
+    let life = Life::refused(&view, Refusal::new("Evicted", "The node had condition: [DiskPressure]. "), at(5));
     let said = words(&view, &life, at(5));
-    assert_eq!((said[0].reason, said[0].message.as_str()), ("Evicted", "The node had condition: [DiskPressure]. "));
+    assert_eq!((said[0].reason.as_ref(), said[0].message.as_str()), ("Evicted", "The node had condition: [DiskPressure]. "));
+    assert_eq!(told(&view, &life, Stage::Ended)["status"]["message"], "Pod was rejected: The node had condition: [DiskPressure]. ");
 }

@@ -12,15 +12,12 @@ use crate::words::Word;
 /// `pkg/kubelet/kubelet.go`, NetworkNotReadyErrorMsg, with what a runtime says that has no network plugin yet.
 const NO_NETWORK: &str = "network is not ready: container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady \
                           message:Network plugin returns error: cni plugin not initialized";
-/// What a refusal's status begins with and its event does not (`pkg/kubelet/kubelet.go`, rejectPod).
-const REJECTED: &str = "Pod was rejected: ";
 
 /// Everything that was said of the pod until `now`, in order. What was said stays said: later calls only add to it.
 pub fn words(view: &View, life: &Life, now: Timestamp) -> Vec<Word> {
     let mut words = Vec::new();
     if let Some(refusal) = life.evicted.as_ref().filter(|eviction| eviction.refused) {
-        let message = refusal.message.strip_prefix(REJECTED).unwrap_or(&refusal.message);
-        words.push(Word::warning(life.accepted, "Evicted", message));
+        words.push(Word::warning(life.accepted, refusal.reason.clone(), refusal.message.as_str()));
         return words;
     }
     if life.offline {
@@ -35,7 +32,7 @@ pub fn words(view: &View, life: &Life, now: Timestamp) -> Vec<Word> {
     words.retain(|word| word.at <= until);
     words.sort_by_key(|word| word.at);
     if let Some(stopping) = life.stopping.filter(|stopping| *stopping <= now) {
-        words.extend(life.evicted.as_ref().map(|eviction| Word::warning(stopping, "Evicted", eviction.message.as_str())));
+        words.extend(life.evicted.as_ref().map(|eviction| eviction.word(stopping)));
         for (place, container) in view.init.iter().chain(&view.containers).enumerate() {
             if runs_at(view, life, place, stopping) {
                 let message = format!("Stopping container {}", container.name);

@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::state::Key;
+use crate::admission::Site;
 use crate::capacity::Resources;
 use crate::node::{self, Problem};
 use crate::pod::environment::{self, Sources};
@@ -71,6 +72,11 @@ pub enum Effect {
         node: String,
         claims: Vec<String>,
     },
+    /// Fetch the Node of a pod that seems not to fit it.
+    Look {
+        uid: String,
+        node: String,
+    },
     /// Say something of a pod or of a node.
     Say {
         key: Key,
@@ -115,6 +121,7 @@ pub struct Done {
 pub enum Outcome {
     Joined {
         uid: String,
+        site: Option<Box<Site>>,
     },
     Written,
     Told {
@@ -122,6 +129,8 @@ pub enum Outcome {
         turn: u32,
         view: Option<Box<View>>,
     },
+    /// The Node, if it is there.
+    Looked(Option<Box<Site>>),
     /// Whether the volumes are there.
     Volumes(bool),
     /// A process runs, or why it could not be started: reason and message.
@@ -149,13 +158,16 @@ pub async fn perform(client: Client, clock: Clock, processes: Arc<dyn Processes>
         Effect::Say { key, .. } => key.clone(),
         Effect::Start { id, .. } | Effect::Stop { id, .. } => Key::Process(id.clone()),
         Effect::Probe { id, kind, .. } => Key::Probe(id.clone(), *kind),
-        Effect::Tell { uid, .. } | Effect::Volumes { uid, .. } | Effect::Remove { uid, .. } => Key::Pod(uid.clone()),
+        Effect::Tell { uid, .. } | Effect::Volumes { uid, .. } | Effect::Look { uid, .. } | Effect::Remove { uid, .. } => {
+            Key::Pod(uid.clone())
+        }
     };
     let result = match effect {
         Effect::Join { provider_id, node, .. } => join(client, &provider_id, node).await,
         Effect::Ready { name, csi, .. } => get_ready(client, &clock, &name, csi).await,
         Effect::Devices { name, devices, .. } => announce(client, &name, &devices).await,
         Effect::Volumes { namespace, node, claims, .. } => volumes(client, &namespace, &node, &claims).await,
+        Effect::Look { node, .. } => look(client, &node).await,
         Effect::Status { name, ready, problems, .. } => post_status(client, &clock, &name, ready, &problems).await,
         Effect::Lease { name, uid, .. } => renew(client, &clock, &name, &uid).await,
         Effect::Tell { namespace, name, stage, turn, patch, .. } => {
@@ -209,7 +221,13 @@ async fn join(client: Client, provider_id: &str, node: Value) -> Result<Outcome,
         return Ok(Outcome::Gone);
     }
     let patched = nodes.patch_status(&name, &written_by(), &Patch::Merge(json!({ "status": status }))).await?;
-    Ok(Outcome::Joined { uid: patched.metadata.uid.unwrap_or_default() })
+    let site = Site::of(&patched).map(Box::new);
+    Ok(Outcome::Joined { uid: patched.metadata.uid.unwrap_or_default(), site })
+}
+
+async fn look(client: Client, name: &str) -> Result<Outcome, kube::Error> {
+    let node = Api::<Node>::all(client).get_opt(name).await?;
+    Ok(Outcome::Looked(node.as_ref().and_then(Site::of).map(Box::new)))
 }
 
 /// The network plugin runs, and so does the driver's plugin, if there is one.

@@ -17,10 +17,11 @@ use ambient::{Clock, Entropy};
 use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 
+use crate::admission::Site;
 use crate::machine::Machines;
 use crate::node::Problem;
 use crate::pod::View;
@@ -85,8 +86,9 @@ impl Kubelets {
     /// Runs until it is dropped.
     pub async fn run(self) {
         let mut pods = pin!(watcher::watcher(Api::<Pod>::all(self.client.clone()), watcher::Config::default()));
+        let mut nodes = pin!(watcher::watcher(Api::<Node>::all(self.client.clone()), watcher::Config::default()));
         let mut writes = FuturesUnordered::new();
-        let mut watch_again: Option<Timestamp> = None;
+        let (mut watch_again, mut nodes_again): (Option<Timestamp>, Option<Timestamp>) = (None, None);
         let mut changed = self.machines.changed();
         let mut ended = self.processes.changed();
         self.synchronise();
@@ -103,10 +105,20 @@ impl Kubelets {
             if watch_again.is_some_and(|again| again <= now) {
                 watch_again = None;
             }
-            let wake = next.into_iter().chain(watch_again).min().unwrap_or(Timestamp::MAX);
+            if nodes_again.is_some_and(|again| again <= now) {
+                nodes_again = None;
+            }
+            let wake = next.into_iter().chain(watch_again).chain(nodes_again).min().unwrap_or(Timestamp::MAX);
             tokio::select! {
                 biased;
                 Some(done) = writes.next(), if !writes.is_empty() => lock(&self.state).done(done, self.clock.now()),
+                // Before the pods: whoever was let onto a node by a change of it comes after that change.
+                event = next_event(&mut nodes), if nodes_again.is_none() => {
+                    if let Err(error) = self.see(event) {
+                        tracing::warn!(%error, "the watch of nodes failed; it begins again");
+                        nodes_again = Some(now.saturating_add(RETRY).unwrap_or(now));
+                    }
+                }
                 event = next_event(&mut pods), if watch_again.is_none() => {
                     if let Err(error) = self.observe(event) {
                         tracing::warn!(%error, "the watch of pods failed; it begins again");
@@ -144,8 +156,18 @@ impl Kubelets {
         }
     }
 
-    fn view(&self, pod: &Pod) -> Option<View> {
-        Some(View::of(pod)?.with_processes(pod, |image| self.processes.runs(image)))
+    /// A pod as its kubelet sees it; what its admission looks at is read when it is new.
+    fn view(&self, pod: &Pod, state: &State) -> Option<View> {
+        let view = View::of(pod)?.with_processes(pod, |image| self.processes.runs(image));
+        Some(if state.knows(&view.uid) { view } else { view.with_applicant(pod) })
+    }
+
+    /// Takes note of a node; of one that was deleted its kubelet knows what it was.
+    fn see(&self, event: Option<Result<Event<Node>, watcher::Error>>) -> Result<(), watcher::Error> {
+        if let Some(Event::Apply(node) | Event::InitApply(node)) = event.transpose()? {
+            lock(&self.state).learn(Site::of(&node));
+        }
+        Ok(())
     }
 
     fn observe(&self, event: Option<Result<Event<Pod>, watcher::Error>>) -> Result<(), watcher::Error> {
@@ -153,10 +175,16 @@ impl Kubelets {
         let now = self.clock.now();
         let mut state = lock(&self.state);
         match event? {
-            Event::Apply(pod) => state.apply(self.view(&pod), now),
+            Event::Apply(pod) => {
+                let view = self.view(&pod, &state);
+                state.apply(view, now);
+            }
             Event::Delete(pod) => state.forget(pod.metadata.uid.as_deref().unwrap_or_default()),
             Event::Init => state.begin_list(),
-            Event::InitApply(pod) => state.list(self.view(&pod), now),
+            Event::InitApply(pod) => {
+                let view = self.view(&pod, &state);
+                state.list(view, now);
+            }
             Event::InitDone => state.end_list(),
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! What is due, and what follows from what was done. No IO, no clock.
 //!
-//! `troubles` breaks nodes and evicts, `processes` leads containers that are processes, `speech` makes Events.
+//! `admission` takes pods or refuses them, `troubles` breaks nodes and evicts, `processes` leads containers that are processes, `speech` makes Events.
 
+mod admission;
 mod processes;
 mod speech;
 mod troubles;
@@ -14,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::RETRY;
 use super::addresses::Addresses;
 use super::effects::{Done, Effect, Outcome};
+use crate::admission::{Applicant, Site};
 use crate::boot::{Bootstrap, boot};
 use crate::capacity;
 use crate::machine::{Machine, State as MachineState};
@@ -22,6 +24,7 @@ use crate::pod::{self, Images, Life, ProbeKind, Restart, Stage, View};
 use crate::process::Id;
 use crate::profile::{Heartbeats, Profile};
 use crate::words::Word;
+use admission::Look;
 use processes::stray;
 
 /// `nodeLeaseDurationSeconds` / 4, and `nodeStatusReportFrequency`.
@@ -57,6 +60,8 @@ pub struct State {
     /// Machine ids by node name.
     names: BTreeMap<String, String>,
     tenants: BTreeMap<String, Tenant>,
+    /// Nodes as the API server showed them last, by name.
+    sites: BTreeMap<String, Site>,
     /// Pods' uids by node name, whether we know the node or not.
     bound: BTreeMap<String, BTreeSet<String>>,
     timers: BTreeSet<(Timestamp, Key)>,
@@ -112,6 +117,9 @@ enum Phase {
 
 struct Tenant {
     view: View,
+    /// As it was first seen; nothing of it changes.
+    applicant: Option<Box<Applicant>>,
+    look: Look,
     life: Option<Life>,
     reported: Stage,
     /// What was last told of that stage.
@@ -124,6 +132,11 @@ struct Tenant {
 }
 
 impl Tenant {
+    fn new(view: View, applicant: Option<Box<Applicant>>) -> Tenant {
+        let (reported, look) = (Stage::Unseen, Look::Never);
+        Tenant { view, applicant, look, life: None, reported, turn: 0, ip: String::new(), spoken: 0, volumes: None }
+    }
+
     /// It starts for ever, since an init container fails again and again.
     fn goes_round(&self) -> bool {
         let never =
@@ -140,6 +153,7 @@ impl State {
             units: BTreeMap::new(),
             names: BTreeMap::new(),
             tenants: BTreeMap::new(),
+            sites: BTreeMap::new(),
             bound: BTreeMap::new(),
             timers: BTreeSet::new(),
             in_flight: BTreeSet::new(),
@@ -227,6 +241,7 @@ impl State {
             self.addresses.forget(name);
             for uid in self.bound.get(name).into_iter().flatten() {
                 if let Some(tenant) = self.tenants.get_mut(uid) {
+                    tenant.look = Look::Never;
                     let life = tenant.life.take();
                     stray(&mut self.strays, &mut self.timers, uid, life);
                 }
@@ -237,17 +252,20 @@ impl State {
     // Pods
 
     pub fn apply(&mut self, view: Option<View>, now: Timestamp) {
-        let Some(view) = view else { return };
+        let Some(mut view) = view else { return };
+        let applicant = view.applicant.take();
         let uid = view.uid.clone();
         self.bound.entry(view.node.clone()).or_default().insert(uid.clone());
         match self.tenants.get_mut(&uid) {
             Some(tenant) => tenant.view = view,
-            None => {
-                let tenant = Tenant { view, life: None, reported: Stage::Unseen, turn: 0, ip: String::new(), spoken: 0, volumes: None };
-                self.tenants.insert(uid.clone(), tenant);
-            }
+            None => drop(self.tenants.insert(uid.clone(), Tenant::new(view, applicant))),
         }
         self.attend(&uid, now);
+    }
+
+    /// Whether the pod was seen on its node before.
+    pub fn knows(&self, uid: &str) -> bool {
+        self.tenants.contains_key(uid)
     }
 
     pub fn forget(&mut self, uid: &str) {
@@ -278,45 +296,6 @@ impl State {
         let gone: Vec<String> = self.tenants.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
         gone.iter().for_each(|uid| self.forget(uid));
         self.synced = true;
-    }
-
-    /// Brings a pod's life up to what its object says, if its node is ours.
-    fn attend(&mut self, uid: &str, now: Timestamp) {
-        let Some(tenant) = self.tenants.get_mut(uid) else { return };
-        let Some(id) = self.names.get(&tenant.view.node) else { return };
-        let Some(unit) = self.units.get_mut(id) else { return };
-        let Phase::Joined { network, .. } = unit.phase else { return };
-        let view = &tenant.view;
-        let pressed = tenant.life.is_none() && !unit.short_of().is_empty();
-        let id = id.clone();
-        let life = tenant.life.get_or_insert_with(|| {
-            let mut stream = self.entropy.child("pod").stream(uid);
-            if view.is_over() || view.phase == "Running" {
-                tenant.reported = match (view.is_over(), view.ready) {
-                    (true, _) => Stage::Ended,
-                    (false, true) => Stage::Ready,
-                    (false, false) => Stage::Running,
-                };
-                tenant.ip = view.ip.clone();
-                self.addresses.claim(&view.node, &view.ip);
-                return Life::resume(view, &self.profile, &mut stream, now);
-            }
-            if let Some(message) = view.appetite.refusal(&unit.short_of()) {
-                return Life::refused(view, message, now);
-            }
-            if self.profile.volumes && !view.claims.is_empty() {
-                tenant.volumes = Some(now);
-                return Life::begin(view, &self.profile, &mut stream, now, network, &mut Images::new()).held();
-            }
-            Life::begin(view, &self.profile, &mut stream, now, network, &mut unit.images)
-        });
-        life.delete(view, now);
-        self.timers.insert((now, Key::Pod(uid.to_owned())));
-        self.mark(now, uid);
-        self.tend(uid);
-        if pressed {
-            self.press(&id, now);
-        }
     }
 
     // Work
@@ -413,8 +392,11 @@ impl State {
     fn pod_effect(&mut self, uid: &str, now: Timestamp) -> Option<Effect> {
         self.outlive(uid, now);
         let tenant = self.tenants.get_mut(uid)?;
-        let life = tenant.life.as_ref()?;
         let view = &tenant.view;
+        if tenant.look == Look::Due {
+            return Some(Effect::Look { uid: uid.to_owned(), node: view.node.clone() });
+        }
+        let life = tenant.life.as_ref()?;
         let (stage, turn, next) = life.progress(view, now);
         if let Some(next) = next {
             self.timers.insert((next, Key::Pod(uid.to_owned())));
@@ -455,7 +437,10 @@ impl State {
         let later = |wait: SignedDuration| now.saturating_add(wait).unwrap_or(now);
         match (key, outcome) {
             (key, Outcome::Failed) => drop(self.timers.insert((later(RETRY), key))),
-            (Key::Machine(id), Outcome::Joined { uid }) => self.joined(&id, uid, now),
+            (Key::Machine(id), Outcome::Joined { uid, site }) => {
+                self.learn(site.map(|site| *site));
+                self.joined(&id, uid, now);
+            }
             (Key::Machine(id), Outcome::Written) => {
                 let name = self.units.get_mut(&id).map(|unit| {
                     if let Phase::Joined { ready, .. } = &mut unit.phase {
@@ -514,6 +499,7 @@ impl State {
             }
             (Key::Process(id), outcome) => self.processed(id, outcome, now),
             (Key::Probe(id, kind), outcome) => self.probed(id, kind, outcome, now),
+            (Key::Pod(uid), Outcome::Looked(site)) => self.looked(&uid, site.map(|site| *site), now),
             (Key::Pod(uid), Outcome::Volumes(there)) => self.mounted(&uid, there, now),
             // The watch tells when the object is gone. Until then a refusal may be a conflict that passes.
             (Key::Pod(uid), Outcome::Gone) => drop(self.timers.insert((later(RETRY), Key::Pod(uid)))),
@@ -551,7 +537,7 @@ impl State {
             self.timers.insert((status, Key::Status(id.to_owned())));
         }
         self.say(id, node::starts(&name, now), now);
-        let waiting: Vec<String> = self.bound.get(&name).into_iter().flatten().cloned().collect();
+        let waiting = self.waiting(&name);
         self.names.insert(name, id.to_owned());
         waiting.iter().for_each(|uid| self.attend(uid, now));
     }
@@ -577,7 +563,7 @@ impl State {
             let left = uids.filter_map(|uid| self.tenants.get(uid)).any(|one| one.may_be_evicted() && !one.view.appetite.daemon);
             moving.extend(left.then(|| format!("node {node} is short of something and evicts pods")));
         }
-        for (uid, tenant) in self.tenants.iter().filter(|(_, tenant)| tenant.life.is_some()) {
+        for (uid, tenant) in self.tenants.iter().filter(|(_, tenant)| tenant.life.is_some() || tenant.look == Look::Due) {
             let view = &tenant.view;
             let writing = self.in_flight.contains(&Key::Pod(uid.clone()));
             let what = match tenant.reported {

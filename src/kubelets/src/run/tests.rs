@@ -1,5 +1,7 @@
 //! The state alone: what is due, and when it is settled.
 
+mod admission;
+
 use ambient::Entropy;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -7,6 +9,7 @@ use serde_json::json;
 
 use super::effects::{Done, Effect, Outcome};
 use super::state::{Key, State};
+use crate::admission::Site;
 use crate::machine::tests::machine;
 use crate::machine::{Machine, State as MachineState};
 use crate::node::Problem;
@@ -71,6 +74,7 @@ fn words(effects: &[Effect]) -> Vec<String> {
         Effect::Status { id, .. } => format!("status {id}"),
         Effect::Devices { id, devices, .. } => format!("devices of {id} {devices:?}"),
         Effect::Volumes { uid, .. } => format!("volumes of {uid}"),
+        Effect::Look { uid, .. } => format!("look at the node of {uid}"),
         Effect::Tell { name, stage, .. } => format!("tell {name} {stage:?}"),
         Effect::Say { tellings, .. } => format!("say {}", said(tellings)),
         Effect::Remove { name, .. } => format!("remove {name}"),
@@ -106,7 +110,10 @@ fn step(state: &mut State, second: i64) -> Vec<String> {
     let said = words(&effects);
     for effect in effects {
         let (key, outcome) = match effect {
-            Effect::Join { id, .. } => (Key::Machine(id), Outcome::Joined { uid: "node-uid".into() }),
+            Effect::Join { id, node, .. } => {
+                (Key::Machine(id), Outcome::Joined { uid: "node-uid".into(), site: Site::from_json(&node).map(Box::new) })
+            }
+            Effect::Look { uid, .. } => (Key::Pod(uid), Outcome::Looked(None)),
             Effect::Ready { id, .. } => (Key::Machine(id), Outcome::Written),
             Effect::Lease { id, .. } => (Key::Lease(id), Outcome::Written),
             Effect::Forsake { id, .. } => (Key::Machine(id), Outcome::Written),

@@ -7,9 +7,11 @@ use crate::pod::PodInfo;
 /// The pre-filter's answer when alternatives name nodes that contradict each other.
 pub(crate) const CONFLICT: &str = "pod affinity terms conflict";
 
+/// ErrReasonPod of `framework/plugins/nodeaffinity/node_affinity.go`.
+pub(crate) const MISMATCH: &str = "node(s) didn't match Pod's node affinity/selector";
+
 pub(crate) fn filter(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
-    (!pod.selects_node(&node.name, &node.labels))
-        .then(|| Rejection::unresolvable(Plugin::NodeAffinity, "node(s) didn't match Pod's node affinity/selector"))
+    (!pod.selects_node(&node.name, &node.labels)).then(|| Rejection::unresolvable(Plugin::NodeAffinity, MISMATCH))
 }
 
 /// The sum of the weights of matching terms, scaled; None when the pod prefers nothing.

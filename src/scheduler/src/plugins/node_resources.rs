@@ -6,28 +6,38 @@ use super::{Plugin, Rejection};
 use crate::MAX_NODE_SCORE;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
+use crate::resources::Resource;
 
 pub(crate) fn filter(pod: &PodInfo, node: &NodeInfo) -> Option<Rejection> {
     let (mut reasons, mut unresolvable) = (Vec::new(), false);
-    if node.pods.len() as i64 + 1 > node.allowed_pods {
-        reasons.push("Too many pods".to_owned());
-    }
-    if !pod.requests.is_empty() {
-        let mut check = |name: &str, want: i64, used: i64, has: i64| {
-            if want > 0 && want > has.saturating_sub(used) {
-                reasons.push(format!("Insufficient {name}"));
-                unresolvable |= want > has;
-            }
-        };
-        let (want, used, has) = (&pod.requests, &node.requested, &node.allocatable);
-        check("cpu", want.milli_cpu, used.milli_cpu, has.milli_cpu);
-        check("memory", want.memory, used.memory, has.memory);
-        check("ephemeral-storage", want.ephemeral_storage, used.ephemeral_storage, has.ephemeral_storage);
-        for (name, amount) in &want.scalar {
-            check(name, *amount, used.scalar(name), has.scalar(name));
+    each_lack(&pod.requests, node, |name, requested, _, capacity| match name {
+        "pods" => reasons.push("Too many pods".to_owned()),
+        name => {
+            reasons.push(format!("Insufficient {name}"));
+            unresolvable |= requested > capacity;
         }
-    }
+    });
     (!reasons.is_empty()).then_some(Rejection { plugin: Plugin::NodeResourcesFit, reasons, unresolvable })
+}
+
+/// Tells what the node lacks for a pod with these requests: the name, then what is requested, used and there (`fit.go`, fitsRequest).
+pub(crate) fn each_lack(want: &Resource, node: &NodeInfo, mut tell: impl FnMut(&str, i64, i64, i64)) {
+    let pods = i64::try_from(node.pods.len()).unwrap_or(i64::MAX);
+    if pods >= node.allowed_pods {
+        tell("pods", 1, pods, node.allowed_pods);
+    }
+    let mut check = |name: &str, requested: i64, used: i64, capacity: i64| {
+        if requested > 0 && requested > capacity.saturating_sub(used) {
+            tell(name, requested, used, capacity);
+        }
+    };
+    let (used, has) = (&node.requested, &node.allocatable);
+    check("cpu", want.milli_cpu, used.milli_cpu, has.milli_cpu);
+    check("memory", want.memory, used.memory, has.memory);
+    check("ephemeral-storage", want.ephemeral_storage, used.ephemeral_storage, has.ephemeral_storage);
+    for (name, amount) in &want.scalar {
+        check(name, *amount, used.scalar(name), has.scalar(name));
+    }
 }
 
 /// LeastAllocated over CPU and memory of equal weight: the mean of the free shares, in percent.
