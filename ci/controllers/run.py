@@ -6,7 +6,7 @@
 Stories in `stories/long` are told when they are named.
 
 JUDGES is the folder that `ci/judges/build` prints. A story (`stories/*.story`) is a list of commands for kubectl, with what they read from
-standard input below them; every story has a namespace of its own on both sides, and all are told at once. After each step both sides
+standard input below them; every story has a namespace of its own on both sides, and all are told at once, but for one that says `After: STORY`. After each step both sides
 are left alone until nothing changes any more, then their objects are compared, normalised. What may differ stands in `differences.txt`,
 each with its reason; an entry that nothing needs is a failure, too.
 """
@@ -219,9 +219,20 @@ def compare(left, right, name, differences):
     return wrong
 
 
-def tell(path, sides, differences):
-    name, wrong = path.stem, []
-    steps = story(path)
+def tell(path, sides, differences, over):
+    name, steps = path.stem, story(path)
+    # What would meddle with another: scheduling on every node is told of a node that comes or goes.
+    before = re.search(r"^After: (\S+)$", path.read_text(), re.MULTILINE)
+    if before and before[1] in over:
+        over[before[1]].wait()
+    try:
+        return tell_steps(name, steps, sides, differences)
+    finally:
+        over[name].set()
+
+
+def tell_steps(name, steps, sides, differences):
+    wrong = []
     namespace = f"story-{name}"
     clients = [side.client() for side in sides]
     with concurrent.futures.ThreadPoolExecutor(2) as both:
@@ -277,8 +288,9 @@ def main():
                 served = lambda: api.ask("GET", "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods")[0] == 200
                 until(f"{side.name}: metrics", served)
             refused = [] if sys.argv[3:] and "refusals" not in sys.argv[3:] else refusals.compare(children, work, sides[0])
-            with concurrent.futures.ThreadPoolExecutor(16) as pool:
-                results = list(pool.map(lambda path: tell(path, sides, differences), chosen))
+            over = {path.stem: threading.Event() for path in chosen}
+            with concurrent.futures.ThreadPoolExecutor(len(chosen) or 1) as pool:
+                results = list(pool.map(lambda path: tell(path, sides, differences, over), chosen))
         finally:
             for child in reversed(children):
                 child.kill()

@@ -1,4 +1,5 @@
 A kubelet falls silent: its pods are told not ready, those that do not tolerate it are deleted and replaced, others stay. The node is then taken out of service, and deleted.
+After: node-returns
 
 $ kubectl apply -f -
 apiVersion: v1
@@ -18,7 +19,7 @@ spec:
       nodeSelector: {player: story-node-lost}
       tolerations: [{key: story, value: lost}, {key: node.kubernetes.io/unreachable, effect: NoExecute, operator: Exists, tolerationSeconds: 4}]
       containers: [{name: main, image: "web:1"}]
----
+$ kubectl apply -f -
 apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: db}
@@ -32,7 +33,7 @@ spec:
       nodeSelector: {player: story-node-lost}
       tolerations: [{key: story, value: lost}, {key: node.kubernetes.io/unreachable, effect: NoExecute, operator: Exists, tolerationSeconds: 8}]
       containers: [{name: main, image: "db:1"}]
----
+$ kubectl apply -f -
 apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: agent}

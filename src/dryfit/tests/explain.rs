@@ -88,7 +88,7 @@ fn nodes_that_are_deleted_and_replaced() {
     let (first, second) = ("nodeclaim/default-h6b2h", "node/default-8mkfn");
     let questions = [
         (first, Some("20s")),
-        (first, Some("50s")),
+        (first, Some("60s")),
         (first, Some("1m35s")),
         (second, Some("60s")),
         (second, Some("200s")),
@@ -190,7 +190,7 @@ fn json_is_the_same_answer_as_data() {
     "its cheapest replacement is m5.xlarge at $0.192/h, $0.096/h more than it does now ($0.096/h)"
 )]
 #[case::another_blocker(
-    "50s",
+    "60s",
     r#""Blocked":"Nominated""#,
     r#""Blocked":{"PodBudget":"other/keep"}"#,
     "every method: PodDisruptionBudget other/keep allows no eviction"
@@ -201,7 +201,7 @@ fn json_is_the_same_answer_as_data() {
     r#""consolidateAfter":"40s""#,
     "at the earliest at 119.0s: consolidateAfter 40s from 79.0s"
 )]
-#[case::budget("50s", r#""why":{"Blocked":"Nominated"}"#, r#""why":"Budget""#, "which allow 1 of 1 node at a time, and 0 not ready")]
+#[case::budget("60s", r#""why":{"Blocked":"Nominated"}"#, r#""why":"Budget""#, "which allow 1 of 1 node at a time, and 0 not ready")]
 #[case::savings("550s", r#""savings":0.0752"#, r#""savings":0.05"#, "which saves $0.050/h; it is judged again at 559.0s")]
 #[case::end(
     "1019s",
