@@ -20,7 +20,5 @@ kind: Secret
 metadata: {name: held, finalizers: [example.com/hold, example.com/other]}
 $ kubectl delete namespace story-namespace --wait=false; sleep 15
 $ kubectl create configmap late 2>&1 | grep -F 'configmaps "late" is forbidden: unable to create new content in namespace story-namespace because it is being terminated'
-$ kubectl patch secret held --type merge -p '{"metadata":{"finalizers":null}}'
-$ settle 25s
-$ kubectl patch configmap held --type merge -p '{"metadata":{"finalizers":null}}'
-$ settle 25s
+$ kubectl patch secret held --type merge -p '{"metadata":{"finalizers":null}}'; sleep 12
+$ kubectl patch configmap held --type merge -p '{"metadata":{"finalizers":null}}'; sleep 12
