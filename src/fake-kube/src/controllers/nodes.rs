@@ -85,7 +85,7 @@ impl Controller for Nodes {
             match (change.plural(), change.namespace(), change.event) {
                 ("nodes", _, EventType::Deleted) => {
                     self.deadlines.remove(change.name());
-                    self.look = Some(next_look(now));
+                    self.look.get_or_insert(next_look(now));
                     self.set_ttl(api.store().len("nodes"));
                 }
                 ("nodes", _, event) => {
@@ -163,7 +163,8 @@ impl Nodes {
                 && before.excluded == node.excluded
         };
         if !before.is_some_and(same) {
-            self.look = Some(next_look(now));
+            // One that is late already stays due, however much changes meanwhile.
+            self.look.get_or_insert(next_look(now));
         }
     }
 
@@ -219,9 +220,13 @@ impl Nodes {
     /// `markNodeAsReachable`: nothing drives its pods away any more.
     fn reached(&mut self, api: &mut Api, now: Timestamp, name: &str) {
         self.zones.remove(name);
-        change_taints(api, now, name, |taints| {
-            taints.retain(|taint| taint["effect"] != "NoExecute" || (taint["key"] != NOT_READY && taint["key"] != UNREACHABLE));
-        });
+        let drives = |(key, _): &(String, String)| key == NOT_READY || key == UNREACHABLE;
+        // Of nearly every node there is nothing to take away, and its object need not be read.
+        if api.store().get("nodes", "", name).is_some_and(|node| facts::node(node).no_execute.iter().any(drives)) {
+            change_taints(api, now, name, |taints| {
+                taints.retain(|taint| taint["effect"] != "NoExecute" || (taint["key"] != NOT_READY && taint["key"] != UNREACHABLE));
+            });
+        }
     }
 
     /// The kubelet is silent: nobody knows its conditions (tryUpdateNodeHealth).

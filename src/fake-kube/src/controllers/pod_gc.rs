@@ -50,7 +50,7 @@ impl Controller for PodGc {
                 ("nodes", _) => {
                     self.missing.remove(change.name());
                     if out_of_service(&change.object) {
-                        self.look = Some(next_look(now));
+                        self.look.get_or_insert(next_look(now));
                     }
                 }
                 ("pods", event @ (EventType::Added | EventType::Modified)) => {
@@ -63,7 +63,7 @@ impl Controller for PodGc {
                     if leaving && node.is_empty() {
                         fail_and_delete(api, now, &change.object, None);
                     } else if leaving && api.store().get("nodes", "", node).is_some_and(|node| out_of_service(node)) {
-                        self.look = Some(next_look(now));
+                        self.look.get_or_insert(next_look(now));
                     } else if !node.is_empty() && api.store().get("nodes", "", node).is_none() {
                         self.missing.entry(node.to_owned()).or_insert(after(now, QUARANTINE_SECONDS));
                     }

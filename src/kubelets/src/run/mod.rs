@@ -162,10 +162,12 @@ impl Kubelets {
         Some(if state.knows(&view.uid) { view } else { view.with_applicant(pod) })
     }
 
-    /// Takes note of a node; of one that was deleted its kubelet knows what it was.
+    /// Takes note of a node; of one that was deleted its kubelet, while there is one, knows what it was.
     fn see(&self, event: Option<Result<Event<Node>, watcher::Error>>) -> Result<(), watcher::Error> {
-        if let Some(Event::Apply(node) | Event::InitApply(node)) = event.transpose()? {
-            lock(&self.state).learn(Site::of(&node));
+        match event.transpose()? {
+            Some(Event::Apply(node) | Event::InitApply(node)) => lock(&self.state).learn(Site::of(&node)),
+            Some(Event::Delete(node)) => lock(&self.state).unlearn(node.metadata.name.as_deref().unwrap_or_default()),
+            _ => {}
         }
         Ok(())
     }

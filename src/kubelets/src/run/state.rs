@@ -238,6 +238,7 @@ impl State {
     fn abandon(&mut self, id: &str, name: &str) {
         if self.names.get(name).is_some_and(|owner| owner == id) {
             self.names.remove(name);
+            self.sites.remove(name);
             self.addresses.forget(name);
             for uid in self.bound.get(name).into_iter().flatten() {
                 if let Some(tenant) = self.tenants.get_mut(uid) {

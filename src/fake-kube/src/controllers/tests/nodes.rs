@@ -59,12 +59,23 @@ fn lease(world: &mut World, node: &str) {
     world.to(world.now);
 }
 
-#[test]
-fn a_silent_kubelets_pods_are_marked_and_what_becomes_of_its_node_is_told() {
+/// A ready node `a` with a Deployment's one pod on it.
+fn world_with_a_pod(cpu: &str) -> World {
     let mut world = World::new();
     world.node("a", "4");
-    world.create("apps/deployments", deployment(1, "1"));
+    world.create("apps/deployments", deployment(1, cpu));
     world.kubelets();
+    world
+}
+
+fn driven_away(world: &World, node: &str) -> bool {
+    let taints = world.get("nodes", node)["spec"]["taints"].as_array().cloned().unwrap_or_default();
+    taints.iter().any(|taint| taint["effect"] == "NoExecute")
+}
+
+#[test]
+fn a_silent_kubelets_pods_are_marked_and_what_becomes_of_its_node_is_told() {
+    let mut world = world_with_a_pod("1");
     world.node("b", "4");
     assert_eq!(messages(&world, "a"), ["Node a event: Registered Node a in Controller"]);
     lease(&mut world, "a");
@@ -113,14 +124,7 @@ fn of_many_nodes_in_a_zone_one_in_ten_seconds_loses_its_pods() {
     for name in ["a", "b", "c"] {
         world.ready(name, "False");
     }
-    let tainted = |world: &World| {
-        let taints = |name: &&&str| {
-            world.get("nodes", name)["spec"]["taints"]
-                .as_array()
-                .is_some_and(|taints| taints.iter().any(|taint| taint["effect"] == "NoExecute"))
-        };
-        ["a", "b", "c"].iter().filter(taints).count()
-    };
+    let tainted = |world: &World| ["a", "b", "c"].iter().filter(|name| driven_away(world, name)).count();
     assert_eq!(tainted(&world), 1);
     assert!(world.kube.unsettled().contains(&"node b is to be tainted".to_owned()), "{:?}", world.kube.unsettled());
     world.to(29);
@@ -129,6 +133,101 @@ fn of_many_nodes_in_a_zone_one_in_ten_seconds_loses_its_pods() {
     assert_eq!(tainted(&world), 2);
     world.to(40);
     assert_eq!(tainted(&world), 3);
+}
+
+/// Names, zones and whether they count, all ready since twenty seconds ago.
+fn world_with_zones(nodes: &[(&str, &str, bool)]) -> World {
+    let mut world = World::new();
+    for (name, zone, counts) in nodes {
+        world.node(name, "4");
+        world.change("nodes", name, None, |node| {
+            node["metadata"]["labels"]["topology.kubernetes.io/zone"] = json!(zone);
+            if !counts {
+                node["metadata"]["labels"]["node.kubernetes.io/exclude-disruption"] = json!("");
+            }
+        });
+    }
+    world.to(20);
+    world
+}
+
+#[test]
+fn each_zone_loses_its_own() {
+    let mut world = world_with_zones(&[("a", "x", true), ("b", "y", true), ("c", "x", true), ("d", "y", true), ("e", "x", true)]);
+    for name in ["a", "b", "c"] {
+        world.ready(name, "False");
+    }
+    assert_eq!(["a", "b", "c"].map(|name| driven_away(&world, name)), [true, true, false]);
+    world.to(30);
+    assert!(driven_away(&world, "c"));
+}
+
+#[test]
+fn when_no_node_that_counts_is_well_pods_stay_where_they_are() {
+    let mut world = world_with_zones(&[("a", "x", true), ("b", "y", true), ("spare", "x", false)]);
+    world.create("apps/deployments", deployment(3, "1"));
+    world.kubelets();
+    world.ready("a", "False");
+    assert!(driven_away(&world, "a"));
+    world.ready("b", "False");
+    world.to(25);
+    assert!(!driven_away(&world, "a") && !driven_away(&world, "b"), "the spare one is well and does not count");
+    world.to(1000);
+    assert!(world.pods().iter().all(|pod| pod["metadata"].get("deletionTimestamp").is_none()));
+    world.ready("b", "True");
+    world.to(1005);
+    assert!(!driven_away(&world, "a"), "the first one waits ten seconds");
+    world.to(1010);
+    assert!(driven_away(&world, "a"));
+}
+
+#[test]
+fn a_look_that_is_late_is_not_put_off_by_what_changes() {
+    let mut world = World::new();
+    world.node("a", "4");
+    world.to(1);
+    world.node("b", "4");
+    assert_eq!(messages(&world, "b"), Vec::<String>::new(), "the next look is at five seconds");
+    world.now = 6;
+    world.kube.api_mut().create(at(6), "nodes", "", json!({ "metadata": { "name": "c" } })).unwrap();
+    world.kube.advance(at(6));
+    assert_eq!(messages(&world, "b"), ["Node b event: Registered Node b in Controller"]);
+}
+
+#[test]
+fn what_kubelets_may_keep_depends_on_how_many_nodes_there_are() {
+    let mut world = World::new();
+    let ttl = |world: &World, name: &str| world.get("nodes", name)["metadata"]["annotations"]["node.alpha.kubernetes.io/ttl"].clone();
+    for number in 0..=101 {
+        world.create("nodes", json!({ "metadata": { "name": format!("n{number:03}") } }));
+    }
+    assert_eq!((ttl(&world, "n099"), ttl(&world, "n100")), (json!("0"), json!("15")), "it moves with more than a hundred");
+    for number in 0..10 {
+        world.delete("nodes", &format!("n{number:03}"), DeleteOptions::now());
+    }
+    world.create("nodes", json!({ "metadata": { "name": "still" } }));
+    assert_eq!(ttl(&world, "still"), "15", "and does not move to and fro");
+    for number in 10..20 {
+        world.delete("nodes", &format!("n{number:03}"), DeleteOptions::now());
+    }
+    world.create("nodes", json!({ "metadata": { "name": "again" } }));
+    assert_eq!(ttl(&world, "again"), "0");
+}
+
+#[test]
+fn the_collector_leaves_a_new_pod_of_the_same_name_alone() {
+    let mut world = World::new();
+    let pod = || json!({ "metadata": { "name": "db-0" }, "spec": { "containers": [{ "name": "c", "image": "i" }] } });
+    let mut held = pod();
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    world.create("pods", held);
+    // All before anybody looks.
+    let api = world.kube.api_mut();
+    api.delete(at(0), "pods", "default", "db-0", DeleteOptions::now()).unwrap();
+    api.update_with(at(0), "pods", "default", "db-0", None, |pod| pod["metadata"]["finalizers"] = json!([])).unwrap();
+    api.create(at(0), "pods", "default", pod()).unwrap();
+    world.to(0);
+    assert_eq!(world.get("pods", "db-0")["status"]["phase"], "Pending");
 }
 
 #[test]
@@ -194,10 +293,7 @@ fn of_very_many_pods_that_have_ended_the_oldest_go() {
 
 #[test]
 fn pods_on_a_node_that_is_gone_are_collected() {
-    let mut world = World::new();
-    world.node("a", "4");
-    world.create("apps/deployments", deployment(1, "100m"));
-    world.kubelets();
+    let mut world = world_with_a_pod("100m");
     world.delete("nodes", "a", DeleteOptions::default());
     world.to(39);
     assert_eq!(world.on_node("a"), 1);

@@ -50,6 +50,13 @@ impl State {
         }
     }
 
+    /// The API server shows it no more.
+    pub fn unlearn(&mut self, name: &str) {
+        if !self.names.contains_key(name) {
+            self.sites.remove(name);
+        }
+    }
+
     /// Brings a pod's life up to what its object says, if its node is ours.
     pub(super) fn attend(&mut self, uid: &str, now: Timestamp) {
         let Some(tenant) = self.tenants.get(uid) else { return };

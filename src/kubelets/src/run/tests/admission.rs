@@ -156,6 +156,24 @@ fn a_taint_that_drives_pods_away_keeps_them_away() {
 }
 
 #[test]
+fn what_was_known_of_a_node_goes_when_both_it_and_its_machine_are_gone() {
+    let mut state = ready(Heartbeats::Computed);
+    let closed = |version| relabelled(version, json!({}), json!([{ "key": "k", "effect": "NoExecute" }]));
+    state.learn(closed("7"));
+    state.unlearn(NODE);
+    state.apply(asks("p", "0"), at(40));
+    step(&mut state, 40);
+    assert_eq!(refused(&mut state, 40), ["p \"TaintToleration\""], "its kubelet still knows");
+    state.synchronise(Vec::new(), at(41));
+    state.learn(closed("9"));
+    state.unlearn(NODE);
+    state.synchronise(vec![running()], at(41));
+    (41..=80).for_each(|second| drop(step(&mut state, second)));
+    state.apply(asks("q", "0"), at(81));
+    assert_eq!(step(&mut state, 81), ["tell q Accepted"], "a new machine of that name is another node");
+}
+
+#[test]
 fn a_lost_machine_looks_for_nothing() {
     let mut state = ready(Heartbeats::Computed);
     state.apply(bound("p", "0", json!({ "nodeSelector": { "disk": "ssd" } }), json!({})), at(40));
