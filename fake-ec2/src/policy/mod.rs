@@ -24,4 +24,4 @@ pub mod verdict;
 
 pub use context::Context;
 pub use document::{Kind, Policy};
-pub use verdict::{Held, Principal, Question, Source, Verdict, decide};
+pub use verdict::{Held, Principal, Question, Source, Verdict, allowed_but_for, decide};

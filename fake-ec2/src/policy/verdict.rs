@@ -138,10 +138,19 @@ enum Grant {
 }
 
 pub fn decide(question: &Question<'_>, policies: &[Held]) -> Verdict {
+    decide_knowing(question, policies, &|_| true)
+}
+
+/// Whether it would be allowed if conditions on some keys were met wherever a statement allows, and nowhere where one denies.
+pub fn allowed_but_for(question: &Question<'_>, policies: &[Held], unknown: impl Fn(&str) -> bool) -> bool {
+    decide_knowing(question, policies, &|key| !unknown(key)).allowed()
+}
+
+fn decide_knowing(question: &Question<'_>, policies: &[Held], known: &dyn Fn(&str) -> bool) -> Verdict {
     let (mut denials, mut allowing) = (Vec::new(), Vec::new());
     let mut grant = Grant::None;
     for (held, index, statement) in all(policies) {
-        if !applies(statement, held, question) {
+        if !applies(statement, held, question, known) {
             continue;
         }
         match statement.effect {
@@ -202,11 +211,15 @@ fn named(held: &Held, index: usize, statement: &Statement) -> Named {
     Named { source: held.source, policy: held.name.clone(), index, sid: statement.sid.clone() }
 }
 
-fn applies(statement: &Statement, held: &Held, question: &Question<'_>) -> bool {
+fn applies(statement: &Statement, held: &Held, question: &Question<'_>, known: &dyn Fn(&str) -> bool) -> bool {
+    let holds = |condition: &Condition| match known(&condition.key) {
+        true => condition.holds(question.context, held.policy.variables),
+        false => statement.effect == Effect::Allow,
+    };
     statement.names_action(question.action)
         && statement.resources.as_ref().is_none_or(|resources| names_resource(resources, held, question))
         && names_principal(statement, question.principal)
-        && statement.conditions.iter().all(|condition| condition.holds(question.context, held.policy.variables))
+        && statement.conditions.iter().all(holds)
 }
 
 impl Statement {

@@ -18,7 +18,8 @@ pub struct Facts {
     /// Dollars since the step began.
     pub spent: f64,
     pub calls: BTreeMap<String, u64>,
-    pub denied: u64,
+    /// AWS calls by operation.
+    pub denied: BTreeMap<String, u64>,
     pub launches: u64,
     pub disruptions: u64,
     /// When the step began.
@@ -136,7 +137,7 @@ fn judge(expectation: &Expectation, observed: &Observed, facts: &Facts) -> (bool
         Expectation::Latency { of, aggregate, compare, bound } => latency(*of, *aggregate, *compare, *bound, observed, facts),
         Expectation::Launches(count) => counted(*count, facts.launches as usize, "launches"),
         Expectation::Disruptions(count) => counted(*count, facts.disruptions as usize, "disruptions"),
-        Expectation::AwsDenied(count) => counted(*count, facts.denied as usize, "calls denied"),
+        Expectation::AwsDenied(count) => denied(*count, &facts.denied),
         Expectation::ControllerErrors(count) => {
             let (held, mut seen) = counted(*count, facts.errors.len(), "error lines");
             if let Some(first) = facts.errors.first() {
@@ -185,6 +186,16 @@ fn difference(wanted: &serde_json::Value, found: &serde_json::Value, path: &str)
 
 fn counted(count: Count, found: usize, what: &str) -> (bool, String) {
     (count.compare.holds(&(found as u64), &count.value), format!("{found} {what}"))
+}
+
+fn denied(count: Count, by_operation: &BTreeMap<String, u64>) -> (bool, String) {
+    let (held, mut seen) = counted(count, by_operation.values().sum::<u64>() as usize, "calls denied");
+    let named: Vec<String> =
+        by_operation.iter().filter(|(_, times)| **times > 0).map(|(operation, times)| format!("{times} × {operation}")).collect();
+    if !named.is_empty() {
+        seen.push_str(&format!(": {}", named.join(", ")));
+    }
+    (held, seen)
 }
 
 fn cost(pool: &Option<String>, of: CostOf, compare: Compare, amount: UsdPerHour, facts: &Facts) -> (bool, String) {
@@ -338,9 +349,19 @@ fn actions(expected: &[Vec<Phrase>], observed: &Observed, facts: &Facts) -> (boo
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
+    use super::{denied, difference};
+    use crate::scenario::{Compare, Count};
     use rstest::rstest;
     use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn calls_that_were_denied_are_named() {
+        let none = Count { compare: Compare::Equal, value: 0 };
+        let found = BTreeMap::from([("CreateFleet".to_owned(), 0), ("DeleteLaunchTemplate".to_owned(), 2)]);
+        assert_eq!(denied(none, &found), (false, "2 calls denied: 2 × DeleteLaunchTemplate".to_owned()));
+        assert_eq!(denied(none, &BTreeMap::from([("CreateFleet".to_owned(), 0)])), (true, "0 calls denied".to_owned()));
+    }
 
     #[rstest]
     #[case(json!({"a": 1}), json!({"a": 1, "b": 2}), None)]

@@ -49,7 +49,7 @@ impl StepReport {
 #[derive(Clone, Debug, Default)]
 struct Mark {
     calls: BTreeMap<String, u64>,
-    denied: u64,
+    denied: BTreeMap<String, u64>,
     launches: u64,
     disruptions: u64,
     ready: usize,
@@ -266,19 +266,18 @@ async fn facts(
     }
     let hourly = world.hourly().await?;
     let spent = world.spent_since(from.at).await?;
-    let calls = world
-        .trace
-        .calls()
-        .into_iter()
-        .map(|(operation, count)| (operation.clone(), count - from.calls.get(&operation).copied().unwrap_or(0)))
-        .collect();
+    let since = |counts: BTreeMap<String, u64>, from: &BTreeMap<String, u64>| -> BTreeMap<String, u64> {
+        counts.into_iter().map(|(operation, count)| (operation.clone(), count - from.get(&operation).copied().unwrap_or(0))).collect()
+    };
+    let calls = since(world.trace.calls(), &from.calls);
+    let denied = since(world.trace.denied(), &from.denied);
     let observed = world.observer.lock();
     Ok(Facts {
         hourly,
         hourly_before: from.hourly.clone(),
         spent,
         calls,
-        denied: world.trace.denied() - from.denied,
+        denied,
         launches: observed.launches - from.launches,
         disruptions: observed.disruptions - from.disruptions,
         since: from.at.unwrap_or_default(),

@@ -27,7 +27,7 @@ pub struct Trace {
 struct Shared {
     lines: Option<Vec<String>>,
     calls: BTreeMap<String, u64>,
-    denied: u64,
+    denied: BTreeMap<String, u64>,
     aws_operations: BTreeMap<u64, String>,
     sights: Sights,
 }
@@ -36,7 +36,8 @@ impl Trace {
     /// Keeps lines only when somebody wants them; calls are always counted.
     pub fn new(start: Timestamp, keep: bool) -> Self {
         let lines = keep.then(Vec::new);
-        let shared = Shared { lines, calls: BTreeMap::new(), denied: 0, aws_operations: BTreeMap::new(), sights: Sights::default() };
+        let shared =
+            Shared { lines, calls: BTreeMap::new(), denied: BTreeMap::new(), aws_operations: BTreeMap::new(), sights: Sights::default() };
         Trace { shared: Arc::new(Mutex::new(shared)), start }
     }
 
@@ -73,8 +74,9 @@ impl Trace {
         self.lock().calls.clone()
     }
 
-    pub fn denied(&self) -> u64 {
-        self.lock().denied
+    /// AWS calls so far that were denied, by operation.
+    pub fn denied(&self) -> BTreeMap<String, u64> {
+        self.lock().denied.clone()
     }
 
     /// The whole trace, a line each.
@@ -131,8 +133,10 @@ impl Tap for WireTap {
             // JSON protocols answer 400, and REST-JSON has the code in a header only.
             let words = [&b"UnauthorizedOperation"[..], b"AccessDenied", b"is not authorized to perform"];
             let denied = matches!(status, 400 | 403) && words.iter().any(|word| bytes.windows(word.len()).any(|w| w == *word));
-            shared.denied += u64::from(denied);
-            shared.aws_operations.remove(&number);
+            let operation = shared.aws_operations.remove(&number);
+            if let Some(operation) = operation.filter(|_| denied) {
+                *shared.denied.entry(operation).or_insert(0) += 1;
+            }
         }
         self.trace.record(now, &format!("{} reply", self.name()), || json!({"n": number, "status": status, "body": body(bytes, WHOLE)}));
     }

@@ -30,12 +30,14 @@ pub(crate) struct Ask {
     pub own_policy: Option<Held>,
     /// Which must allow it.
     pub by_resource: bool,
+    /// There is no such resource, so that nothing is known of it.
+    pub gone: bool,
 }
 
 impl Ask {
     pub fn new(prefix: &'static str, name: &'static str, kind: &'static str, resource: impl Into<String>) -> Self {
         let resource = resource.into();
-        Self { prefix, name, kind, resource, keys: Context::default(), own_policy: None, by_resource: false }
+        Self { prefix, name, kind, resource, keys: Context::default(), own_policy: None, by_resource: false, gone: false }
     }
 
     /// The action of a call on a resource.
@@ -76,6 +78,18 @@ impl Ask {
             self.keys.set(&format!("{}:ResourceTag/{key}", self.prefix), value.clone());
         }
         self
+    }
+
+    #[must_use]
+    pub fn gone(mut self, gone: bool) -> Self {
+        self.gone = gone;
+        self
+    }
+
+    /// Whether a condition key tells of the resource, not of the request.
+    pub fn is_of_resource(key: &str) -> bool {
+        let key = key.to_ascii_lowercase();
+        key.starts_with("aws:resourcetag/") || (key.starts_with("ec2:") && !matches!(&key[4..], "region" | "createaction"))
     }
 
     #[must_use]

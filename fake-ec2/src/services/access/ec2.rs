@@ -166,14 +166,26 @@ fn tagging(world: &World<'_>, call: &Call) -> Vec<Ask> {
     asks.collect()
 }
 
-/// An ask with what is known of a resource that is there.
+/// An ask with what is known of a resource.
 pub(super) fn on(world: &World<'_>, ask: Ask, id: &str) -> Ask {
-    let (tags, keys) = facts(world, ask.kind, id);
-    ask.resource_tags(&tags).keys(&keys)
+    match facts(world, ask.kind, id) {
+        Facts::Known(tags, keys) => ask.resource_tags(&tags).keys(&keys),
+        Facts::Gone => ask.gone(true),
+        Facts::None => ask,
+    }
 }
 
-/// Tags and condition keys of a resource. Source: service authorization reference, "Condition keys for Amazon EC2".
-fn facts(world: &World<'_>, kind: &str, id: &str) -> (Tags, Context) {
+enum Facts {
+    /// Tags and condition keys.
+    Known(Tags, Context),
+    /// There is no such resource.
+    Gone,
+    /// Nothing is known of resources of this type.
+    None,
+}
+
+/// What is known of a resource. Source: service authorization reference, "Condition keys for Amazon EC2".
+fn facts(world: &World<'_>, kind: &str, id: &str) -> Facts {
     let (region, mut keys) = (&world.region, Context::default());
     let tags = match kind {
         "instance" => region.instances.get(id).map(|it| {
@@ -234,7 +246,7 @@ fn facts(world: &World<'_>, kind: &str, id: &str) -> (Tags, Context) {
             &it.tags
         }),
         "launch-template" => region.templates.values().find(|it| it.id == id).map(|it| &it.tags),
-        _ => None,
+        _ => return Facts::None,
     };
-    (tags.cloned().unwrap_or_default(), keys)
+    tags.map_or(Facts::Gone, |tags| Facts::Known(tags.clone(), keys))
 }
