@@ -1,6 +1,7 @@
 // Command oracle asks Karpenter's own scheduling package what it would create.
 //
-// It reads one world a line on stdin, {"snapshot": …, "offerings": …, "options": …} as the planner's input types serialise, and
+// It reads one world a line on stdin, {"snapshot": …, "offerings": …, "options": …} as the planner's input types serialise, or with
+// {"objects": […]} in place of the snapshot, which then go through upstream's whole provisioner, and
 // answers each with one line: NodeClaims with their pods, instance types in order of price, requirements, requests and labels;
 // pods that existing nodes take; pods that nothing takes, with upstream's words.
 package main

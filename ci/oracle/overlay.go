@@ -85,14 +85,18 @@ func overlaid(ctx context.Context, world *World, pools []*v1.NodePool, types map
 func fixed(world *World) map[string]Claim {
 	made := map[string]Claim{}
 	for _, pool := range world.Snapshot.Pools {
-		nodePool := pool.nodePool()
-		one := int64(1)
-		nodePool.Spec.Replicas = &one
-		claim := scheduling.NewNodeClaimTemplate(nodePool).ToNodeClaim()
-		made[pool.Name] = Claim{
-			Pool: pool.Name, Pods: []string{}, Types: []string{}, Requirements: written(claim.Spec.Requirements),
-			Requests: amounts(claim.Spec.Resources.Requests), Labels: claim.Labels,
-		}
+		made[pool.Name] = fixedClaim(pool.nodePool())
 	}
 	return made
+}
+
+func fixedClaim(pool *v1.NodePool) Claim {
+	nodePool := pool.DeepCopy()
+	one := int64(1)
+	nodePool.Spec.Replicas = &one
+	claim := scheduling.NewNodeClaimTemplate(nodePool).ToNodeClaim()
+	return Claim{
+		Pool: pool.Name, Pods: []string{}, Types: []string{}, Requirements: written(claim.Spec.Requirements),
+		Requests: amounts(claim.Spec.Resources.Requests), Labels: claim.Labels,
+	}
 }

@@ -74,12 +74,11 @@ func init() {
 }
 
 func solve(world *World) (*Answer, error) {
-	opts := &options.Options{IgnoreDRARequests: true, FeatureGates: options.FeatureGates{ReservedCapacity: world.Options.ReservedCapacity}}
-	opts.MinValuesPolicy = options.MinValuesPolicyStrict
-	if world.Options.MinValuesPolicy == "BestEffort" {
-		opts.MinValuesPolicy = options.MinValuesPolicyBestEffort
-	}
+	opts := world.options()
 	ctx := options.ToContext(injection.WithControllerName(context.Background(), "provisioner"), opts)
+	if world.Objects != nil {
+		return provision(ctx, world)
+	}
 	cluster, kubeClient, err := buildCluster(ctx, world)
 	if err != nil {
 		return nil, err
@@ -247,7 +246,12 @@ func answer(results scheduling.Results) (*Answer, error) {
 	}
 	for _, node := range results.ExistingNodes {
 		if len(node.Pods) > 0 {
-			made.Nodes[node.Name()] = names(node.Pods)
+			// A machine is called by its Node as soon as there is one.
+			name := node.Name()
+			if node.Node != nil {
+				name = node.Node.Name
+			}
+			made.Nodes[name] = names(node.Pods)
 		}
 	}
 	for pod, err := range results.PodErrors {

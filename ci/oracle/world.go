@@ -19,8 +19,9 @@ import (
 	"sigs.k8s.io/karpenter/pkg/scheduling"
 )
 
-// The planner's input, as far as scheduling reads it.
+// The planner's input, as far as scheduling reads it, or in place of the snapshot the objects that it was made from.
 type World struct {
+	Objects   []json.RawMessage         `json:"objects"`
 	Snapshot  Snapshot                  `json:"snapshot"`
 	Offerings map[string][]InstanceType `json:"offerings"`
 	Options   Options                   `json:"options"`

@@ -205,15 +205,27 @@ pub fn requests(pod: &core::Pod) -> Resources {
     let status = pod.status.as_ref();
     let infeasible = status
         .and_then(|s| s.conditions.as_ref())
-        .is_some_and(|c| c.iter().any(|c| c.type_ == "PodResizePending" && c.reason.as_deref() == Some("Infeasible")));
+        .and_then(|conditions| conditions.iter().find(|c| c.type_ == "PodResizePending"))
+        .is_some_and(|pending| pending.reason.as_deref() == Some("Infeasible"));
     let running = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or(&[]);
     let started = status.and_then(|s| s.init_container_statuses.as_deref()).unwrap_or(&[]);
 
-    let of = |container: &core::Container, init: bool| container_requests(container, if init { started } else { running }, infeasible);
+    let of = |container: &core::Container, init: bool| {
+        let statuses = match (init, is_sidecar(container)) {
+            (true, true) => started,
+            (true, false) => &[],
+            (false, _) => running,
+        };
+        container_requests(container, statuses, infeasible)
+    };
     let mut total = together(spec, of, &amounts(spec.resources.as_ref().and_then(|r| r.requests.as_ref())));
     total.add(&amounts(spec.overhead.as_ref()));
     total.set(resources::PODS, 1);
     total
+}
+
+fn is_sidecar(container: &core::Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
 }
 
 /// What a pod's containers come to, of which `of` says one's own (the second argument: an init container); `pod` is said of the pod.
@@ -223,7 +235,7 @@ fn together(spec: &core::PodSpec, of: impl Fn(&core::Container, bool) -> Resourc
     let (mut sidecars, mut peak) = (Resources::new(), Resources::new());
     for container in spec.init_containers.iter().flatten() {
         let mut wants = of(container, true);
-        if container.restart_policy.as_deref() == Some("Always") {
+        if is_sidecar(container) {
             total.add(&wants);
             sidecars.add(&wants);
             wants = sidecars.clone();
@@ -242,16 +254,17 @@ fn together(spec: &core::PodSpec, of: impl Fn(&core::Container, bool) -> Resourc
     total
 }
 
-/// What the container asks for, or has been given while a resize is under way, whichever is more.
+/// What the container asks for, or has been given while a resize is under way, whichever is more. Of containers that run alone before the
+/// others, and of those whose status does not tell what they have, only the former counts.
 fn container_requests(container: &core::Container, statuses: &[core::ContainerStatus], infeasible: bool) -> Resources {
     let asked = amounts(container.resources.as_ref().and_then(|r| r.requests.as_ref()));
-    let Some(status) = statuses.iter().find(|status| status.name == container.name) else { return asked };
-    let mut given = amounts(status.resources.as_ref().and_then(|r| r.requests.as_ref()));
+    let status = statuses.iter().rfind(|status| status.name == container.name);
+    let Some((status, has)) = status.and_then(|status| Some((status, status.resources.as_ref()?))) else { return asked };
+    let mut given = amounts(has.requests.as_ref());
     given.max(&amounts(status.allocated_resources.as_ref()));
-    if infeasible && !given.is_empty() {
-        return given;
+    if !infeasible {
+        given.max(&asked);
     }
-    given.max(&asked);
     given
 }
 
@@ -292,6 +305,8 @@ mod tests {
     #[case::growing_in_place(json!({"containerStatuses": [status("2", "1")]}), 2000)]
     #[case::shrinking_is_not_done_yet(json!({"containerStatuses": [status("1", "3")]}), 3000)]
     #[case::infeasible(json!({"containerStatuses": [status("500m", "500m")], "conditions": [{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]}), 500)]
+    #[case::infeasible_and_given_nothing(json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": true, "restartCount": 0, "resources": {}}], "conditions": [{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]}), 0)]
+    #[case::the_status_does_not_tell(json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": true, "restartCount": 0, "allocatedResources": {"cpu": "3"}}]}), 1000)]
     fn resizes_in_place(#[case] status: Value, #[case] milli: i64) {
         assert_eq!(requests(&pod(json!({"containers": [container("a", "1")]}), status)).get("cpu"), milli);
     }

@@ -90,7 +90,7 @@ impl<'a> Common<'a> {
         let mut all = table.get(id).clone();
         let label = node.labels.get(labels::HOSTNAME);
         all.extend(&label.map(|name| Requirement::is_in(labels::HOSTNAME, name.clone())).into_iter().collect());
-        let hostname = label.filter(|name| !name.is_empty()).unwrap_or(&node.name);
+        let hostname = label.filter(|name| !name.is_empty()).unwrap_or_else(|| node.known_as());
         all.add(Requirement::is_in(labels::HOSTNAME, hostname.clone()));
         table.intern(all)
     }

@@ -157,6 +157,13 @@ pub struct Node {
     pub volume_limits: BTreeMap<Arc<str>, i64>,
 }
 
+impl Node {
+    /// What scheduling calls it: its NodeClaim until Karpenter has registered it (`C/pkg/controllers/state/statenode.go`, Name).
+    pub fn known_as(&self) -> &Arc<str> {
+        self.node_claim.as_ref().filter(|_| !self.registered).unwrap_or(&self.name)
+    }
+}
+
 /// `controller.kubernetes.io/pod-deletion-cost`, any number. Each is equal to itself, so that shared pods are compared by their address.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -302,7 +302,7 @@ fn existing_nodes(
     let mut asked: BTreeSet<Arc<str>> = demands.flat_map(|demand| table.get(demand).iter()).map(|r| r.key.clone()).collect();
     asked.extend(topology.keys().cloned());
     let mut nodes: Vec<_> = snapshot.nodes.iter().enumerate().filter(|(_, node)| !node.deleting).collect();
-    nodes.sort_by(|(_, a), (_, b)| b.initialized.cmp(&a.initialized).then_with(|| a.name.cmp(&b.name)));
+    nodes.sort_by(|(_, a), (_, b)| b.initialized.cmp(&a.initialized).then_with(|| a.known_as().cmp(b.known_as())));
     let mut common = Common::new(daemons, &asked, names);
     nodes.into_iter().map(|(at, node)| Existing::new(node, &mut common, table, topology.host_of_node(at))).collect()
 }

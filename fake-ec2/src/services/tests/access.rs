@@ -182,15 +182,17 @@ fn of_what_is_gone_the_operation_tells(#[case] condition: Value, #[case] expecte
     }
 }
 
-#[test]
-fn what_is_gone_can_be_denied() {
+#[rstest]
+#[case::whatever_it_is(json!({"Effect": "Deny", "Action": "ec2:TerminateInstances", "Resource": "*"}), "UnauthorizedOperation")]
+#[case::for_tags_that_it_does_not_have(json!({"Effect": "Deny", "Action": "ec2:TerminateInstances", "Resource": "*",
+    "Condition": {"StringEquals": {"aws:ResourceTag/keep": "yes"}}}), "InvalidInstanceID.NotFound")]
+fn what_is_gone_can_be_denied(#[case] never: Value, #[case] expected: &str) {
     let mut desk = enforcing();
     let scoped =
         json!({"Effect": "Allow", "Action": "ec2:*", "Resource": "*", "Condition": {"StringEquals": {"aws:ResourceTag/team": "a"}}});
-    let never = json!({"Effect": "Deny", "Action": "ec2:TerminateInstances", "Resource": "*"});
     role(&mut desk, "r", &json!([scoped, never]));
     let input = json!({"InstanceIds": ["i-0123456789abcdef0"]});
-    assert_eq!(code(&desk.as_role("r", Service::Ec2, "TerminateInstances", input)), "UnauthorizedOperation");
+    assert_eq!(code(&desk.as_role("r", Service::Ec2, "TerminateInstances", input)), expected);
 }
 
 #[test]

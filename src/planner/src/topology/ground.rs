@@ -58,7 +58,7 @@ pub struct Base {
 }
 
 pub fn host_name(node: &Node) -> &Arc<str> {
-    node.labels.get(labels::HOSTNAME).filter(|name| !name.is_empty()).unwrap_or(&node.name)
+    node.labels.get(labels::HOSTNAME).filter(|name| !name.is_empty()).unwrap_or_else(|| node.known_as())
 }
 
 impl Ground {
