@@ -24,13 +24,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	v1 "sigs.k8s.io/karpenter/pkg/apis/v1"
-	"sigs.k8s.io/karpenter/pkg/cloudprovider"
 	"sigs.k8s.io/karpenter/pkg/controllers/provisioning"
 	"sigs.k8s.io/karpenter/pkg/controllers/provisioning/scheduling"
 	"sigs.k8s.io/karpenter/pkg/controllers/state"
 	"sigs.k8s.io/karpenter/pkg/events"
 	"sigs.k8s.io/karpenter/pkg/operator/options"
-	nodepoolutils "sigs.k8s.io/karpenter/pkg/utils/nodepool"
 )
 
 // EC2NodeClass stands for the kind that NodePools refer to; nothing of it is read.
@@ -137,14 +135,7 @@ func provision(ctx context.Context, world *World) (*Answer, error) {
 		WithInterceptorFuncs(interceptor.Funcs{Get: rooted}).
 		Build()
 	nodePools := lo.FilterMap(objects, func(o client.Object, _ int) (*v1.NodePool, bool) { pool, ok := o.(*v1.NodePool); return pool, ok })
-	nodepoolutils.OrderByWeight(nodePools)
-	instanceTypes := map[string][]*cloudprovider.InstanceType{}
-	for _, pool := range nodePools {
-		for _, it := range world.Offerings[pool.Name] {
-			instanceTypes[pool.Name] = append(instanceTypes[pool.Name], it.instanceType())
-		}
-	}
-	instanceTypes, err = overlaid(ctx, world, nodePools, instanceTypes)
+	instanceTypes, err := offeredTo(ctx, world, nodePools)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +184,7 @@ func rooted(ctx context.Context, c client.WithWatch, key client.ObjectKey, objec
 	return c.Get(ctx, key, object, opts...)
 }
 
-// fill tells upstream's cluster state what its watches would: machines first, and pods by name.
+// fill tells upstream's cluster state what its watches would: NodeClaims first, then Nodes, then the rest as it was given.
 func fill(ctx context.Context, cluster *state.Cluster, objects []client.Object) error {
 	rank := func(o client.Object) int {
 		switch o.(type) {

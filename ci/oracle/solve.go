@@ -84,14 +84,7 @@ func solve(world *World) (*Answer, error) {
 		return nil, err
 	}
 	nodePools := lo.FilterMap(world.Snapshot.Pools, func(p Pool, _ int) (*v1.NodePool, bool) { return p.nodePool(), p.Ready })
-	nodepoolutils.OrderByWeight(nodePools)
-	instanceTypes := map[string][]*cloudprovider.InstanceType{}
-	for _, pool := range nodePools {
-		for _, it := range world.Offerings[pool.Name] {
-			instanceTypes[pool.Name] = append(instanceTypes[pool.Name], it.instanceType())
-		}
-	}
-	instanceTypes, err = overlaid(ctx, world, nodePools, instanceTypes)
+	instanceTypes, err := offeredTo(ctx, world, nodePools)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +118,18 @@ func solve(world *World) (*Answer, error) {
 	}
 	made.Fixed = fixed(world)
 	return made, nil
+}
+
+// offeredTo orders the pools by weight and gives each its instance types, with what NodeOverlays make of them.
+func offeredTo(ctx context.Context, world *World, nodePools []*v1.NodePool) (map[string][]*cloudprovider.InstanceType, error) {
+	nodepoolutils.OrderByWeight(nodePools)
+	instanceTypes := map[string][]*cloudprovider.InstanceType{}
+	for _, pool := range nodePools {
+		for _, it := range world.Offerings[pool.Name] {
+			instanceTypes[pool.Name] = append(instanceTypes[pool.Name], it.instanceType())
+		}
+	}
+	return overlaid(ctx, world, nodePools, instanceTypes)
 }
 
 func run(ctx context.Context, world *World, kubeClient client.Client, cluster *state.Cluster, nodePools []*v1.NodePool,

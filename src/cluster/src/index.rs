@@ -319,8 +319,8 @@ impl Index {
             };
         }
         if let Some(is) = &nodes[1] {
-            let room = self.planned_pods.get(&key).filter(|_| new.as_deref().is_some_and(machine::holds_room)).cloned();
-            self.pods_by_node.entry(is.clone()).or_default().insert(key.clone(), room);
+            let counted = self.planned_pods.get(&key).filter(|pod| machine::counts(pod)).cloned();
+            self.pods_by_node.entry(is.clone()).or_default().insert(key.clone(), counted);
         }
         let was_pending = if provisionable { !self.pending.insert(key.clone()) } else { self.pending.remove(&key) };
         if was_pending != provisionable || (provisionable && !same) {
@@ -879,6 +879,23 @@ mod tests {
         assert_eq!(after.nodes[1].pods.len(), 1);
         index.apply(pod("p", 5, Some("b"), "Succeeded"));
         assert!(index.snapshot().nodes[1].pods.is_empty(), "a finished pod holds no room");
+    }
+
+    /// It comes back elsewhere only when it is gone, and in upstream's eyes that makes its phase of no account.
+    #[test]
+    fn a_finished_pod_of_a_stateful_set_that_is_deleted_still_wants_a_place() {
+        let finished = |deleted: bool, kind: &str| {
+            let Object::Pod(mut pod) = pod("p", 2, Some("a"), "Succeeded") else { unreachable!() };
+            let meta = &mut Arc::make_mut(&mut pod).metadata;
+            meta.owner_references =
+                serde_json::from_value(json!([{"apiVersion": "apps/v1", "kind": kind, "name": "db", "uid": "u"}])).unwrap();
+            meta.deletion_timestamp = deleted.then(|| serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+            let mut index = listed();
+            index.apply(node("a", 1, "aws:///a/i-1", json!({})));
+            index.apply(Object::Pod(pod));
+            index.snapshot().nodes[0].pods.len()
+        };
+        assert_eq!([finished(true, "StatefulSet"), finished(false, "StatefulSet"), finished(true, "ReplicaSet")], [1, 0, 0]);
     }
 
     #[test]

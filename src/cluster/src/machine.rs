@@ -2,13 +2,13 @@
 //!
 //! Source: `C/pkg/controllers/state/statenode.go`.
 
-use crate::pod::{amounts, is_terminal, text_labels};
+use crate::pod::{amounts, text_labels};
 use crate::pool;
 use api::NodeClaim;
 use api::condition;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
-use planner::input::{Node, Pod};
+use planner::input::{Node, Pod, Shown};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vocabulary::{Effect, Resources, Taint, labels};
@@ -64,6 +64,9 @@ pub fn merge(parts: Parts<'_>) -> Node {
     let claimed_id = status.and_then(|s| s.provider_id.as_deref()).filter(|id| !id.is_empty());
     let provider_id = claimed_id.or_else(|| node.and_then(|n| n.spec.as_ref()?.provider_id.as_deref()));
     let meta = claim.map(|c| &c.metadata).or(node.map(|n| &n.metadata));
+    let sees = taints(node, claim, registered, initialized);
+    let shown = node.map(|node| Shown { labels: text_labels(node.metadata.labels.as_ref()), taints: node_taints(node) });
+    let shown = shown.filter(|shown| shown.labels != node_labels || shown.taints != sees).map(Arc::new);
     let deleted = |m: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| m.deletion_timestamp.is_some();
     Node {
         name: node.map(|n| &n.metadata).or(meta).and_then(|m| m.name.as_deref()).unwrap_or("").into(),
@@ -78,7 +81,8 @@ pub fn merge(parts: Parts<'_>) -> Node {
         deleting: marked || meta.is_some_and(deleted),
         nominated_until,
         annotations: text_labels(speaker.and_then(|m| m.annotations.as_ref())),
-        taints: taints(node, claim, registered, initialized),
+        taints: sees,
+        shown,
         capacity: resources(
             node.map(|n| amounts(n.status.as_ref().and_then(|s| s.capacity.as_ref()))),
             status.map(|s| pool::quantities(&s.capacity)),
@@ -132,9 +136,10 @@ fn resources(node: Option<Resources>, claim: Option<Resources>, initialized: boo
     }
 }
 
-/// Finished pods hold nothing on their node.
-pub fn holds_room(pod: &core::Pod) -> bool {
-    !is_terminal(pod)
+/// Finished pods hold nothing on their node. One of a StatefulSet that is being deleted counts all the same: its successor will want a
+/// place when the node goes (`C/pkg/utils/pod/scheduling.go`, IsReschedulable, which asks for the phase of others only).
+pub fn counts(pod: &Pod) -> bool {
+    !pod.terminal || pod.terminating && pod.stateful
 }
 
 #[cfg(test)]

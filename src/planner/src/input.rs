@@ -111,7 +111,7 @@ pub struct Budget {
 /// One machine of the cluster: a Node, a NodeClaim, or both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    /// The Node's name, or the NodeClaim's until there is a Node.
+    /// The Node's name, or the NodeClaim's until there is a Node; see [`Node::known_as`].
     pub name: Arc<str>,
     pub node_claim: Option<Arc<str>>,
     /// Name of the NodePool that owns it; `None` for nodes Karpenter does not manage.
@@ -155,9 +155,28 @@ pub struct Node {
     /// Volumes that the node can attach, by CSI driver (CSINode); a driver that is absent is unlimited.
     #[serde(default)]
     pub volume_limits: BTreeMap<Arc<str>, i64>,
+    /// What the Node itself shows, where scheduling goes by something else while it boots: rules about other pods count by this
+    /// (`C/pkg/controllers/provisioning/scheduling/topology.go`, countDomains).
+    #[serde(default)]
+    pub shown: Option<Arc<Shown>>,
+}
+
+/// Labels and taints of a Node as it has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    pub labels: Labels,
+    pub taints: Vec<Taint>,
 }
 
 impl Node {
+    pub fn shown_labels(&self) -> &Labels {
+        self.shown.as_ref().map_or(&self.labels, |shown| &shown.labels)
+    }
+
+    pub fn shown_taints(&self) -> &[Taint] {
+        self.shown.as_ref().map_or(&self.taints, |shown| &shown.taints)
+    }
+
     /// What scheduling calls it: its NodeClaim until Karpenter has registered it (`C/pkg/controllers/state/statenode.go`, Name).
     pub fn known_as(&self) -> &Arc<str> {
         self.node_claim.as_ref().filter(|_| !self.registered).unwrap_or(&self.name)

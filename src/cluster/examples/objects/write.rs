@@ -4,7 +4,7 @@ use super::support::World;
 use super::support::random::Dice;
 use planner::input::{Daemon, Labels, Node, Pod, PodTerm, PodTerms, Pool, Selector, SpreadConstraint};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use vocabulary::{Operator, Requirement, Requirements, Resources, Taint, labels};
 
 const CREATED: &str = "2026-01-01T00:00:00Z";
@@ -550,7 +550,6 @@ impl Claims {
 
     fn objects(&self) -> Vec<Value> {
         let mut made: Vec<Value> = CLASSES[..3].iter().map(|name| class(name)).collect();
-        let mut volumes = BTreeSet::new();
         for (key, runs) in &self.0 {
             // The same claim is the same in every run, whoever names it.
             let mut dice = Dice::new(key.bytes().fold(7, |sum, byte| sum * 31 % 1_000_003 + u64::from(byte)));
@@ -565,7 +564,6 @@ impl Claims {
                     claim["status"]["phase"] = json!("Bound");
                     claim["metadata"]["annotations"] = json!({"pv.kubernetes.io/bind-completed": "yes"});
                     made.push(volume_object(&mut dice, &volume));
-                    volumes.insert(volume);
                 }
                 7 | 8 => claim["spec"]["storageClassName"] = json!("zonal"),
                 9 | 10 => claim["spec"]["storageClassName"] = json!("anywhere"),

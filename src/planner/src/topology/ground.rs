@@ -94,7 +94,7 @@ impl Ground {
         for node in nodes {
             let place = self.places.len();
             let host = self.hosts.get_index_of(host_name(node)).expect("every node's host is known");
-            let all = Requirements::from_labels(node.labels.iter().map(|(key, value)| (&**key, &**value)));
+            let all = Requirements::from_labels(node.shown_labels().iter().map(|(key, value)| (&**key, &**value)));
             self.places.push(Place { node: node.clone(), host, requirements: table.intern(all) });
             for pod in node.pods.iter().filter(|pod| !pod.terminal) {
                 if !pod.pod_anti_affinity.required.is_empty() {
@@ -114,12 +114,12 @@ impl Ground {
     /// The domain of a place for counted pods: the host's name stands in for a label that is not there yet.
     pub fn domain<'a>(&'a self, place: usize, key: &str) -> Option<&'a Arc<str>> {
         let node = &self.places[place].node;
-        node.labels.get(key).or_else(|| (key == labels::HOSTNAME).then_some(&node.name))
+        node.shown_labels().get(key).or_else(|| (key == labels::HOSTNAME).then_some(&node.name))
     }
 
     pub fn passes(&self, place: usize, rule: &Definition, table: &mut RequirementTable) -> bool {
         let place = &self.places[place];
-        rule.filter.as_ref().is_none_or(|filter| filter.passes(&rule.tolerations, &place.node.taints, place.requirements, table))
+        rule.filter.as_ref().is_none_or(|filter| filter.passes(&rule.tolerations, place.node.shown_taints(), place.requirements, table))
     }
 
     pub fn base(&mut self, rule: &Definition, classes: &ClassTable, table: &mut RequirementTable) -> Base {

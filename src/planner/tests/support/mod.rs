@@ -270,6 +270,7 @@ impl World {
             quiet_since: None,
             instance_terminating: false,
             grace_limited: false,
+            shown: None,
             volume_limits: BTreeMap::new(),
         }
     }

@@ -342,6 +342,7 @@ fn random_node(dice: &mut Dice, n: i64, types: &[InstanceType], pools: &[Arc<Poo
         quiet_since: None,
         instance_terminating: false,
         grace_limited: false,
+        shown: None,
         volume_limits: BTreeMap::new(),
     }
 }
