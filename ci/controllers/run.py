@@ -28,6 +28,9 @@ from planes import ours, real, until
 HERE = pathlib.Path(__file__).resolve().parent
 MOST_DIFFERENCES = 25
 MOST_LINES = int(os.environ.get("DRYFIT_LINES", 60))
+# How often events are looked at until both sides say the same.
+LOOKS = 5
+
 # What is compared in a story's namespace, beside events.
 KINDS = [
     ("/apis/apps/v1", "deployments"), ("/apis/apps/v1", "replicasets"), ("/apis/apps/v1", "statefulsets"), ("/apis/apps/v1", "daemonsets"),
@@ -255,8 +258,14 @@ def tell_steps(name, steps, sides, differences):
                 lines = compare(left[plural], right[plural], name, differences)
                 if lines:
                     wrong.append("\n".join([f"{name}: after $ {command}", *lines[:MOST_LINES]]))
-        said = [told(client, namespace, known) for client, known in zip(clients, names)]
-        lines = compare(*said, name, differences)
+        # What is tried again and again (a refused pod) says something new at its tenth failure, 2.5 s after its first: the look at one side may
+        # be before it and at the other after it. What stays different is a difference.
+        for _ in range(LOOKS):
+            said = [told(client, namespace, known) for client, known in zip(clients, names)]
+            lines = compare(*said, name, differences)
+            if not lines:
+                break
+            time.sleep(3)
         if lines:
             wrong.append("\n".join([f"{name}: events", *lines[:MOST_LINES]]))
     return len(steps), wrong

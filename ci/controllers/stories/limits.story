@@ -39,3 +39,4 @@ spec:
   template:
     metadata: {labels: {app: greedy}}
     spec: {containers: [{name: main, image: "app:1", resources: {requests: {cpu: 100m}, limits: {cpu: 300m}}}]}
+$ settle 12s

@@ -26,6 +26,14 @@ pub struct ResourceType {
     pub keys: Vec<&'static str>,
 }
 
+impl ResourceType {
+    /// Whether the reference names the key, whose case does not matter, for this type.
+    pub fn has(&self, key: &str) -> bool {
+        let begins = |known: &str| key.get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known));
+        self.keys.iter().any(|known| begins(known) && (known.ends_with('/') || key.len() == known.len()))
+    }
+}
+
 impl Action {
     pub fn resource(&self, name: &str) -> Option<&ResourceType> {
         self.resources.iter().find(|resource| resource.name == name)

@@ -86,10 +86,12 @@ impl Ask {
         self
     }
 
-    /// Whether a condition key tells of the resource, not of the request.
-    pub fn is_of_resource(key: &str) -> bool {
-        let key = key.to_ascii_lowercase();
-        key.starts_with("aws:resourcetag/") || (key.starts_with("ec2:") && !matches!(&key[4..], "region" | "createaction"))
+    /// Whether a condition key would tell of the resource, which is gone: one that the reference names for its type and that the request
+    /// itself has not set.
+    pub fn lacks(&self, context: &Context, key: &str) -> bool {
+        let of_request = ["aws:requesttag/", "aws:tagkeys", "ec2:createaction"].iter().any(|tag| key.to_ascii_lowercase().starts_with(tag));
+        let named = || reference::action(self.prefix, self.name)?.resource(self.kind).map(|resource| resource.has(key));
+        self.gone && !of_request && context.get(key).is_none() && named().unwrap_or(false)
     }
 
     #[must_use]

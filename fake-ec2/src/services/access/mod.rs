@@ -86,8 +86,8 @@ pub(crate) fn all(world: &mut World<'_>, call: &Call, asks: &[Ask]) -> Result<()
         // EC2 looks a resource up for its keys before policies are asked, and one that is not there ends the request: it is the operation
         // that says so, in its own words. Whoever would not be allowed anyhow does not learn of it. Source: karpenter-provider-aws, issue
         // 5535: InvalidLaunchTemplateId.NotFound under a policy that lets only templates with the cluster's tags be deleted.
-        let unknown = ask.gone && allowed_but_for(&question, &held, Ask::is_of_resource);
-        if !verdict.allowed() && !unknown {
+        let told = || ask.gone && allowed_but_for(&question, &held, |key| ask.lacks(&context, key));
+        if !verdict.allowed() && !told() {
             refusal::refuse(world, call, &question, &verdict, &held)?;
         }
     }

@@ -162,6 +162,9 @@ fn a_resources_tags_decide(#[case] team: &str, #[case] allowed: bool) {
 #[case::its_tags_would_let_it(json!({"StringEquals": {"aws:ResourceTag/team": "a"}}), "NotFound")]
 #[case::a_key_must_be_there(json!({"Null": {"ec2:ResourceTag/team": "false"}}), "NotFound")]
 #[case::in_another_region(json!({"StringEquals": {"aws:ResourceTag/team": "a", "aws:RequestedRegion": "eu-west-1"}}), "UnauthorizedOperation")]
+#[case::in_another_case(json!({"StringEquals": {"AWS:resourcetag/team": "a"}}), "NotFound")]
+#[case::by_a_key_of_another_type(json!({"StringEquals": {"aws:ResourceTag/team": "a", "ec2:ImageType": "machine"}}), "UnauthorizedOperation")]
+#[case::by_a_key_of_the_request(json!({"StringEquals": {"aws:ResourceTag/team": "a", "ec2:CreateAction": "RunInstances"}}), "UnauthorizedOperation")]
 #[case::in_another_region_of_ec2(json!({"StringEquals": {"aws:ResourceTag/team": "a", "ec2:Region": "eu-west-1"}}), "UnauthorizedOperation")]
 fn of_what_is_gone_the_operation_tells(#[case] condition: Value, #[case] expected: &str) {
     let calls = [
