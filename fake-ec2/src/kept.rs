@@ -8,7 +8,6 @@ pub(crate) mod word {
     use std::collections::BTreeSet;
     use std::sync::{Mutex, PoisonError};
 
-    use jiff::Timestamp;
     use serde::{Deserialize, Deserializer};
     use serde_json::Value;
 
@@ -36,11 +35,6 @@ pub(crate) mod word {
 
     pub(crate) fn values<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(Word, Value)>, D::Error> {
         Vec::<(String, Value)>::deserialize(from).map(|all| all.into_iter().map(|(name, value)| (known(&name), value)).collect())
-    }
-
-    pub(crate) fn events<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(Word, Word, Timestamp)>, D::Error> {
-        let all = Vec::<(String, String, Timestamp)>::deserialize(from)?;
-        Ok(all.into_iter().map(|(code, text, at)| (known(&code), known(&text), at)).collect())
     }
 }
 

@@ -98,8 +98,14 @@ impl Account {
 
     /// From when on EC2 knows what IAM was told now.
     pub(crate) fn iam_reaches_ec2(&mut self, now: jiff::Timestamp) -> jiff::Timestamp {
-        let delay = self.settings.iam_propagation;
+        let delay = self.settings.iam_propagation.profiles;
         if delay == super::settings::Delay::ZERO { now } else { super::lifecycle::later(now, self.entropy.delay("iam-propagation", delay)) }
+    }
+
+    /// A change of users, roles or policies that was made to what was `before`: decisions go by it later.
+    pub(crate) fn iam_changed(&mut self, now: jiff::Timestamp, before: super::iam::Iam) {
+        let delay = self.entropy.delay("iam-policies", self.settings.iam_propagation.policies);
+        self.iam.changed(now, before, super::lifecycle::later(now, delay));
     }
 
     /// When what is made now will be found.

@@ -141,13 +141,13 @@ impl World<'_> {
         }
     }
 
-    /// A role of this account or of another, with its account's number.
+    /// A role of this account or of another, with its account's number, as those know it who decide.
     pub(crate) fn role_anywhere(&self, arn: &str) -> Option<(&str, &Role)> {
         let account = match account_of(arn) {
             Some(other) if other != self.account.id => &self.others.get(other)?.account,
             _ => &*self.account,
         };
-        account.iam.role_by_arn(arn).map(|role| (account.id.as_str(), role))
+        account.iam.in_force(self.now).role_by_arn(arn).map(|role| (account.id.as_str(), role))
     }
 
     /// The account of that number; this one, if there is none.

@@ -16,6 +16,8 @@ pub enum Due {
     Instance { region: String, id: String, generation: u64 },
     /// A Spot instance's notice is over.
     TakeBack { region: String, id: String },
+    /// The time of a scheduled event has come.
+    Maintenance { region: String, id: String },
     /// A terminated instance is described no longer.
     Forget { region: String, id: String },
     /// An event reaches the bus's rules.
@@ -43,6 +45,7 @@ impl Due {
         match self {
             Self::Instance { region, .. }
             | Self::TakeBack { region, .. }
+            | Self::Maintenance { region, .. }
             | Self::Forget { region, .. }
             | Self::Fate { region, .. }
             | Self::Event { region, .. }
@@ -70,6 +73,7 @@ impl Due {
             // Without capacity a group would try for ever; what is in force keeps nothing unsettled.
             Self::Group { .. }
             | Self::Fate { .. }
+            | Self::Maintenance { .. }
             | Self::Reservation { .. }
             | Self::Forget { .. }
             | Self::Schedule { .. }

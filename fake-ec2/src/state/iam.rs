@@ -52,7 +52,20 @@ pub struct Iam {
     pub keys: BTreeMap<String, UserKey>,
     /// What STS gave out, by access key.
     pub sessions: BTreeMap<String, Session>,
+    /// What decisions go by until what came later has reached every place that decides: first what ends first.
+    #[serde(default)]
+    pub earlier: Vec<Earlier>,
 }
+
+/// Users, roles and policies as they were.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Earlier {
+    pub until: Timestamp,
+    pub iam: Iam,
+}
+
+/// How many changes are under way at once; of more, the youngest arrive together.
+const MOST_UNDER_WAY: usize = 64;
 
 /// A policy's text with what it says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -89,7 +102,7 @@ impl TryFrom<Written> for Document {
 pub const MOST_SESSIONS: usize = 10_000;
 
 /// What a user or a role may do.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Permissions {
     /// ARNs of managed policies.
     pub attached: BTreeSet<String>,
@@ -99,7 +112,7 @@ pub struct Permissions {
     pub boundary: Option<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Role {
     pub name: String,
     pub path: String,
@@ -113,7 +126,7 @@ pub struct Role {
     pub permissions: Permissions,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct User {
     pub name: String,
     pub path: String,
@@ -131,7 +144,7 @@ pub struct UserKey {
     pub key: AccessKey,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ManagedPolicy {
     pub name: String,
     pub path: String,
@@ -147,7 +160,7 @@ pub struct ManagedPolicy {
     pub latest: u64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PolicyVersion {
     pub document: Document,
     pub created: Timestamp,
@@ -207,6 +220,29 @@ impl Iam {
             self.sessions.retain(|_, held| middle.is_none_or(|middle| held.expires > middle));
         }
         self.sessions.insert(id, session);
+    }
+
+    /// Users, roles and policies as decisions know them. Source: IAM user guide, "Troubleshoot IAM: changes that I make are not always
+    /// immediately visible".
+    pub fn in_force(&self, now: Timestamp) -> &Iam {
+        self.earlier.iter().find(|earlier| now < earlier.until).map_or(self, |earlier| &earlier.iam)
+    }
+
+    /// What decisions go by, to be kept while a change is under way.
+    pub fn as_it_is(&self) -> Iam {
+        Iam { roles: self.roles.clone(), users: self.users.clone(), policies: self.policies.clone(), ..Iam::default() }
+    }
+
+    /// A change was made to what was `before`, and is in force from `at` on, and not before changes that came earlier.
+    pub fn changed(&mut self, now: Timestamp, before: Iam, at: Timestamp) {
+        self.earlier.retain(|earlier| now < earlier.until);
+        let many = self.earlier.len() >= MOST_UNDER_WAY;
+        let last = self.earlier.last_mut();
+        let until = last.as_ref().map_or(at, |last| last.until.max(at));
+        match last {
+            Some(last) if many => last.until = until,
+            _ => self.earlier.push(Earlier { until, iam: before }),
+        }
     }
 
     pub fn role_by_arn(&self, arn: &str) -> Option<&Role> {

@@ -11,6 +11,7 @@ use super::image;
 use super::instance::{Check, Instance};
 use super::lifecycle::{BY_USER_TERMINATE, HARDWARE_FAILURE, SPOT_TERMINATION, later};
 use super::machine::Phase;
+use super::maintenance::{MAINTENANCE_NOTICE, Maintenance};
 use super::market::Market;
 use super::rules::Effect;
 use super::{State, World, bus};
@@ -32,8 +33,14 @@ pub enum Incident {
     RebalanceRecommendation { instances: Vec<String> },
     /// Instances end at once.
     Vanish { instances: Vec<String>, cause: Cause },
-    /// AWS Health announces that instances will be retired two weeks from now.
-    ScheduledChange { instances: Vec<String> },
+    /// AWS Health announces what will be done to instances after the notice: a retirement two weeks from now, unless told otherwise.
+    ScheduledChange {
+        instances: Vec<String>,
+        #[serde(default)]
+        event: Maintenance,
+        #[serde(default = "two_weeks")]
+        notice: SignedDuration,
+    },
     /// A status check of instances fails from now on.
     Impair { instances: Vec<String>, check: Check },
     /// AWS publishes new images in the home region, and its public parameters point to them.
@@ -56,7 +63,12 @@ pub enum Fate {
         #[serde(default)]
         cause: Cause,
     },
-    ScheduledChange,
+    ScheduledChange {
+        #[serde(default)]
+        event: Maintenance,
+        #[serde(default = "two_weeks")]
+        notice: SignedDuration,
+    },
     Impair {
         check: Check,
     },
@@ -114,6 +126,10 @@ fn two_minutes() -> SignedDuration {
     SPOT_NOTICE
 }
 
+fn two_weeks() -> SignedDuration {
+    MAINTENANCE_NOTICE
+}
+
 impl State {
     /// Lets something happen, or says why it cannot.
     pub fn befall(&mut self, now: Timestamp, incident: &Incident) -> Result<(), IncidentError> {
@@ -134,9 +150,9 @@ impl State {
                 self.check(instances, false)?;
                 self.each(now, instances, Fate::Vanish { cause: *cause });
             }
-            Incident::ScheduledChange { instances } => {
+            Incident::ScheduledChange { instances, event, notice } => {
                 self.check(instances, false)?;
-                self.each(now, instances, Fate::ScheduledChange);
+                self.each(now, instances, Fate::ScheduledChange { event: *event, notice: *notice });
             }
             Incident::Impair { instances, check } => {
                 self.check(instances, false)?;
@@ -223,7 +239,7 @@ impl World<'_> {
             }
             Fate::Vanish { cause: Cause::Terminated } => self.terminate(id, BY_USER_TERMINATE),
             Fate::Vanish { cause: Cause::HardwareFailure } => self.terminate(id, HARDWARE_FAILURE),
-            Fate::ScheduledChange => retire(self, id),
+            Fate::ScheduledChange { event, notice } => self.schedule(id, event, notice),
             Fate::Impair { check } => {
                 let now = self.now;
                 if let Some(instance) = self.region.instances.get_mut(id)
@@ -285,40 +301,6 @@ impl World<'_> {
     pub(super) fn take_back(&mut self, id: &str) {
         self.terminate(id, SPOT_TERMINATION);
     }
-}
-
-/// Source of the form: AWS Health user guide, "EventBridge event schema" and its EC2 example.
-fn retire(world: &mut World<'_>, id: &str) {
-    const CODE: &str = "AWS_EC2_INSTANCE_RETIREMENT_SCHEDULED";
-    let number = world.account.entropy.draw("health-event");
-    let start = later(world.now, SignedDuration::from_hours(14 * 24));
-    let spoken = |at: Timestamp| at.strftime("%a, %-d %b %Y %H:%M:%S GMT").to_string();
-    let tags = world.region.instances.get(id).map(|instance| json!(instance.tags)).unwrap_or_default();
-    let partition = super::account::partition(&world.region.name);
-    let detail = json!({
-        "eventArn": format!("arn:{partition}:health:{}::event/EC2/{CODE}/{CODE}_{number:016x}", world.region.name),
-        "service": "EC2",
-        "eventTypeCode": CODE,
-        "eventTypeCategory": "scheduledChange",
-        "eventScopeCode": "ACCOUNT_SPECIFIC",
-        "communicationId": format!("{number:016x}"),
-        "startTime": spoken(start),
-        "lastUpdatedTime": spoken(world.now),
-        "statusCode": "upcoming",
-        "eventRegion": world.region.name,
-        "eventDescription": [{
-            "language": "en_US",
-            "latestDescription": "EC2 has detected degradation of the underlying hardware hosting an instance in this account.",
-        }],
-        "affectedEntities": [{"entityValue": id, "status": "PENDING", "lastUpdatedTime": spoken(world.now), "tags": tags}],
-        "affectedAccount": world.account.id,
-        "page": "1",
-        "totalPages": "1",
-    });
-    if let Some(instance) = world.region.instances.get_mut(id) {
-        instance.events.push(("instance-retirement", "The instance is running on degraded hardware", start));
-    }
-    bus::emit(world, "aws.health", "AWS Health Event", vec![id.to_owned()], detail);
 }
 
 /// A bucket's event that a rule too wide has let through.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::machine::Phase;
+use super::maintenance::Scheduled;
 use super::market::{Market, Pool};
 use super::network::Tags;
 use crate::catalogue::{MicroUsd, Zone};
@@ -57,9 +58,8 @@ pub struct Instance {
     pub found: Timestamp,
     /// Status checks that fail, with the instant of the first failure.
     pub impaired: Vec<(Check, Timestamp)>,
-    /// Scheduled events: code, description, not before.
-    #[serde(deserialize_with = "word::events")]
-    pub events: Vec<(Word, Word, Timestamp)>,
+    /// What was announced of it.
+    pub events: Vec<Scheduled>,
     pub enclave: bool,
     /// Code and message of the last change.
     pub reason: Option<(String, String)>,

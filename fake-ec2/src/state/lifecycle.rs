@@ -15,6 +15,8 @@ pub(crate) type Reason = (&'static str, &'static str);
 /// Source: API reference, `StateReason`.
 pub(crate) const BY_USER_TERMINATE: Reason = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown");
 pub(crate) const SPOT_TERMINATION: Reason = ("Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination");
+pub(crate) const SCHEDULED_STOP: Reason =
+    ("Server.ScheduledStop", "Server.ScheduledStop: The instance was stopped due to a scheduled retirement.");
 pub(crate) const HARDWARE_FAILURE: Reason = ("Server.InternalError", "Server.InternalError: Internal error on launch");
 
 /// The generation of an instance that was launched and never stopped.
@@ -25,6 +27,7 @@ pub(crate) fn happen(world: &mut World<'_>, due: Due) {
     match due {
         Due::Instance { id, generation, .. } => world.arrive(&id, generation),
         Due::TakeBack { id, .. } => world.take_back(&id),
+        Due::Maintenance { id, .. } => world.maintain(&id),
         Due::Forget { id, .. } => world.forget(&id),
         Due::Fate { id, rule, fate, .. } => world.meet_fate(&id, &rule, fate),
         Due::Event { event, .. } => bus::deliver(world, &event),
@@ -56,6 +59,8 @@ impl World<'_> {
         let Some(instance) = self.region.instances.get_mut(id) else { return };
         instance.phase = Phase::Pending;
         instance.reason = None;
+        // It comes to another host, where nothing is amiss.
+        instance.events.retain(|event| event.over);
         instance.transition_reason.clear();
         let entry = LedgerEntry {
             instance_id: id.to_owned(),
@@ -91,13 +96,18 @@ impl World<'_> {
         self.after_change(id, Some(("shutting-down", delay)));
     }
 
-    /// A running instance begins to stop.
+    /// A running instance begins to stop, as its user wants.
     pub(crate) fn stop(&mut self, id: &str) {
+        self.stop_for(id, BY_USER_TERMINATE);
+    }
+
+    /// A running instance begins to stop.
+    pub(super) fn stop_for(&mut self, id: &str, reason: Reason) {
         let Some(instance) = self.region.instances.get(id) else { return };
         if !matches!(instance.phase, Phase::Running | Phase::Pending) {
             return;
         }
-        self.leave(id, Phase::Stopping, BY_USER_TERMINATE);
+        self.leave(id, Phase::Stopping, reason);
         let delay = self.account.settings.stopping;
         self.after_change(id, Some(("stopping", delay)));
     }

@@ -41,6 +41,7 @@ pub mod lab;
 pub mod lab_policies;
 pub mod lifecycle;
 pub mod machine;
+pub mod maintenance;
 pub mod market;
 pub mod network;
 pub mod parameter;
@@ -72,7 +73,7 @@ pub use machine::{BlockDevice, LedgerEntry, Machine, NetworkLimits, Phase};
 pub use market::{Market, Pool};
 pub use region::Region;
 pub use rules::{Bucket, Disturbance, Effect, Machines, Only, Rule, SpotPriceIs};
-pub use settings::{Capacity, Consistency, Delay, Latency, Offered, OnDemandPrice, Quota, Settings, SpotPrice};
+pub use settings::{Capacity, Consistency, Delay, Latency, Offered, OnDemandPrice, Propagation, Quota, Settings, SpotPrice};
 pub use spot::{Moves, SpotMarket};
 pub use spot_trace::{Trace, TraceError};
 
@@ -168,8 +169,8 @@ impl State {
         self.account.settings.iam
     }
 
-    /// How long what is made from now on is not found: machines and launch templates, and what IAM makes.
-    pub fn set_consistency(&mut self, consistency: Consistency, iam_propagation: Delay) {
+    /// How long what is made from now on is not found: machines and launch templates, and what IAM makes or is told.
+    pub fn set_consistency(&mut self, consistency: Consistency, iam_propagation: Propagation) {
         self.account.settings.consistency = consistency;
         self.account.settings.iam_propagation = iam_propagation;
     }

@@ -54,8 +54,8 @@ pub struct Settings {
     pub iam: IamMode,
     /// Service control policies over the account, as documents; none means that everything is allowed.
     pub service_control_policies: Vec<String>,
-    /// From a change of an instance profile to EC2's knowing of it.
-    pub iam_propagation: Delay,
+    /// How long it takes until others know what IAM was told.
+    pub iam_propagation: Propagation,
     /// vCPUs that may run at once, by class and market; none by default.
     pub quotas: Vec<Quota>,
     /// How long EC2 needs until it knows what it was just told.
@@ -160,6 +160,23 @@ impl Default for Consistency {
     }
 }
 
+/// How long it takes until others know what IAM was told. Source: IAM user guide, "Troubleshoot IAM: changes that I make are not always
+/// immediately visible".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Propagation {
+    /// From a change of an instance profile to EC2's knowing of it.
+    pub profiles: Delay,
+    /// From a change of a user, a role, its trust or a policy to the first decision that goes by it.
+    pub policies: Delay,
+}
+
+impl Default for Propagation {
+    fn default() -> Self {
+        Self { profiles: Delay::ZERO, policies: Delay::ZERO }
+    }
+}
+
 /// How long replies of operations take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,7 +209,7 @@ impl Default for Settings {
             boot_log: None,
             iam: IamMode::Off,
             service_control_policies: Vec::new(),
-            iam_propagation: Delay::ZERO,
+            iam_propagation: Propagation::default(),
             quotas: Vec::new(),
             consistency: Consistency::default(),
             queue_url_base: None,

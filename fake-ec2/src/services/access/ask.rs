@@ -160,13 +160,13 @@ fn times(context: &mut Context, now: Timestamp) {
 }
 
 fn principal_tags(world: &World<'_>, call: &Call, principal: &Principal) -> Tags {
-    let iam = &world.account.iam;
+    let iam = world.account.iam.in_force(world.now);
     let own = match who::role_name(&principal.arn) {
         Some(role) => iam.roles.get(role).map(|role| &role.tags),
         None => who::user_name(&principal.arn).and_then(|user| iam.users.get(user)).map(|user| &user.tags),
     };
     let mut tags = own.cloned().unwrap_or_default();
-    let session = call.caller.access_key.as_deref().and_then(|key| iam.sessions.get(key));
+    let session = call.caller.access_key.as_deref().and_then(|key| world.account.iam.sessions.get(key));
     tags.extend(session.map(|session| session.tags.clone()).unwrap_or_default());
     tags
 }

@@ -46,7 +46,7 @@ pub(crate) fn admit(world: &mut World<'_>, call: &Call, claims: &Value) -> Resul
     }
     let provider = provider.arn.clone();
     let arn = call.input.text("RoleArn").unwrap_or_default();
-    let Some(role) = world.account.iam.role_by_arn(arn) else { return Ok(()) };
+    let Some(role) = world.account.iam.in_force(world.now).role_by_arn(arn) else { return Ok(()) };
     let mut context = Context::default();
     context.maybe(&format!("{issuer}:sub"), claims.text("sub"));
     context.set_all(&format!("{issuer}:aud"), audiences.into_iter().map(str::to_owned).collect());

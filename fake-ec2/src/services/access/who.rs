@@ -6,7 +6,7 @@ use crate::policy::verdict::PrincipalKind;
 use crate::policy::{Held, Kind, Policy, Principal, Source};
 use crate::protocol::Call;
 use crate::state::World;
-use crate::state::iam::Permissions;
+use crate::state::iam::{Iam, Permissions};
 
 /// Who calls.
 pub(crate) fn of_caller(world: &World<'_>, call: &Call) -> Principal {
@@ -31,9 +31,8 @@ pub(super) fn user_name(arn: &str) -> Option<&str> {
     arn.split_once(":user/")?.1.rsplit('/').next()
 }
 
-/// What a principal of this ARN has: `None` if the account has no such user or role.
-pub(crate) fn permissions<'a>(world: &'a World<'_>, arn: &str) -> Option<&'a Permissions> {
-    let iam = &world.account.iam;
+/// What a principal of this ARN has: `None` if there is no such user or role.
+pub(crate) fn permissions<'a>(iam: &'a Iam, arn: &str) -> Option<&'a Permissions> {
     if let Some(name) = role_name(arn) {
         return iam.roles.get(name).map(|role| &role.permissions);
     }
@@ -45,7 +44,8 @@ pub(crate) fn permissions<'a>(world: &'a World<'_>, arn: &str) -> Option<&'a Per
 
 /// All policies in force for a call, but the resource's own.
 pub(crate) fn policies(world: &World<'_>, call: &Call, principal: &Principal) -> Vec<Held> {
-    let mut held = permissions(world, &principal.arn).map(|permissions| of(world, permissions)).unwrap_or_default();
+    let iam = world.account.iam.in_force(world.now);
+    let mut held = permissions(iam, &principal.arn).map(|permissions| of(iam, permissions)).unwrap_or_default();
     let session = call.caller.access_key.as_deref().and_then(|key| world.account.iam.sessions.get(key));
     for (name, document) in session.into_iter().flat_map(|session| &session.policies) {
         held.push(Held { source: Source::Session, name: name.clone(), policy: Arc::clone(&document.policy) });
@@ -55,8 +55,7 @@ pub(crate) fn policies(world: &World<'_>, call: &Call, principal: &Principal) ->
 }
 
 /// Identity policies and the boundary. A managed policy of AWS whose document is not known here grants nothing.
-pub(crate) fn of(world: &World<'_>, permissions: &Permissions) -> Vec<Held> {
-    let iam = &world.account.iam;
+pub(crate) fn of(iam: &Iam, permissions: &Permissions) -> Vec<Held> {
     let mut held = Vec::new();
     let managed = |source: Source, arn: &String| Some(Held { source, name: arn.clone(), policy: iam.managed(arn)?.policy });
     for (name, document) in &permissions.inline {

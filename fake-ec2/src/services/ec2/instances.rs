@@ -513,9 +513,11 @@ pub(super) fn status(world: &mut World<'_>, call: &Call) -> Answer {
             .events
             .iter()
             .enumerate()
-            .map(|(at, (code, description, not_before))| {
+            .filter(|(_, event)| event.is_shown(world.now))
+            .map(|(at, event)| {
                 let id = public_id("instance-event", &format!("{}/{at}", instance.id));
-                json!({"InstanceEventId": id, "Code": code, "Description": description, "NotBefore": stamp(*not_before)})
+                let (code, not_before) = (event.event.code(), stamp(event.not_before));
+                json!({"InstanceEventId": id, "Code": code, "Description": event.description(), "NotBefore": not_before})
             })
             .collect();
         let row = json!({

@@ -25,11 +25,27 @@ use super::page;
 use super::{Answer, errors};
 use crate::policy::{Kind, identity};
 use crate::protocol::{AwsError, Call};
-use crate::state::World;
 use crate::state::iam::{Document, InstanceProfile, Permissions, Role};
 use crate::state::network::Tags;
+use crate::state::{Delay, World};
 
 pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
+    let lags = world.account.settings.iam_propagation.policies != Delay::ZERO && changes_decisions(call.operation);
+    let before = lags.then(|| world.account.iam.as_it_is());
+    let answer = answer(world, call)?;
+    if let Some(before) = before {
+        world.account.iam_changed(world.now, before);
+    }
+    Ok(answer)
+}
+
+/// Whether decisions go by what the operation changes. Instance profiles, identity providers and keys are not asked when one is made.
+fn changes_decisions(operation: &str) -> bool {
+    !["Get", "List", "Simulate"].iter().any(|reads| operation.starts_with(reads))
+        && !["InstanceProfile", "OpenIDConnect", "AccessKey"].iter().any(|other| operation.contains(other))
+}
+
+fn answer(world: &mut World<'_>, call: &Call) -> Answer {
     match call.operation {
         "AddRoleToInstanceProfile" => add_role(world, call),
         "CreateInstanceProfile" => create_profile(world, call),

@@ -19,8 +19,8 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
     let mut policies = Vec::new();
     if call.operation == "SimulatePrincipalPolicy" {
         let source = input.text("PolicySourceArn").unwrap_or_default();
-        let held = who::permissions(world, source).ok_or_else(|| errors::SIMULATED_ENTITY.error(&[source]))?;
-        policies.extend(who::of(world, held));
+        let held = who::permissions(&world.account.iam, source).ok_or_else(|| errors::SIMULATED_ENTITY.error(&[source]))?;
+        policies.extend(who::of(&world.account.iam, held));
         policies.extend(who::service_control(world));
     }
     policies.extend(read(input.texts("PolicyInputList"), Source::Identity, Kind::Identity, "PolicyInputList")?);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Answer, Desk, call, code, failed};
 use crate::model::Service;
 use crate::services::access::refusal;
-use crate::state::{Effect, EksLab, IamMode, Rule, Settings};
+use crate::state::{Delay, Effect, EksLab, IamMode, Propagation, Rule, Settings};
 
 fn enforcing() -> Desk {
     Desk::with(Settings { iam: IamMode::Enforce, ..Settings::default() })
@@ -155,6 +155,72 @@ fn a_resources_tags_decide(#[case] team: &str, #[case] allowed: bool) {
     let run = root(&mut desk, Service::Ec2, "RunInstances", input);
     let id = run.pointer("/Instances/0/InstanceId").cloned();
     assert_eq!(desk.as_role("r", Service::Ec2, "TerminateInstances", json!({"InstanceIds": [id]})).is_ok(), allowed);
+}
+
+/// A desk whose decisions go by what IAM was told ten seconds ago.
+fn lagging() -> Desk {
+    let propagation = Propagation { policies: Delay::millis(10_000, 10_000), ..Propagation::default() };
+    Desk::with(Settings { iam: IamMode::Enforce, iam_propagation: propagation, ..Settings::default() })
+}
+
+#[test]
+fn what_iam_was_told_is_shown_at_once_and_decides_later() {
+    let mut desk = lagging();
+    role(&mut desk, "r", &allow("ec2:DescribeSubnets"));
+    let asks = |desk: &mut Desk, operation: &'static str| desk.as_role("r", Service::Ec2, operation, json!({})).is_ok();
+    assert!(root(&mut desk, Service::Iam, "GetRolePolicy", json!({"RoleName": "r", "PolicyName": "own"})).get("PolicyDocument").is_some());
+    desk.pass(9);
+    assert!(!asks(&mut desk, "DescribeSubnets"));
+    desk.pass(1);
+    assert!(asks(&mut desk, "DescribeSubnets"));
+    // What was granted goes as late as it came; a failed change changes nothing.
+    role_policy(&mut desk, "r", &allow("ec2:DescribeVpcs"));
+    desk.pass(4);
+    let gone = json!({"RoleName": "r", "PolicyName": "never-there"});
+    assert!(desk.state.ask(desk.now, Service::Iam, "DeleteRolePolicy", gone).is_err());
+    desk.pass(5);
+    assert_eq!([asks(&mut desk, "DescribeSubnets"), asks(&mut desk, "DescribeVpcs")], [true, false]);
+    desk.pass(1);
+    assert_eq!([asks(&mut desk, "DescribeSubnets"), asks(&mut desk, "DescribeVpcs")], [false, true]);
+}
+
+#[test]
+fn changes_arrive_in_their_order_however_many() {
+    let propagation = Propagation { policies: Delay::millis(1_000, 60_000), ..Propagation::default() };
+    let mut desk = Desk::with(Settings { iam: IamMode::Enforce, iam_propagation: propagation, ..Settings::default() });
+    role(&mut desk, "r", &allow("ec2:DescribeVpcs"));
+    let arn = |n: u32| format!("arn:aws:iam::123456789012:policy/p{n}");
+    for n in 0..200 {
+        let document = json!({"Version": "2012-10-17", "Statement": allow("ec2:DescribeSubnets")}).to_string();
+        root(&mut desk, Service::Iam, "CreatePolicy", json!({"PolicyName": format!("p{n}"), "PolicyDocument": document}));
+    }
+    root(&mut desk, Service::Iam, "AttachRolePolicy", json!({"RoleName": "r", "PolicyArn": arn(199)}));
+    assert!(desk.state.account.iam.earlier.len() <= 64);
+    let mut seen = Vec::new();
+    for _ in 0..70 {
+        let allowed = |desk: &mut Desk, operation| desk.as_role("r", Service::Ec2, operation, json!({})).is_ok();
+        seen.push((allowed(&mut desk, "DescribeVpcs"), allowed(&mut desk, "DescribeSubnets")));
+        desk.pass(1);
+    }
+    assert!(seen.is_sorted() && seen[0] == (false, false) && seen[69] == (true, true), "{seen:?}");
+}
+
+#[test]
+fn a_new_role_is_not_assumed_at_once() {
+    let mut desk = lagging();
+    role(&mut desk, "first", &allow("sts:AssumeRole"));
+    desk.pass(10);
+    let arn = role(&mut desk, "second", &allow("ec2:*"));
+    let assume = |desk: &mut Desk| desk.as_role("first", Service::Sts, "AssumeRole", json!({"RoleArn": arn, "RoleSessionName": "s"}));
+    assert_eq!(code(&assume(&mut desk)), "AccessDenied");
+    desk.pass(10);
+    assert!(assume(&mut desk).is_ok());
+    let nobody =
+        json!({"Statement": {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}}).to_string();
+    root(&mut desk, Service::Iam, "UpdateAssumeRolePolicy", json!({"RoleName": "second", "PolicyDocument": nobody}));
+    assert!(assume(&mut desk).is_ok());
+    desk.pass(10);
+    assert_eq!(code(&assume(&mut desk)), "AccessDenied");
 }
 
 /// What is gone has no tags: the operation says that it is gone, but only to whom its tags could have let do it.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Desk, code};
 use crate::model::Service;
 use crate::state::instance::Check;
+use crate::state::maintenance::{MAINTENANCE_NOTICE, Maintenance};
 use crate::state::{Cause, Delay, Effect, Fate, Machines, Market, Rule};
 
 fn rule(fate: Fate, machines: Machines) -> Rule {
@@ -45,7 +46,10 @@ fn a_machine_ends_so_long_after_its_launch(#[case] fate: Fate, #[case] reason: &
 fn status_checks_fail_and_events_come_so_long_after_the_launch() {
     let mut desk = Desk::new();
     desk.state.add_rule(rule(Fate::Impair { check: Check::System }, Machines::default()));
-    desk.state.add_rule(Rule { name: "event".into(), ..rule(Fate::ScheduledChange, Machines::default()) });
+    desk.state.add_rule(Rule {
+        name: "event".into(),
+        ..rule(Fate::ScheduledChange { event: Maintenance::default(), notice: MAINTENANCE_NOTICE }, Machines::default())
+    });
     let id = desk.run("m5.large", 1).remove(0);
     let status = |desk: &mut Desk| desk.ec2("DescribeInstanceStatus", json!({"InstanceIds": [id]})).expect("a status");
     desk.pass(60);

@@ -4,9 +4,10 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{Desk, texts};
+use super::{Desk, retirement, texts};
 use crate::model::Service;
 use crate::state::incident::SPOT_NOTICE;
+use crate::state::maintenance::Maintenance;
 use crate::state::{Body, Cause, Disturbance, Effect, IamMode, Incident, IncidentError, Lab, Market, Pool, Rule, Settings};
 
 /// A lab, one Spot instance that runs, its id; the messages of its boot are gone.
@@ -132,7 +133,7 @@ fn health_announces_a_retirement() {
     let id = desk.run("m5.large", 1).remove(0);
     desk.pass(30);
     told(&mut desk, &lab);
-    desk.state.befall(desk.now, &Incident::ScheduledChange { instances: vec![id.clone()] }).expect("announced");
+    desk.state.befall(desk.now, &retirement(vec![id.clone()])).expect("announced");
     desk.pass(5);
     let event = events(&mut desk, &lab).remove(0);
     assert_eq!((&event["source"], &event["detail-type"]), (&json!("aws.health"), &json!("AWS Health Event")));
@@ -140,6 +141,69 @@ fn health_announces_a_retirement() {
     assert_eq!((&detail["service"], &detail["eventTypeCategory"]), (&json!("EC2"), &json!("scheduledChange")));
     assert_eq!((&detail["affectedEntities"][0]["entityValue"], &event["resources"]), (&json!(id), &json!([id])));
     assert_eq!(detail["startTime"], "Fri, 4 Dec 2026 17:00:30 GMT");
+}
+
+/// Health's type, then what the machine's status says before, at and a week after the time, then the machine's state.
+#[rstest]
+#[case::retirement("instance-retirement", "AWS_EC2_INSTANCE_RETIREMENT_SCHEDULED", "stopped")]
+#[case::stop("instance-stop", "AWS_EC2_INSTANCE_STOP_SCHEDULED", "stopped")]
+#[case::reboot("instance-reboot", "AWS_EC2_INSTANCE_REBOOT_MAINTENANCE_SCHEDULED", "running")]
+#[case::host("system-reboot", "AWS_EC2_SYSTEM_REBOOT_MAINTENANCE_SCHEDULED", "running")]
+#[case::maintenance("system-maintenance", "AWS_EC2_INSTANCE_NETWORK_MAINTENANCE_SCHEDULED", "running")]
+fn a_scheduled_event_takes_place(#[case] code: &str, #[case] health: &str, #[case] state: &str) {
+    let (mut desk, lab) = Desk::furnished(Settings::default());
+    let id = desk.run("m5.large", 1).remove(0);
+    desk.pass(30);
+    told(&mut desk, &lab);
+    let (event, notice) = (code.parse().expect("a code"), SignedDuration::from_hours(3));
+    desk.state.befall(desk.now, &Incident::ScheduledChange { instances: vec![id.clone()], event, notice }).expect("announced");
+    desk.pass(5);
+    assert_eq!(events(&mut desk, &lab)[0]["detail"]["eventTypeCode"], health);
+    let shown = |desk: &mut Desk| {
+        let input = json!({"InstanceIds": [id], "IncludeAllInstances": true});
+        let status = desk.ec2("DescribeInstanceStatus", input).expect("a status")["InstanceStatuses"][0].clone();
+        let events = status["Events"].as_array().cloned().unwrap_or_default();
+        let told = |name: &str| events.iter().map(|event| event[name].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>();
+        (told("Code"), told("Description"), status["InstanceState"]["Name"].clone())
+    };
+    desk.pass(3 * 3600 - 6);
+    let (codes, before, running) = shown(&mut desk);
+    assert_eq!((codes, running), (vec![code.to_owned()], json!("running")));
+    desk.pass(60);
+    let (codes, after, then) = shown(&mut desk);
+    assert_eq!((codes, &after[0], then), (vec![code.to_owned()], &format!("[Completed] {}", before[0]), json!(state)));
+    if state == "stopped" {
+        assert_eq!(instance(&mut desk, &id)["StateReason"]["Code"], "Server.ScheduledStop");
+    }
+    desk.pass(7 * 24 * 3600);
+    assert_eq!(shown(&mut desk).0, Vec::<String>::new());
+}
+
+#[test]
+fn a_stop_and_a_start_are_enough_against_a_retirement() {
+    let mut desk = Desk::new();
+    let id = desk.run("m5.large", 1).remove(0);
+    desk.pass(30);
+    desk.state.befall(desk.now, &retirement(vec![id.clone()])).expect("announced");
+    for operation in ["StopInstances", "StartInstances"] {
+        desk.ec2(operation, json!({"InstanceIds": [id]})).expect(operation);
+        desk.pass(60);
+    }
+    let status = desk.ec2("DescribeInstanceStatus", json!({"InstanceIds": [id]})).expect("a status");
+    assert_eq!(status["InstanceStatuses"][0]["Events"], json!([]));
+    desk.pass(15 * 24 * 3600);
+    assert_eq!(instance(&mut desk, &id)["State"]["Name"], "running");
+}
+
+#[test]
+fn a_spot_machine_cannot_be_stopped_and_ends() {
+    let (mut desk, _, id) = lab_with_spot();
+    let notice = SignedDuration::from_secs(60);
+    let event = Maintenance::InstanceStop;
+    desk.state.befall(desk.now, &Incident::ScheduledChange { instances: vec![id.clone()], event, notice }).expect("announced");
+    desk.pass(180);
+    let gone = instance(&mut desk, &id);
+    assert_eq!((&gone["State"]["Name"], &gone["StateReason"]["Code"]), (&json!("terminated"), &json!("Server.ScheduledStop")));
 }
 
 #[test]
@@ -180,7 +244,7 @@ fn what_cannot_happen_says_why_and_happens_to_nobody() {
     assert_eq!(refused(both), IncidentError::NotSpot(steady));
     let absent = Incident::Vanish { instances: vec!["i-0".into()], cause: Cause::Terminated };
     assert_eq!(refused(absent), IncidentError::NoInstance("i-0".into()));
-    assert_eq!(refused(Incident::ScheduledChange { instances: Vec::new() }), IncidentError::Nobody);
+    assert_eq!(refused(retirement(Vec::new())), IncidentError::Nobody);
     let message = |queue: &str, body: Body| Incident::Message { queue: queue.into(), body };
     assert_eq!(refused(message("absent", Body::Foreign)), IncidentError::NoQueue("absent".into()));
     desk.state.ask(desk.now, Service::Sqs, "CreateQueue", json!({"QueueName": "empty"})).expect("a queue");

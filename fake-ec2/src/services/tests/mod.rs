@@ -28,7 +28,13 @@ use super::{Answer, Outcome, Pending, handle, resume};
 use crate::Config;
 use crate::model::Service;
 use crate::protocol::{AwsError, Call, Caller, fit};
-use crate::state::{EksLab, Lab, Settings, State};
+use crate::state::maintenance::{MAINTENANCE_NOTICE, Maintenance};
+use crate::state::{EksLab, Incident, Lab, Settings, State};
+
+/// A retirement two weeks from now.
+fn retirement(instances: Vec<String>) -> Incident {
+    Incident::ScheduledChange { instances, event: Maintenance::default(), notice: MAINTENANCE_NOTICE }
+}
 
 /// A cloud with a clock that the test moves.
 pub struct Desk {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::Desk;
+use super::{Desk, retirement};
 use crate::state::settings::Capacity;
 use crate::state::{Phase, Settings};
 
@@ -190,7 +190,7 @@ proptest! {
             let (kind, incident) = match what {
                 0 => ("EC2 Spot Instance Interruption Warning", crate::state::Incident::SpotInterruption { instances, notice: crate::state::incident::SPOT_NOTICE }),
                 1 => ("EC2 Instance Rebalance Recommendation", crate::state::Incident::RebalanceRecommendation { instances }),
-                2 => ("AWS Health Event", crate::state::Incident::ScheduledChange { instances }),
+                2 => ("AWS Health Event", retirement(instances)),
                 _ => ("", crate::state::Incident::Vanish { instances, cause: Default::default() }),
             };
             if desk.state.befall(desk.now, &incident).is_ok() && !kind.is_empty() {

@@ -3,10 +3,10 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{Desk, code, filter, message, texts};
+use super::{Desk, code, filter, message, retirement, texts};
 use crate::model::Service;
 use crate::state::instance::Check;
-use crate::state::{Capacity, Consistency, Delay, Effect, Incident, Market, Quota, Rule, Settings};
+use crate::state::{Capacity, Consistency, Delay, Effect, Incident, Market, Propagation, Quota, Rule, Settings};
 use jiff::SignedDuration;
 
 fn reserve(desk: &mut Desk, more: Value) -> String {
@@ -203,7 +203,11 @@ fn quotas_count_vcpus_by_class_and_market(#[case] market: Market, #[case] more: 
 fn what_was_just_made_may_not_be_found_yet() {
     let wait = Delay::fixed(SignedDuration::from_secs(5));
     let consistency = Consistency { instances: wait, launch_templates: wait, ..Default::default() };
-    let mut desk = Desk::with(Settings { consistency, iam_propagation: wait, ..Settings::default() });
+    let mut desk = Desk::with(Settings {
+        consistency,
+        iam_propagation: Propagation { profiles: wait, ..Propagation::default() },
+        ..Settings::default()
+    });
     let ids = texts(&launch(&mut desk, 1, json!({})).expect("run")["Instances"], "InstanceId");
     let tags = json!([{"Key": "a", "Value": "b"}]);
     assert_eq!(code(&desk.ec2("DescribeInstances", json!({"InstanceIds": ids}))), "InvalidInstanceID.NotFound");
@@ -229,7 +233,7 @@ fn a_failing_check_and_a_scheduled_event_are_shown() {
     desk.pass(300);
     let incident = Incident::Impair { instances: vec![ids[0].clone()], check: Check::System };
     desk.state.befall(desk.now, &incident).expect("impaired");
-    desk.state.befall(desk.now, &Incident::ScheduledChange { instances: vec![ids[1].clone()] }).expect("announced");
+    desk.state.befall(desk.now, &retirement(vec![ids[1].clone()])).expect("announced");
     let mut found = |name: &str, value: &str| {
         let answer = desk.ec2("DescribeInstanceStatus", json!({"Filters": filter(name, &[value])})).expect("statuses");
         texts(&answer["InstanceStatuses"], "InstanceId")

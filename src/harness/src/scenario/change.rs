@@ -6,7 +6,7 @@ use super::given::{self, Capacity, Reserved};
 use super::spot::{Spot, Traces};
 use super::units;
 use crate::yaml::{Kind, Node};
-use fake_ec2::state::{Consistency, Delay, OnDemandPrice, Quota};
+use fake_ec2::state::{Consistency, Delay, OnDemandPrice, Propagation, Quota};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use vocabulary::UsdPerHour;
@@ -18,8 +18,8 @@ pub enum Change {
     Capacity(Vec<Capacity>),
     /// vCPUs by class and market, in place of those before; none: no quotas.
     Quotas(Vec<Quota>),
-    /// How long it takes until EC2 knows what was made, and until it knows an instance profile.
-    Consistency(Consistency, Delay),
+    /// How long it takes until EC2 knows what was made, and until others know what IAM was told.
+    Consistency(Consistency, Propagation),
     /// On-demand prices of some types.
     Prices(BTreeMap<String, UsdPerHour>),
     /// So many addresses are free in each subnet of these zones; no zones mean all.

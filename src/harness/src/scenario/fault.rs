@@ -102,8 +102,11 @@ pub enum Blow {
     Vanish {
         hardware: bool,
     },
-    /// AWS Health announces a retirement.
-    HealthEvent,
+    /// AWS Health announces what will be done to the machine after the notice.
+    HealthEvent {
+        event: fake_ec2::state::maintenance::Maintenance,
+        notice: SignedDuration,
+    },
     /// A status check fails from now on.
     Impaired {
         check: fake_ec2::state::instance::Check,
@@ -116,7 +119,7 @@ impl Blow {
             Blow::SpotInterruption { .. } => "spot-interruption",
             Blow::Rebalance => "rebalance",
             Blow::Vanish { .. } => "vanish",
-            Blow::HealthEvent => "health-event",
+            Blow::HealthEvent { .. } => "health-event",
             Blow::Impaired { .. } => "impaired",
         }
     }
@@ -373,20 +376,19 @@ fn events(reader: &Reader, node: &Node) -> Option<What> {
 }
 
 fn blow(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> {
-    let own = match word {
-        "spot-interruption" => Some("notice"),
-        "vanish" => Some("cause"),
-        "impaired" => Some("check"),
-        "rebalance" | "health-event" => None,
+    let own: &[&str] = match word {
+        "spot-interruption" => &["notice"],
+        "vanish" => &["cause"],
+        "impaired" => &["check"],
+        "health-event" => &["event", "notice"],
+        "rebalance" => &[],
         _ => return None,
     };
-    let known: Vec<&str> = ["nodes", "count", "after", "chance", "times", "for"].into_iter().chain(own).collect();
+    let known: Vec<&str> = ["nodes", "count", "after", "chance", "times", "for"].iter().chain(own).copied().collect();
     let fields = reader.map(node, word, &known);
+    let notice = fields.get("notice").and_then(|n| reader.parsed(n, "notice", units::duration));
     let blow = match word {
-        "spot-interruption" => {
-            let notice = fields.get("notice").and_then(|n| reader.parsed(n, "notice", units::duration));
-            Blow::SpotInterruption { notice: notice.unwrap_or(fake_ec2::state::incident::SPOT_NOTICE) }
-        }
+        "spot-interruption" => Blow::SpotInterruption { notice: notice.unwrap_or(fake_ec2::state::incident::SPOT_NOTICE) },
         "rebalance" => Blow::Rebalance,
         "vanish" => Blow::Vanish {
             hardware: fields.get("cause").and_then(|n| {
@@ -400,7 +402,10 @@ fn blow(reader: &Reader, word: &str, node: &Node, region: &str) -> Option<What> 
         "impaired" => Blow::Impaired {
             check: fields.get("check").and_then(|n| reader.parsed(n, "check", check)).unwrap_or(fake_ec2::state::instance::Check::Instance),
         },
-        _ => Blow::HealthEvent,
+        _ => Blow::HealthEvent {
+            event: fields.get("event").and_then(|n| reader.parsed(n, "event", |text| text.parse())).unwrap_or_default(),
+            notice: notice.unwrap_or(fake_ec2::state::maintenance::MAINTENANCE_NOTICE),
+        },
     };
     let mut nodes = select::nodes(reader, fields.get("nodes"), fields.get("count"), &format!("{word}.nodes"), region);
     if matches!(blow, Blow::SpotInterruption { .. } | Blow::Rebalance) {

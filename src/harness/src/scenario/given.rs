@@ -107,7 +107,7 @@ pub struct Aws {
     /// How long EC2 does not find yet what it was told to make.
     pub consistency: fake_ec2::state::Consistency,
     /// How long EC2 does not know yet what IAM was told.
-    pub iam_propagation: fake_ec2::state::Delay,
+    pub iam_propagation: fake_ec2::state::Propagation,
     /// On-demand capacity that is set aside.
     pub reservations: Vec<Reserved>,
     /// Zones that offer a type, in place of the catalogue's.
@@ -204,7 +204,7 @@ impl Default for Aws {
             iam: Iam::default(),
             quotas: Vec::new(),
             consistency: Default::default(),
-            iam_propagation: fake_ec2::state::Delay::ZERO,
+            iam_propagation: fake_ec2::state::Propagation::default(),
             reservations: Vec::new(),
             offerings: Default::default(),
             accounts: Vec::new(),
@@ -428,9 +428,9 @@ pub(super) fn prices(reader: &Reader, node: &Node) -> Option<BTreeMap<String, Us
     Some(entries.iter().filter_map(|(key, value)| Some((key.name.clone(), reader.parsed(value, "price", units::money)?))).collect())
 }
 
-/// How long what was made is not found, and how long an instance profile is not.
-pub(super) fn consistency(reader: &Reader, node: &Node) -> (fake_ec2::state::Consistency, fake_ec2::state::Delay) {
-    let known = ["instances", "launchTemplates", "instanceProfiles", "securityGroups", "subnets"];
+/// How long what was made is not found, and how long it takes until others know what IAM was told.
+pub(super) fn consistency(reader: &Reader, node: &Node) -> (fake_ec2::state::Consistency, fake_ec2::state::Propagation) {
+    let known = ["instances", "launchTemplates", "instanceProfiles", "policies", "securityGroups", "subnets"];
     let fields = reader.map(node, "consistency", &known);
     let delay = |name: &str| {
         let delay = fields.get(name).and_then(|n| super::change::delay(reader, n, name));
@@ -442,7 +442,7 @@ pub(super) fn consistency(reader: &Reader, node: &Node) -> (fake_ec2::state::Con
         security_groups: delay("securityGroups"),
         subnets: delay("subnets"),
     };
-    (consistency, delay("instanceProfiles"))
+    (consistency, fake_ec2::state::Propagation { profiles: delay("instanceProfiles"), policies: delay("policies") })
 }
 
 /// A file that `dryfit catalog refresh` wrote. Its types are known from here on.

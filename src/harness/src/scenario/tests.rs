@@ -102,6 +102,11 @@ fn the_good_one_is_read() {
 #[case("    expect:", "    fault: { vanish: { nodes: { count: 1 }, count: 2 } }\n    expect:", "keep one of them")]
 #[case("    expect:", "    fault: { vanish: { count: 0 } }\n    expect:", "from 1 on, or all")]
 #[case("    expect:", "    fault: { spot-interruption: { nodes: { capacity: on-demand } } }\n    expect:", "Spot instances only")]
+#[case(
+    "    expect:",
+    "    fault: { health-event: { event: reboot } }\n    expect:",
+    "write instance-retirement, instance-stop, instance-reboot"
+)]
 #[case("    expect:", "    fault: {}\n    expect:", "a fault without a word")]
 #[case("    expect:", "    within: 1m\n    until: 2m\n    expect:", "within and until in one step")]
 #[case("given:\n", "given:\n  aws: { faults: [ { vanish: {} } ] }\n", "What befalls machines")]
@@ -134,7 +139,7 @@ steps:
       - spot-interruption: { nodes: { pool: default, types: [m5.large], zones: [us-west-2a] }, count: 2, notice: 90s }
       - rebalance: { nodes: { count: all } }
       - vanish: { cause: hardware-failure }
-      - health-event: { nodes: { capacity: on-demand } }
+      - health-event: { nodes: { capacity: on-demand }, event: system-reboot, notice: 3h }
       - message: foreign
       - message: { body: "{not JSON", times: 3 }
       - message: { body: { version: "0" } }
@@ -162,6 +167,8 @@ fn every_word_of_a_storm_is_read() {
     let What::Blow { blow: Blow::SpotInterruption { notice }, nodes } = faults[0] else { panic!("{:?}", faults[0]) };
     assert_eq!((notice.as_secs(), nodes.capacity.as_slice()), (90, &["spot".to_owned()][..]));
     assert!(matches!(faults[2], What::Blow { blow: Blow::Vanish { hardware: true }, .. }));
+    let What::Blow { blow: Blow::HealthEvent { event, notice }, .. } = faults[3] else { panic!("{:?}", faults[3]) };
+    assert_eq!((event.code(), notice.as_hours()), ("system-reboot", 3));
     assert!(matches!(faults[6], What::Message { body: Body::Text(text), times: 1, .. } if text == r#"{"version":"0"}"#), "{:?}", faults[6]);
     assert!(matches!(faults[8], What::Force { force: Force::Throttle { burst: 2, per_second: 1, .. }, .. }), "{:?}", faults[8]);
     assert!(matches!(faults[9], What::Lift(words) if words.len() == 2));

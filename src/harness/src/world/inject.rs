@@ -55,7 +55,7 @@ fn fate(blow: Blow) -> Fate {
         Blow::SpotInterruption { notice } => Fate::SpotInterruption { notice },
         Blow::Rebalance => Fate::RebalanceRecommendation,
         Blow::Vanish { hardware } => Fate::Vanish { cause: if hardware { Cause::HardwareFailure } else { Cause::Terminated } },
-        Blow::HealthEvent => Fate::ScheduledChange,
+        Blow::HealthEvent { event, notice } => Fate::ScheduledChange { event, notice },
         Blow::Impaired { check } => Fate::Impair { check },
     }
 }
@@ -78,7 +78,7 @@ pub fn incident(blow: Blow, instances: Vec<String>) -> Incident {
         Blow::Vanish { hardware } => {
             Incident::Vanish { instances, cause: if hardware { Cause::HardwareFailure } else { Cause::Terminated } }
         }
-        Blow::HealthEvent => Incident::ScheduledChange { instances },
+        Blow::HealthEvent { event, notice } => Incident::ScheduledChange { instances, event, notice },
         Blow::Impaired { check } => Incident::Impair { instances, check },
     }
 }
