@@ -659,6 +659,10 @@ def test_a_zonal_shift_of_a_cluster(account, iam):
     assert arc.get_managed_resource(resourceIdentifier=made["arn"])["appliedWeights"]["usw2-az1"] == 0.0
     assert shift in {one["zonalShiftId"] for one in arc.list_zonal_shifts()["items"]}
     assert arc.cancel_zonal_shift(zonalShiftId=shift)["status"] == "CANCELED"
+    second = arc.start_zonal_shift(expiresIn="1h", **away)["zonalShiftId"]
+    pages = arc.get_paginator("list_zonal_shifts").paginate(resourceIdentifier=made["arn"], PaginationConfig={"PageSize": 1})
+    assert sorted([one["zonalShiftId"] for one in page["items"]] for page in pages if page["items"]) == sorted([[shift], [second]])
+    arc.cancel_zonal_shift(zonalShiftId=second)
     refused("ResourceNotFoundException", 404, arc.cancel_zonal_shift, zonalShiftId="00000000-0000-0000-0000-000000000000")
 
 
@@ -676,6 +680,9 @@ def test_groups_tags(account, ec2, image):
     scaling.create_or_update_tags(Tags=[tag])
     of = [{"Name": "auto-scaling-group", "Values": [name]}]
     assert scaling.describe_tags(Filters=of)["Tags"] == [tag]
+    for propagates in (True, False):
+        by = [*of, {"Name": "propagate-at-launch", "Values": [str(propagates).lower()]}]
+        assert scaling.describe_tags(Filters=by)["Tags"] == [tag] * propagates
     scaling.delete_tags(Tags=[tag])
     scaling.update_auto_scaling_group(AutoScalingGroupName=name, MaxSize=5)
     assert scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"][0]["MaxSize"] == 5

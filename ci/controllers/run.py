@@ -199,24 +199,27 @@ class Differences:
                 where, pattern, reason = line.split(" · ")
                 self.rows.append((where, re.compile(pattern), reason))
 
-    def lets(self, name, line):
+    def lets(self, name, line, used):
         for number, (where, pattern, _) in enumerate(self.rows):
             if where in ("*", name) and pattern.search(line):
-                with self.lock:
-                    self.used.add(number)
+                used.add(number)
                 return True
         return False
 
+    def use(self, numbers):
+        with self.lock:
+            self.used |= numbers
 
-def compare(left, right, name, differences):
-    """Lines that differ and may not."""
+
+def compare(left, right, name, differences, used):
+    """Lines that differ and may not; into `used` come the known differences that let others pass."""
     wrong = []
     matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
     for tag, a, b, c, d in matcher.get_opcodes():
         if tag == "equal":
             continue
-        gone = [f"- {line}" for line in left[a:b] if not differences.lets(name, "- " + line)]
-        new = [f"+ {line}" for line in right[c:d] if not differences.lets(name, "+ " + line)]
+        gone = [f"- {line}" for line in left[a:b] if not differences.lets(name, "- " + line, used)]
+        new = [f"+ {line}" for line in right[c:d] if not differences.lets(name, "+ " + line, used)]
         if gone or new:
             wrong += [f"  {line}" for line in left[max(0, a - 3) : a]] + gone + new
     return wrong
@@ -255,17 +258,22 @@ def tell_steps(name, steps, sides, differences):
             (left, theirs), (right, mine) = map(normalised, found, known_hashes)
             names = [merge(names[0], theirs), merge(names[1], mine)]
             for plural in left:
-                lines = compare(left[plural], right[plural], name, differences)
+                used = set()
+                lines = compare(left[plural], right[plural], name, differences, used)
+                differences.use(used)
                 if lines:
                     wrong.append("\n".join([f"{name}: after $ {command}", *lines[:MOST_LINES]]))
         # What is tried again and again (a refused pod) says something new at its tenth failure, 2.5 s after its first: the look at one side may
         # be before it and at the other after it. What stays different is a difference.
-        for _ in range(LOOKS):
+        for look in range(LOOKS):
+            if look:
+                time.sleep(3)
             said = [told(client, namespace, known) for client, known in zip(clients, names)]
-            lines = compare(*said, name, differences)
+            used = set()
+            lines = compare(*said, name, differences, used)
             if not lines:
                 break
-            time.sleep(3)
+        differences.use(used)
         if lines:
             wrong.append("\n".join([f"{name}: events", *lines[:MOST_LINES]]))
     return len(steps), wrong

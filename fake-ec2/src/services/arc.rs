@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use super::input::{Out, Read, stamp};
-use super::{Answer, errors};
+use super::{Answer, errors, page};
 use crate::protocol::{AwsError, Call};
 use crate::state::World;
 use crate::state::cluster::{Cluster, Shift};
@@ -67,11 +67,14 @@ fn list(world: &mut World<'_>, call: &Call) -> Answer {
         for shift in &cluster.shifts {
             let status = status(world, shift);
             if wanted.is_none_or(|wanted| wanted == status) {
-                items.push(render(cluster, shift).with("status", status).done());
+                let key = format!("{}/{}", cluster.name, shift.id);
+                items.push((key, render(cluster, shift).with("status", status).done()));
             }
         }
     }
-    Ok(Out::new().with("items", items).done())
+    let length = call.input.int("maxResults").and_then(|most| usize::try_from(most).ok()).unwrap_or(100).clamp(1, 100);
+    let (items, token) = page::cut_by(call, length, call.input.text("nextToken"), &errors::SHIFT_TOKEN, items)?;
+    Ok(Out::new().with("items", items).maybe("nextToken", token).done())
 }
 
 /// `90m` or `3h`; three days at most. Source: ARC API reference, StartZonalShift, expiresIn.

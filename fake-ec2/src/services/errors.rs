@@ -256,6 +256,7 @@ rows! {
     SHIFT_EXISTS: "ConflictException", "There is already a zonal shift for the resource.", "model (code)";
     NO_SHIFT: "ResourceNotFoundException", "The zonal shift with identifier {0} was not found.", "model (code)";
     SHIFT_VALUE: "ValidationException", "{0}", "model";
+    SHIFT_TOKEN: "ValidationException", "The pagination token is not valid.", "model (code)";
     PRICING_SERVICE: "NotFoundException", "Invalid ServiceCode: {0}", "model";
     PRICING_TOKEN: "InvalidNextTokenException", "The pagination token is invalid.", "model";
     PRICING_PARAMETER: "InvalidParameterException", "{0}", "model";

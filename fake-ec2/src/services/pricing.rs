@@ -26,7 +26,9 @@ fn services(call: &Call) -> Answer {
     let details = catalogue::instance_type("m5.large").map(|details| attributes("us-east-1", details)).unwrap_or_default();
     let mut names: Vec<&String> = details.keys().collect();
     names.sort();
-    Ok(json!({"FormatVersion": "aws_v1", "Services": [{"ServiceCode": "AmazonEC2", "AttributeNames": names}]}))
+    let row = ("AmazonEC2".to_owned(), json!({"ServiceCode": "AmazonEC2", "AttributeNames": names}));
+    let (services, token) = page::cut_by(call, 100, call.input.text("NextToken"), &errors::PRICING_TOKEN, vec![row])?;
+    Ok(Out::new().with("FormatVersion", "aws_v1").with("Services", services).maybe("NextToken", token).done())
 }
 
 fn products(world: &mut World<'_>, call: &Call) -> Answer {

@@ -82,7 +82,8 @@ fn with_web_identity(world: &mut World<'_>, call: &Call) -> Answer {
 fn credentials(world: &mut World<'_>, call: &Call, action: &str) -> Answer {
     let arn = call.input.text("RoleArn").unwrap_or_default();
     let session = call.input.text("RoleSessionName").unwrap_or_default();
-    let role = world.role_anywhere(arn);
+    // Where nobody is refused, nobody waits either.
+    let role = world.role_anywhere(arn, world.account.settings.iam == IamMode::Enforce);
     let role = role.map(|(account, role)| (account.to_owned(), role.id.clone(), role.name.clone(), role.max_session_seconds));
     let (account, id, name, most) = role.ok_or_else(|| errors::MAY_NOT_ASSUME.error(&[&call.caller.principal, action, arn]))?;
     let seconds = call.input.int("DurationSeconds").unwrap_or(3600);
@@ -91,7 +92,7 @@ fn credentials(world: &mut World<'_>, call: &Call, action: &str) -> Answer {
     }
     let now = world.now;
     let account = world.account_mut(&account);
-    let policies = session_policies(account, call)?;
+    let policies = session_policies(account, call, now)?;
     let tags =
         call.input.list("Tags").iter().filter_map(|tag| Some((tag.text("Key")?.to_owned(), tag.text("Value")?.to_owned()))).collect();
     let keys = keys(account, now, seconds, policies, tags);
@@ -103,14 +104,15 @@ fn credentials(world: &mut World<'_>, call: &Call, action: &str) -> Answer {
 }
 
 /// `Policy` and `PolicyArns`, which cap what the session may do.
-fn session_policies(account: &Account, call: &Call) -> Result<Vec<(String, Document)>, AwsError> {
+fn session_policies(account: &Account, call: &Call, now: Timestamp) -> Result<Vec<(String, Document)>, AwsError> {
     let mut policies = Vec::new();
     if let Some(text) = call.input.text("Policy") {
         let document = Document::read(text, Kind::Identity).map_err(|fault| errors::POLICY_DOCUMENT.error(&[&fault.to_string()]))?;
         policies.push(("of the session".to_owned(), document));
     }
     for arn in call.input.list("PolicyArns").iter().filter_map(|part| part.text("arn")) {
-        let document = account.iam.managed(arn).ok_or_else(|| errors::NO_MANAGED_POLICY.error(&[arn]))?;
+        let document = account.iam.in_force(now).managed(arn).or_else(|| account.iam.managed(arn));
+        let document = document.ok_or_else(|| errors::NO_MANAGED_POLICY.error(&[arn]))?;
         policies.push((arn.to_owned(), document));
     }
     Ok(policies)

@@ -141,13 +141,14 @@ impl World<'_> {
         }
     }
 
-    /// A role of this account or of another, with its account's number, as those know it who decide.
-    pub(crate) fn role_anywhere(&self, arn: &str) -> Option<(&str, &Role)> {
+    /// A role of this account or of another, with its account's number: as IAM shows it, or as it is `in_force`.
+    pub(crate) fn role_anywhere(&self, arn: &str, in_force: bool) -> Option<(&str, &Role)> {
         let account = match account_of(arn) {
             Some(other) if other != self.account.id => &self.others.get(other)?.account,
             _ => &*self.account,
         };
-        account.iam.in_force(self.now).role_by_arn(arn).map(|role| (account.id.as_str(), role))
+        let iam = if in_force { account.iam.in_force(self.now) } else { &account.iam };
+        iam.role_by_arn(arn).map(|role| (account.id.as_str(), role))
     }
 
     /// The account of that number; this one, if there is none.

@@ -97,9 +97,10 @@ impl Agenda {
         self.dues.insert((at, self.sequence), due);
     }
 
-    /// Whether something comes by a rule in this time.
+    /// Whether something comes by a rule or by an announcement in this time.
     pub fn fates(&self, from: Timestamp, to: Timestamp) -> bool {
-        self.dues.iter().any(|((at, _), due)| matches!(due, Due::Fate { .. }) && from < *at && *at <= to)
+        let meant = |due: &Due| matches!(due, Due::Fate { .. } | Due::Maintenance { .. });
+        self.dues.iter().any(|((at, _), due)| meant(due) && from < *at && *at <= to)
     }
 
     pub fn next(&self) -> Option<Timestamp> {
@@ -116,6 +117,11 @@ impl Agenda {
     /// An instance has ended before its notice was over.
     pub fn forget_notice(&mut self, instance: &str) {
         self.dues.retain(|_, due| !matches!(due, Due::TakeBack { id, .. } if id == instance));
+    }
+
+    /// An instance has ended before what was announced of it.
+    pub fn forget_maintenance(&mut self, instance: &str) {
+        self.dues.retain(|_, due| !matches!(due, Due::Maintenance { id, .. } if id == instance));
     }
 
     /// A cluster is there already.

@@ -228,6 +228,11 @@ impl Iam {
         self.earlier.iter().find(|earlier| now < earlier.until).map_or(self, |earlier| &earlier.iam)
     }
 
+    /// What was under way has arrived.
+    pub fn arrive(&mut self, now: Timestamp) {
+        self.earlier.retain(|earlier| now < earlier.until);
+    }
+
     /// What decisions go by, to be kept while a change is under way.
     pub fn as_it_is(&self) -> Iam {
         Iam { roles: self.roles.clone(), users: self.users.clone(), policies: self.policies.clone(), ..Iam::default() }
@@ -235,7 +240,7 @@ impl Iam {
 
     /// A change was made to what was `before`, and is in force from `at` on, and not before changes that came earlier.
     pub fn changed(&mut self, now: Timestamp, before: Iam, at: Timestamp) {
-        self.earlier.retain(|earlier| now < earlier.until);
+        self.arrive(now);
         let many = self.earlier.len() >= MOST_UNDER_WAY;
         let last = self.earlier.last_mut();
         let until = last.as_ref().map_or(at, |last| last.until.max(at));

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::World;
 use super::agenda::Due;
 use super::bus;
+use super::instance::Check;
 use super::machine::{LedgerEntry, Phase};
 use crate::services::autoscaling::reconcile;
 use crate::services::eks::updates;
@@ -59,8 +60,9 @@ impl World<'_> {
         let Some(instance) = self.region.instances.get_mut(id) else { return };
         instance.phase = Phase::Pending;
         instance.reason = None;
-        // It comes to another host, where nothing is amiss.
+        // It comes to another host, of which nothing is announced and which is well.
         instance.events.retain(|event| event.over);
+        instance.impaired.retain(|(check, _)| *check != Check::System);
         instance.transition_reason.clear();
         let entry = LedgerEntry {
             instance_id: id.to_owned(),
@@ -90,6 +92,9 @@ impl World<'_> {
         }
         if instance.interrupted.is_some() {
             self.account.agenda.forget_notice(id);
+        }
+        if !instance.events.is_empty() {
+            self.account.agenda.forget_maintenance(id);
         }
         self.leave(id, Phase::ShuttingDown, reason);
         let delay = self.account.settings.shutting_down;

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::agenda::Due;
-use super::lifecycle::{Reason, SCHEDULED_STOP, later};
+use super::lifecycle::{SCHEDULED_STOP, later};
+use super::machine::Phase;
 use super::{Market, World, account, bus};
 
 /// From the announcement to the event, unless something else is said.
@@ -48,7 +49,7 @@ impl Maintenance {
         }
     }
 
-    /// AWS Health's type.
+    /// AWS Health's type of event. Source: AWS Health API, DescribeEventTypes of EC2.
     fn health(self) -> &'static str {
         match self {
             Self::InstanceRetirement => "AWS_EC2_INSTANCE_RETIREMENT_SCHEDULED",
@@ -86,6 +87,8 @@ impl std::str::FromStr for Maintenance {
 /// An event of one machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scheduled {
+    /// By which it is known as long as it is shown.
+    pub number: u64,
     pub event: Maintenance,
     pub not_before: Timestamp,
     pub over: bool,
@@ -109,7 +112,8 @@ impl World<'_> {
         let start = later(self.now, notice);
         let spoken = |at: Timestamp| at.strftime("%a, %-d %b %Y %H:%M:%S GMT").to_string();
         let Some(instance) = self.region.instances.get_mut(id) else { return };
-        instance.events.push(Scheduled { event, not_before: start, over: false });
+        instance.events.retain(|event| event.is_shown(self.now));
+        instance.events.push(Scheduled { number, event, not_before: start, over: false });
         let partition = account::partition(&self.region.name);
         let detail = json!({
             "eventArn": format!("arn:{partition}:health:{}::event/EC2/{code}/{code}_{number:016x}", self.region.name),
@@ -132,22 +136,25 @@ impl World<'_> {
         self.account.agenda.add(start, Due::Maintenance { region: self.region.name.clone(), id: id.to_owned() });
     }
 
-    /// The time of an event has come: what is due and not over takes place, if the machine still runs. A reboot is over before anybody
-    /// can look.
+    /// The time of an event has come: what is due and not over takes place if the machine still runs, and comes to nothing if it does
+    /// not. A reboot is over before anybody can look.
     pub(super) fn maintain(&mut self, id: &str) {
-        const ENDS: Reason = SCHEDULED_STOP;
         let now = self.now;
         let Some(instance) = self.region.instances.get_mut(id) else { return };
-        let due = instance.events.iter_mut().filter(|event| !event.over && event.not_before <= now);
+        let due = |event: &Scheduled| !event.over && event.not_before <= now;
+        if !matches!(instance.phase, Phase::Pending | Phase::Running) {
+            instance.events.retain(|event| !due(event));
+            return;
+        }
         let mut ends = false;
-        for event in due {
+        for event in instance.events.iter_mut().filter(|event| due(event)) {
             event.over = true;
             ends |= event.event.ends_it();
         }
         // A machine of a one-time Spot request cannot be stopped.
         match (ends, instance.market) {
-            (true, Market::Spot) => self.terminate(id, ENDS),
-            (true, Market::OnDemand) => self.stop_for(id, ENDS),
+            (true, Market::Spot) => self.terminate(id, SCHEDULED_STOP),
+            (true, Market::OnDemand) => self.stop_for(id, SCHEDULED_STOP),
             (false, _) => {}
         }
     }

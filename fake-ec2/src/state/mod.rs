@@ -149,6 +149,7 @@ impl State {
                 lifecycle::happen(&mut world, due);
             }
         }
+        self.account.iam.arrive(now);
         if self.account.prices_changed {
             self.look_at_prices(now);
         }
@@ -159,10 +160,11 @@ impl State {
         }
     }
 
-    /// Whether something comes by a fault in force between two instants.
+    /// Whether something comes by a fault in force, by an announcement or by what IAM was told between two instants.
     pub fn comes_by_rule(&self, from: Timestamp, to: Timestamp) -> bool {
         let mut releases = self.account.rules.iter().filter_map(rules::ActiveRule::next_release);
-        self.account.agenda.fates(from, to) || releases.any(|at| from < at && at <= to)
+        let mut told = self.account.iam.earlier.iter().map(|earlier| earlier.until);
+        self.account.agenda.fates(from, to) || releases.any(|at| from < at && at <= to) || told.any(|at| from < at && at <= to)
     }
 
     pub fn iam_mode(&self) -> IamMode {
@@ -171,8 +173,11 @@ impl State {
 
     /// How long what is made from now on is not found: machines and launch templates, and what IAM makes or is told.
     pub fn set_consistency(&mut self, consistency: Consistency, iam_propagation: Propagation) {
-        self.account.settings.consistency = consistency;
-        self.account.settings.iam_propagation = iam_propagation;
+        let others = self.others.values_mut().map(|state| &mut state.account);
+        for account in others.chain([&mut self.account]) {
+            account.settings.consistency = consistency;
+            account.settings.iam_propagation = iam_propagation;
+        }
     }
 
     /// Puts service control policies over the account in place of those that were there; none means that everything is allowed.

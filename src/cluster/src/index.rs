@@ -134,7 +134,7 @@ pub struct Index {
     overlays: Store<NodeOverlay>,
     expects_overlays: bool,
 
-    /// Each with its planned form as long as it holds room: finished pods hold nothing.
+    /// Each with its planned form as long as it counts (`machine::counts`).
     pods_by_node: BTreeMap<Arc<str>, BTreeMap<Key, Option<Arc<Pod>>>>,
     nodes_by_provider: Names,
     claims_by_provider: Names,

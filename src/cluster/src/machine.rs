@@ -191,6 +191,17 @@ mod tests {
         assert_eq!(machine.taints.iter().map(|t| &*t.key).collect::<Vec<_>>(), expected);
     }
 
+    /// What is the same as what scheduling goes by is not said twice.
+    #[rstest]
+    #[case::not_registered(json!({"from": "node"}), json!([]), Some(("node", 0)))]
+    #[case::booting(json!({"from": "node", "karpenter.sh/registered": "true"}), json!([{"key": "cilium", "effect": "NoExecute"}]), Some(("node", 1)))]
+    #[case::booting_without(json!({"from": "node", "karpenter.sh/registered": "true"}), json!([]), None)]
+    #[case::initialized(json!({"from": "node", "karpenter.sh/registered": "true", "karpenter.sh/initialized": "true"}), json!([{"key": "cilium", "effect": "NoExecute"}]), None)]
+    fn what_a_node_shows_beside(#[case] labels: Value, #[case] taints: Value, #[case] expected: Option<(&str, usize)>) {
+        let machine = merged(Some(&node(labels, taints, "4Gi")), Some(&claim()));
+        assert_eq!(machine.shown.as_ref().map(|shown| (&*shown.labels["from"], shown.taints.len())), expected);
+    }
+
     #[rstest]
     #[case::booting(json!({"karpenter.sh/registered": "true"}), 4 << 30, 1)]
     #[case::initialized(json!({"karpenter.sh/initialized": "true"}), 0, 0)]

@@ -2,10 +2,12 @@
 
 mod support;
 
-use planner::input::{PodTerm, SelectorTerm};
+use planner::input::{Labels, Pod, PodTerm, SelectorTerm, Shown, SpreadConstraint};
 use planner::output::{PodOutcome, Refusal};
-use support::{World, launches, outcome, pod};
-use vocabulary::{CapacityType, Operator, labels};
+use rstest::rstest;
+use std::sync::Arc;
+use support::{World, launches, outcome, pod, taint};
+use vocabulary::{CapacityType, Effect, Operator, Taint, labels};
 
 #[test]
 fn five_pods_are_one_m5_large() {
@@ -124,4 +126,39 @@ fn who_says_twice_whom_it_keeps_away_is_counted_once() {
     assert!(matches!(outcome(&explanation, "first"), PodOutcome::Launch(0)));
     let words = planner::words::of(outcome(&explanation, "second")).expect("a refusal");
     assert!(words.contains("(counts = us-west-2a: 1, us-west-2b: 1, us-west-2c: 1, "), "{words}");
+}
+
+/// Five pods are on a node in one zone; a sixth may be in the same zone only if they do not count there.
+#[rstest]
+#[case::the_same(None, false)]
+#[case::a_startup_taint(Some((true, vec![taint("cilium", Effect::NoExecute)])), true)]
+#[case::no_zone_yet(Some((false, Vec::new())), true)]
+fn what_a_node_shows_decides_whether_its_pods_count(#[case] shown: Option<(bool, Vec<Taint>)>, #[case] joins: bool) {
+    let web = |mut pod: Pod| {
+        pod.labels.insert("app".into(), "web".into());
+        pod
+    };
+    let mut world = World::lab().inflate(0, 5);
+    world.snapshot.pending.iter_mut().for_each(|pod| *pod = Arc::new(web((**pod).clone())));
+    let mut world = world.carried_out(&world.plan().0).inflate(5, 6);
+    let node = Arc::make_mut(&mut world.snapshot.nodes[0]);
+    node.shown = shown.map(|(zone, taints)| {
+        let labels = if zone { node.labels.clone() } else { Labels::new() };
+        Arc::new(Shown { labels, taints })
+    });
+    let selector = Some(vec![SelectorTerm { key: "app".into(), operator: Operator::In, values: vec!["web".into()] }]);
+    let spread = SpreadConstraint {
+        key: labels::ZONE.into(),
+        max_skew: 1,
+        min_domains: None,
+        soft: false,
+        selector,
+        honor_affinity: true,
+        honor_taints: true,
+    };
+    let mut sixth = web((*world.snapshot.pending[0]).clone());
+    sixth.spread.push(spread);
+    world.snapshot.pending[0] = Arc::new(sixth);
+    let (plan, _) = world.plan();
+    assert_eq!((plan.nominations.len(), plan.launches.len()), if joins { (1, 0) } else { (0, 1) });
 }

@@ -89,9 +89,18 @@ impl Ask {
     /// Whether a condition key would tell of the resource, which is gone: one that the reference names for its type and that the request
     /// itself has not set.
     pub fn lacks(&self, context: &Context, key: &str) -> bool {
-        let of_request = ["aws:requesttag/", "aws:tagkeys", "ec2:createaction"].iter().any(|tag| key.to_ascii_lowercase().starts_with(tag));
+        const OF_REQUEST: [&str; 7] = [
+            "aws:requesttag/",
+            "aws:tagkeys",
+            "ec2:attribute",
+            "ec2:createaction",
+            "ec2:islaunchtemplateresource",
+            "ec2:launchtemplate",
+            "ec2:newinstanceprofile",
+        ];
+        let of_request = OF_REQUEST.iter().any(|start| key.to_ascii_lowercase().starts_with(start));
         let named = || reference::action(self.prefix, self.name)?.resource(self.kind).map(|resource| resource.has(key));
-        self.gone && !of_request && context.get(key).is_none() && named().unwrap_or(false)
+        !of_request && context.get(key).is_none() && named().unwrap_or(false)
     }
 
     #[must_use]

@@ -31,6 +31,7 @@ pub(super) fn asks(world: &World<'_>, call: &Call) -> Vec<Ask> {
 
 fn iam(world: &World<'_>, call: &Call) -> Vec<Ask> {
     let (input, iam) = (&call.input, &world.account.iam);
+    let decides = iam.in_force(world.now);
     let path = input.text("Path").unwrap_or("/");
     let arn = |rest: String| world.account.arn("iam", "", &rest);
     let mut asks = Vec::new();
@@ -45,11 +46,15 @@ fn iam(world: &World<'_>, call: &Call) -> Vec<Ask> {
     } else if let Some(name) = input.text("RoleName") {
         let known = iam.roles.get(name);
         let resource = known.map_or_else(|| arn(format!("role{path}{name}")), |role| role.arn.clone());
-        asks.push(Ask::of(call, "role", resource).resource_tags(&known.map(|role| role.tags.clone()).unwrap_or_default()));
+        asks.push(
+            Ask::of(call, "role", resource).resource_tags(&decides.roles.get(name).map(|role| role.tags.clone()).unwrap_or_default()),
+        );
     } else if let Some(name) = input.text("UserName") {
         let known = iam.users.get(name);
         let resource = known.map_or_else(|| arn(format!("user{path}{name}")), |user| user.arn.clone());
-        asks.push(Ask::of(call, "user", resource).resource_tags(&known.map(|user| user.tags.clone()).unwrap_or_default()));
+        asks.push(
+            Ask::of(call, "user", resource).resource_tags(&decides.users.get(name).map(|user| user.tags.clone()).unwrap_or_default()),
+        );
     } else if let Some(name) = input.text("PolicyName") {
         asks.push(Ask::of(call, "policy", arn(format!("policy{path}{name}"))));
     } else if let Some(policy) = input.text("PolicyArn") {
@@ -86,7 +91,7 @@ fn sts(world: &World<'_>, call: &Call) -> Vec<Ask> {
     ask.keys.maybe("sts:ExternalId", call.input.text("ExternalId"));
     ask.keys.maybe("sts:SourceIdentity", call.input.text("SourceIdentity"));
     ask.by_resource = true;
-    if let Some((_, role)) = world.role_anywhere(arn) {
+    if let Some((_, role)) = world.role_anywhere(arn, true) {
         ask = ask.resource_tags(&role.tags).own_policy("trust policy", role.trust.policy.clone());
     }
     vec![ask]

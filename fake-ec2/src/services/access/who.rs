@@ -13,7 +13,8 @@ pub(crate) fn of_caller(world: &World<'_>, call: &Call) -> Principal {
     let arn = call.caller.principal.clone();
     let account = call.caller.account.clone();
     if let Some(name) = role_name(&arn) {
-        let role = world.account.iam.roles.get(name).map(|role| role.arn.clone());
+        let iam = &world.account.iam;
+        let role = iam.in_force(world.now).roles.get(name).or_else(|| iam.roles.get(name)).map(|role| role.arn.clone());
         let role = role.unwrap_or_else(|| world.account.arn("iam", "", &format!("role/{name}")));
         return Principal { account, arn, role: Some(role), kind: PrincipalKind::Session };
     }

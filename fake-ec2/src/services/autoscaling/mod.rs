@@ -45,7 +45,7 @@ pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
         "DescribeScalingActivities" => show::activities(world, call),
         "DescribeTags" => show::tags(world, call),
         // Launch configurations cannot be made any more in a new account: EC2 Auto Scaling user guide, "Launch configurations".
-        "DescribeLaunchConfigurations" => Ok(Out::new().with("LaunchConfigurations", Value::Array(Vec::new())).done()),
+        "DescribeLaunchConfigurations" => show::paged(call, "LaunchConfigurations", 100, Vec::new()),
         _ => Err(errors::unsupported(call)),
     }
 }

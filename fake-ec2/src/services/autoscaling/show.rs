@@ -11,7 +11,7 @@ use crate::state::group::{Activity, Group, Member};
 use crate::state::machine::Phase;
 
 /// One page in Auto Scaling's manner: `MaxRecords`, 50 unless asked, and at most so many.
-fn paged(call: &Call, member: &str, most: usize, rows: Vec<(String, Value)>) -> Answer {
+pub(super) fn paged(call: &Call, member: &str, most: usize, rows: Vec<(String, Value)>) -> Answer {
     let length = call.input.int("MaxRecords").and_then(|length| usize::try_from(length).ok()).unwrap_or(50).clamp(1, most);
     let (rows, token) = page::cut_by(call, length, call.input.text("NextToken"), &errors::SCALING_TOKEN, rows)?;
     Ok(Out::new().with(member, rows).maybe("NextToken", token).done())
@@ -84,34 +84,36 @@ fn render(world: &World<'_>, group: &Group) -> Value {
         .done()
 }
 
+/// Refuses filters of another name than those allowed, whether or not there is anything to filter.
+fn check_filters(call: &Call, allowed: &str) -> Result<(), AwsError> {
+    let known = |name: &str| allowed.split(' ').any(|known| known == name) || name.starts_with("tag:") && allowed.ends_with("tag:<key>");
+    let names = call.input.list("Filters").iter().map(|filter| filter.text("Name").unwrap_or_default());
+    match names.into_iter().find(|name| !known(name)) {
+        Some(name) => Err(super::invalid(&format!("Filter type {name} is not correct. Allowed Filter types are: {allowed}"))),
+        None => Ok(()),
+    }
+}
+
 /// `tag-key`, `tag-value`, `tag:KEY`. Source: API reference, DescribeAutoScalingGroups, Filters.
-fn passes(group: &Group, call: &Call) -> Result<bool, AwsError> {
-    for filter in call.input.list("Filters") {
+fn passes(group: &Group, call: &Call) -> bool {
+    call.input.list("Filters").iter().all(|filter| {
         let name = filter.text("Name").unwrap_or_default();
         let values = filter.texts("Values");
-        let passes = match name.split_once(':') {
-            Some(("tag", key)) => group.tags.get(key).is_some_and(|tag| values.contains(&tag.value.as_str())),
-            _ if name == "tag-key" => group.tags.keys().any(|key| values.contains(&key.as_str())),
-            _ if name == "tag-value" => group.tags.values().any(|tag| values.contains(&tag.value.as_str())),
-            _ => {
-                return Err(super::invalid(&format!(
-                    "Filter type {name} is not correct. Allowed Filter types are: tag-key tag-value tag:<key>"
-                )));
-            }
-        };
-        if !passes {
-            return Ok(false);
+        match name.strip_prefix("tag:") {
+            Some(key) => group.tags.get(key).is_some_and(|tag| values.contains(&tag.value.as_str())),
+            None if name == "tag-key" => group.tags.keys().any(|key| values.contains(&key.as_str())),
+            None => group.tags.values().any(|tag| values.contains(&tag.value.as_str())),
         }
-    }
-    Ok(true)
+    })
 }
 
 pub(super) fn groups(world: &mut World<'_>, call: &Call) -> Answer {
+    check_filters(call, "tag-key tag-value tag:<key>")?;
     let names = call.input.texts("AutoScalingGroupNames");
     let mut rows = Vec::new();
     // Names that are not there are no error.
     for group in world.region.groups_of_scaling.values().filter(|group| names.is_empty() || names.contains(&group.name.as_str())) {
-        if passes(group, call)? {
+        if passes(group, call) {
             rows.push((group.name.clone(), render(world, group)));
         }
     }
@@ -165,17 +167,22 @@ pub(super) fn activities(world: &mut World<'_>, call: &Call) -> Answer {
 }
 
 pub(super) fn tags(world: &mut World<'_>, call: &Call) -> Answer {
-    let filters = call.input.list("Filters");
-    let wanted = |member: &str, filter: &str, row: &Value| {
-        let of = filters.iter().filter(|it| it.text("Name") == Some(filter));
-        of.clone().count() == 0 || of.flat_map(|it| it.texts("Values")).any(|value| row.text(member) == Some(value))
+    check_filters(call, "auto-scaling-group key value propagate-at-launch")?;
+    let wanted = |row: &Value| {
+        call.input.list("Filters").iter().all(|filter| {
+            let values = filter.texts("Values");
+            match filter.text("Name").unwrap_or_default() {
+                "auto-scaling-group" => row.text("ResourceId").is_some_and(|it| values.contains(&it)),
+                "key" => row.text("Key").is_some_and(|it| values.contains(&it)),
+                "value" => row.text("Value").is_some_and(|it| values.contains(&it)),
+                _ => values.iter().any(|value| value.parse() == Ok(row["PropagateAtLaunch"] == true)),
+            }
+        })
     };
     let mut rows = Vec::new();
     for group in world.region.groups_of_scaling.values() {
-        for row in tag_list(group) {
-            if wanted("ResourceId", "auto-scaling-group", &row) && wanted("Key", "key", &row) && wanted("Value", "value", &row) {
-                rows.push((format!("{}/{}", group.name, row.text("Key").unwrap_or_default()), row));
-            }
+        for row in tag_list(group).into_iter().filter(wanted) {
+            rows.push((format!("{}/{}", group.name, row.text("Key").unwrap_or_default()), row));
         }
     }
     paged(call, "Tags", 100, rows)

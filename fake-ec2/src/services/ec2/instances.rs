@@ -512,10 +512,9 @@ pub(super) fn status(world: &mut World<'_>, call: &Call) -> Answer {
         let events: Vec<Value> = instance
             .events
             .iter()
-            .enumerate()
-            .filter(|(_, event)| event.is_shown(world.now))
-            .map(|(at, event)| {
-                let id = public_id("instance-event", &format!("{}/{at}", instance.id));
+            .filter(|event| event.is_shown(world.now))
+            .map(|event| {
+                let id = public_id("instance-event", &format!("{}/{:x}", instance.id, event.number));
                 let (code, not_before) = (event.event.code(), stamp(event.not_before));
                 json!({"InstanceEventId": id, "Code": code, "Description": event.description(), "NotBefore": not_before})
             })

@@ -7,9 +7,9 @@ use crate::protocol::{AwsError, Call};
 use crate::services::access::token;
 use crate::services::input::{Out, Read, stamp};
 use crate::services::{Answer, errors, sts};
-use crate::state::World;
 use crate::state::cluster::PodAssociation;
 use crate::state::network::Tags;
+use crate::state::{IamMode, World};
 
 pub(super) fn handle(world: &mut World<'_>, call: &Call) -> Answer {
     let id = call.input.text("associationId").unwrap_or_default().to_owned();
@@ -111,7 +111,9 @@ pub(super) fn assume(world: &mut World<'_>, call: &Call) -> Answer {
     let association = association.ok_or_else(|| errors::POD_UNKNOWN.error(&[namespace, account]))?.clone();
     let cluster_arn = cluster.arn.clone();
     let cluster = cluster.name.clone();
-    let role = world.account.iam.role_by_arn(&association.role).map(|role| (role.id.clone(), role.name.clone()));
+    let role = world
+        .role_anywhere(&association.role, world.account.settings.iam == IamMode::Enforce)
+        .map(|(_, role)| (role.id.clone(), role.name.clone()));
     let (role_id, role) = role.ok_or_else(|| errors::POD_UNKNOWN.error(&[namespace, account]))?;
     let tags = [
         ("eks-cluster-arn", cluster_arn),

@@ -205,6 +205,55 @@ fn changes_arrive_in_their_order_however_many() {
     assert!(seen.is_sorted() && seen[0] == (false, false) && seen[69] == (true, true), "{seen:?}");
 }
 
+/// Where nobody is refused, nobody waits.
+#[rstest]
+#[case::off(IamMode::Off, true)]
+#[case::log(IamMode::Log, true)]
+#[case::enforce(IamMode::Enforce, false)]
+fn a_new_role_is_assumed_at_once_where_policies_do_not_decide(#[case] mode: IamMode, #[case] at_once: bool) {
+    let mut desk = lagging();
+    role(&mut desk, "first", &allow("sts:AssumeRole"));
+    desk.pass(10);
+    desk.state.set_iam_mode(mode);
+    let arn = role(&mut desk, "second", &allow("ec2:*"));
+    let answer = desk.as_role("first", Service::Sts, "AssumeRole", json!({"RoleArn": arn, "RoleSessionName": "s"}));
+    assert_eq!(answer.is_ok(), at_once, "{answer:?}");
+}
+
+#[test]
+fn what_is_under_way_is_known_to_come_and_forgotten_when_it_is_there() {
+    let mut desk = lagging();
+    role(&mut desk, "r", &allow("ec2:*"));
+    let after = |desk: &Desk, seconds: i64| desk.now + jiff::SignedDuration::from_secs(seconds);
+    assert!(desk.state.comes_by_rule(desk.now, after(&desk, 10)) && !desk.state.comes_by_rule(desk.now, after(&desk, 9)));
+    desk.pass(10);
+    desk.state.advance(desk.now);
+    assert!(desk.state.account.iam.earlier.is_empty() && !desk.state.comes_by_rule(desk.now, after(&desk, 3600)));
+}
+
+#[test]
+fn a_role_keeps_its_name_and_tags_as_long_as_its_policies() {
+    let mut desk = lagging();
+    let trust = json!({"Statement": {"Effect": "Allow", "Principal": {"AWS": "123456789012"}, "Action": "sts:AssumeRole"}}).to_string();
+    let tags = json!([{"Key": "team", "Value": "a"}]);
+    root(
+        &mut desk,
+        Service::Iam,
+        "CreateRole",
+        json!({"RoleName": "r", "Path": "/team/", "AssumeRolePolicyDocument": trust, "Tags": tags}),
+    );
+    let scoped = json!({"Effect": "Allow", "Action": "ec2:DescribeVpcs", "Resource": "*", "Condition":
+        {"StringLike": {"aws:PrincipalArn": "*:role/team/*", "aws:PrincipalTag/team": "a"}}});
+    role_policy(&mut desk, "r", &scoped);
+    desk.pass(10);
+    root(&mut desk, Service::Iam, "DeleteRolePolicy", json!({"RoleName": "r", "PolicyName": "own"}));
+    root(&mut desk, Service::Iam, "DeleteRole", json!({"RoleName": "r"}));
+    desk.pass(9);
+    assert!(desk.as_role("r", Service::Ec2, "DescribeVpcs", json!({})).is_ok());
+    desk.pass(1);
+    assert_eq!(code(&desk.as_role("r", Service::Ec2, "DescribeVpcs", json!({}))), "UnauthorizedOperation");
+}
+
 #[test]
 fn a_new_role_is_not_assumed_at_once() {
     let mut desk = lagging();
@@ -230,6 +279,7 @@ fn a_new_role_is_not_assumed_at_once() {
 #[case::in_another_region(json!({"StringEquals": {"aws:ResourceTag/team": "a", "aws:RequestedRegion": "eu-west-1"}}), "UnauthorizedOperation")]
 #[case::in_another_case(json!({"StringEquals": {"AWS:resourcetag/team": "a"}}), "NotFound")]
 #[case::by_a_key_of_another_type(json!({"StringEquals": {"aws:ResourceTag/team": "a", "ec2:ImageType": "machine"}}), "UnauthorizedOperation")]
+#[case::by_another_key_of_the_request(json!({"StringEquals": {"aws:ResourceTag/team": "a", "ec2:LaunchTemplate": "lt-1"}}), "UnauthorizedOperation")]
 #[case::by_a_key_of_the_request(json!({"StringEquals": {"aws:ResourceTag/team": "a", "ec2:CreateAction": "RunInstances"}}), "UnauthorizedOperation")]
 #[case::in_another_region_of_ec2(json!({"StringEquals": {"aws:ResourceTag/team": "a", "ec2:Region": "eu-west-1"}}), "UnauthorizedOperation")]
 fn of_what_is_gone_the_operation_tells(#[case] condition: Value, #[case] expected: &str) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Desk, call, code, failed, texts};
 use crate::model::Service;
 use crate::services::{Answer, Outcome, handle};
-use crate::state::IamMode;
+use crate::state::{Consistency, Delay, IamMode, Propagation};
 
 const OTHER: &str = "210987654321";
 const ROLE: &str = "arn:aws:iam::210987654321:role/visitor";
@@ -54,6 +54,25 @@ fn a_role_abroad_needs_both_accounts(#[case] trust: Value, #[case] actions: &str
     desk.state.set_iam_mode(IamMode::Enforce);
     let answer = desk.ask(Service::Sts, "AssumeRole", json!({"RoleArn": ROLE, "RoleSessionName": "s"}));
     assert_eq!(code(&answer), expected);
+}
+
+/// Whether the account was there before or comes after.
+#[rstest]
+#[case::before(OTHER)]
+#[case::after("333333333333")]
+fn every_account_learns_late(#[case] account: &str) {
+    let mut desk = desk(&json!({"AWS": "123456789012"}));
+    with_user(&mut desk, "sts:AssumeRole");
+    let wait = Delay::millis(10_000, 10_000);
+    desk.state.set_consistency(Consistency::default(), Propagation { policies: wait, profiles: wait });
+    let trust = json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"AWS": "123456789012"}, "Action": "sts:AssumeRole"}});
+    let input = json!({"RoleName": "late", "AssumeRolePolicyDocument": trust.to_string()});
+    desk.state.ask_in(desk.now, account, Service::Iam, "CreateRole", input).expect("a role");
+    desk.state.set_iam_mode(IamMode::Enforce);
+    let input = json!({"RoleArn": format!("arn:aws:iam::{account}:role/late"), "RoleSessionName": "s"});
+    let before = code(&desk.ask(Service::Sts, "AssumeRole", input.clone())).to_owned();
+    desk.pass(10);
+    assert_eq!((before.as_str(), code(&desk.ask(Service::Sts, "AssumeRole", input))), ("AccessDenied", "no error"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Desk, retirement, texts};
 use crate::model::Service;
 use crate::state::incident::SPOT_NOTICE;
+use crate::state::instance::Check;
 use crate::state::maintenance::Maintenance;
 use crate::state::{Body, Cause, Disturbance, Effect, IamMode, Incident, IncidentError, Lab, Market, Pool, Rule, Settings};
 
@@ -185,14 +186,46 @@ fn a_stop_and_a_start_are_enough_against_a_retirement() {
     let id = desk.run("m5.large", 1).remove(0);
     desk.pass(30);
     desk.state.befall(desk.now, &retirement(vec![id.clone()])).expect("announced");
+    desk.state.befall(desk.now, &Incident::Impair { instances: vec![id.clone()], check: Check::System }).expect("impaired");
+    let status = |desk: &mut Desk| {
+        desk.ec2("DescribeInstanceStatus", json!({"InstanceIds": [id]})).expect("a status")["InstanceStatuses"][0].clone()
+    };
+    let first = status(&mut desk)["Events"][0]["InstanceEventId"].clone();
+    for operation in ["StopInstances", "StartInstances"] {
+        desk.ec2(operation, json!({"InstanceIds": [id]})).expect(operation);
+        desk.pass(400);
+    }
+    let healed = status(&mut desk);
+    assert_eq!((&healed["Events"], &healed["SystemStatus"]["Status"]), (&json!([]), &json!("ok")));
+    desk.state.befall(desk.now, &retirement(vec![id.clone()])).expect("announced");
+    assert_ne!(status(&mut desk)["Events"][0]["InstanceEventId"], first, "another event has another id");
     for operation in ["StopInstances", "StartInstances"] {
         desk.ec2(operation, json!({"InstanceIds": [id]})).expect(operation);
         desk.pass(60);
     }
-    let status = desk.ec2("DescribeInstanceStatus", json!({"InstanceIds": [id]})).expect("a status");
-    assert_eq!(status["InstanceStatuses"][0]["Events"], json!([]));
     desk.pass(15 * 24 * 3600);
     assert_eq!(instance(&mut desk, &id)["State"]["Name"], "running");
+}
+
+#[test]
+fn nothing_is_completed_of_a_machine_that_does_not_run() {
+    let mut desk = Desk::new();
+    let id = desk.run("m5.large", 1).remove(0);
+    desk.pass(30);
+    let (event, notice) = (Maintenance::SystemReboot, SignedDuration::from_secs(600));
+    let incident = Incident::ScheduledChange { instances: vec![id.clone()], event, notice };
+    desk.state.befall(desk.now, &incident).expect("announced");
+    let comes = |desk: &Desk| desk.state.comes_by_rule(desk.now, desk.now + notice);
+    assert!(comes(&desk));
+    desk.ec2("StopInstances", json!({"InstanceIds": [id]})).expect("stopped");
+    desk.pass(900);
+    desk.ec2("StartInstances", json!({"InstanceIds": [id]})).expect("started");
+    desk.pass(60);
+    let status = desk.ec2("DescribeInstanceStatus", json!({"InstanceIds": [id]})).expect("a status");
+    assert_eq!(status["InstanceStatuses"][0]["Events"], json!([]));
+    desk.state.befall(desk.now, &incident).expect("announced");
+    desk.ec2("TerminateInstances", json!({"InstanceIds": [id]})).expect("terminated");
+    assert!(!comes(&desk), "nothing comes of it");
 }
 
 #[test]

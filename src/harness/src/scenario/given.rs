@@ -106,7 +106,7 @@ pub struct Aws {
     pub quotas: Vec<fake_ec2::state::Quota>,
     /// How long EC2 does not find yet what it was told to make.
     pub consistency: fake_ec2::state::Consistency,
-    /// How long EC2 does not know yet what IAM was told.
+    /// How long others do not know yet what IAM was told.
     pub iam_propagation: fake_ec2::state::Propagation,
     /// On-demand capacity that is set aside.
     pub reservations: Vec<Reserved>,
